@@ -1,0 +1,50 @@
+"""Compiled convolution and max-pooling kernels under torch-like layers, with a tape of backward passes.
+
+>>> import numpy as np, fastconv as fc, fastconv.functional as F
+>>> F.conv2d(np.ones((1, 3, 8, 8), np.float32), np.ones((4, 3, 3, 3), np.float32)).shape
+(1, 4, 6, 6)
+"""
+
+from fastconv import functional
+from fastconv.autograd import Tensor, is_grad_enabled, no_grad, tensor
+from fastconv.backends import (
+    available_backends,
+    get_backend,
+    get_num_threads,
+    set_backend,
+    set_num_threads,
+    use_backend,
+)
+from fastconv.errors import (
+    BackendUnavailableError,
+    DTypeError,
+    FastconvError,
+    FormatError,
+    ShapeError,
+    UnsafeFileError,
+    UnsupportedError,
+)
+from fastconv.rng import manual_seed
+
+__version__ = "0.1.0"
+__all__ = [
+    "BackendUnavailableError",
+    "DTypeError",
+    "FastconvError",
+    "FormatError",
+    "ShapeError",
+    "Tensor",
+    "UnsafeFileError",
+    "UnsupportedError",
+    "available_backends",
+    "functional",
+    "get_backend",
+    "get_num_threads",
+    "is_grad_enabled",
+    "manual_seed",
+    "no_grad",
+    "set_backend",
+    "set_num_threads",
+    "tensor",
+    "use_backend",
+]

@@ -1,0 +1,104 @@
+"""What a backend is: the operations, their operands, the descriptors that cross the border.
+
+A backend is a plain module with one function, ``prepare(op, problem) -> Kernel | Declined``. It is asked once per
+problem and the kernel is then called many times: ``kernel(*inputs, *outputs) -> status``.
+
+Preconditions, checked by the caller: arrays on the backend's device, dense in one of the two memory formats (weights
+and biases in C order), one supported dtype, no overlap, exact shapes, no zero extent. A kernel overwrites its outputs,
+raises nothing, validates nothing and allocates no output; ``bias`` and ``offsets`` are passed only where the problem
+says that they are there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fastconv.geometry import Conv2dGeometry, Pool2dGeometry
+
+OK = 0
+OUT_OF_MEMORY = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """Operand names in calling order."""
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    optional: tuple[str, ...] = ()
+
+
+OPERATIONS = {
+    "conv2d_forward": Operation(("x", "weight", "bias"), ("out",), optional=("bias",)),
+    "conv2d_grad_input": Operation(("grad_out", "weight"), ("grad_input",)),
+    "conv2d_grad_weight": Operation(("grad_out", "x"), ("grad_weight",)),
+    "conv2d_grad_bias": Operation(("grad_out",), ("grad_bias",)),
+    "max_pool2d_forward": Operation(("x",), ("out", "offsets"), optional=("offsets",)),
+    "max_pool2d_grad_input": Operation(("grad_out", "offsets"), ("grad_input",)),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """All that a kernel may specialise on.
+
+    ``formats`` are the memory formats of the four-dimensional activations in operand order; ``offsets`` of a pooling
+    have the format of its ``out``. ``optional`` names the optional operands that are present.
+    """
+
+    geometry: Conv2dGeometry | Pool2dGeometry
+    dtype: str
+    formats: tuple[str, ...]
+    optional: frozenset[str] = frozenset()
+    variant: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """One prepared computation. ``pack`` reorders a weight where the variant wants it packed."""
+
+    variant: str
+    run: Callable[..., int]
+    pack: Callable | None = None
+    workspace_bytes: int = 0
+
+    def __call__(self, *operands) -> int:
+        """Run on inputs and outputs; returns OK or the code of what failed."""
+        return self.run(*operands)
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """This backend or variant will not run the problem."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One algorithm of an operation, callable by name."""
+
+    name: str
+    prepare: Callable[[Problem], Kernel | Declined]
+
+
+def first_accepting(variants: tuple[Variant, ...], problem: Problem) -> Kernel | Declined:
+    """The kernel of the first variant in the ordered table that takes the problem."""
+    reasons = []
+    for variant in variants:
+        if problem.variant not in (None, variant.name):
+            continue
+        answer = variant.prepare(problem)
+        if isinstance(answer, Kernel):
+            return answer
+        reasons.append(f"{variant.name}: {answer.reason}")
+    known = ", ".join(variant.name for variant in variants)
+    return Declined("; ".join(reasons) or f"no variant named {problem.variant!r}, there are: {known}")
+
+
+def offsets_dtype(geometry: Pool2dGeometry) -> str:
+    """The smallest unsigned dtype that counts the taps of a window."""
+    if geometry.taps <= 1 << 8:
+        return "uint8"
+    return "uint16" if geometry.taps <= 1 << 16 else "uint32"

@@ -1,0 +1,11 @@
+"""Readable NumPy: slow, obvious, complete. The oracle; it shares no code with the compiled kernels."""
+
+from fastconv._kernels import contract
+from fastconv._kernels.reference import conv2d, max_pool2d
+
+VARIANTS = {**conv2d.VARIANTS, **max_pool2d.VARIANTS}
+
+
+def prepare(op: str, problem: contract.Problem) -> contract.Kernel | contract.Declined:
+    """The reference kernel of an operation; it takes every problem."""
+    return contract.first_accepting(VARIANTS[op], problem)

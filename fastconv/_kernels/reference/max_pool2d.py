@@ -1,0 +1,84 @@
+"""Max-pooling window by window, and its gradient.
+
+out[n, c, oh, ow] = max over (kh, kw) of x[n, c, oh*sH - pH + kh*dH, ow*sW - pW + kw*dW], padding excluded.
+
+NaN wins, the last one; otherwise the first of equal values. ``offsets`` hold kh * kW + kw of the winner; a window
+without any input gives -inf and offset 0.
+"""
+
+from functools import partial
+
+import numpy as np
+
+from fastconv._kernels.contract import OK, Kernel, Problem, Variant
+
+
+def forward(geometry, x, out, offsets):
+    """``offsets`` is None where they are not wanted."""
+    for oh in range(geometry.rows.out):
+        for ow in range(geometry.cols.out):
+            window, taps = _window(geometry, x, oh, ow)
+            if not taps:
+                out[:, :, oh, ow] = -np.inf
+                winner = 0
+            else:
+                best = _winner(window)
+                out[:, :, oh, ow] = np.take_along_axis(window, best[..., None], axis=2)[..., 0]
+                winner = np.array(taps)[best]
+            if offsets is not None:
+                offsets[:, :, oh, ow] = winner
+    return OK
+
+
+def grad_input(geometry, grad_out, offsets, grad_input):
+    """Every gradient goes to its winner; an offset that leads outside the input leads nowhere."""
+    total = np.zeros(grad_input.shape, grad_input.dtype)
+    rows, cols = geometry.rows, geometry.cols
+    for oh in range(rows.out):
+        for ow in range(cols.out):
+            kh, kw = np.divmod(offsets[:, :, oh, ow].astype(np.int64), cols.kernel)
+            ih = oh * rows.stride - rows.low + kh * rows.dilation
+            iw = ow * cols.stride - cols.low + kw * cols.dilation
+            n, c = np.nonzero((ih >= 0) & (ih < rows.size) & (iw >= 0) & (iw < cols.size))
+            total[n, c, ih[n, c], iw[n, c]] += grad_out[n, c, oh, ow]
+    grad_input[...] = total
+    return OK
+
+
+def _window(geometry, x, oh, ow):
+    """The inputs under one output as (N, C, taps), and the offsets of those taps."""
+    rows, cols = geometry.rows, geometry.cols
+    values, found = [], []
+    for kh in range(rows.kernel):
+        for kw in range(cols.kernel):
+            ih = oh * rows.stride - rows.low + kh * rows.dilation
+            iw = ow * cols.stride - cols.low + kw * cols.dilation
+            if 0 <= ih < rows.size and 0 <= iw < cols.size:
+                values.append(x[:, :, ih, iw])
+                found.append(kh * cols.kernel + kw)
+    return (np.stack(values, axis=2) if values else None), found
+
+
+def _winner(window):
+    """The last NaN, else the first maximum, along the last axis."""
+    is_nan = np.isnan(window)
+    last_nan = window.shape[2] - 1 - np.argmax(is_nan[..., ::-1], axis=2)
+    first_max = np.argmax(np.where(is_nan, -np.inf, window), axis=2)
+    return np.where(is_nan.any(axis=2), last_nan, first_max)
+
+
+def _prepare_forward(problem: Problem) -> Kernel:
+    g = problem.geometry
+    if "offsets" in problem.optional:
+        return Kernel("direct", partial(forward, g))
+    return Kernel("direct", lambda x, out: forward(g, x, out, None))
+
+
+def _prepare_grad_input(problem: Problem) -> Kernel:
+    return Kernel("direct", partial(grad_input, problem.geometry))
+
+
+VARIANTS = {
+    "max_pool2d_forward": (Variant("direct", _prepare_forward),),
+    "max_pool2d_grad_input": (Variant("direct", _prepare_grad_input),),
+}

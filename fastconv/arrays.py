@@ -1,0 +1,116 @@
+"""The one gate through which user arrays enter, and the memory formats of four-dimensional arrays.
+
+The public shape is always (N, C, H, W). Two dense layouts are used inside, told apart by strides alone:
+``CONTIGUOUS`` (NCHW) and ``CHANNELS_LAST`` (NHWC).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from fastconv import dtypes, memory
+from fastconv.errors import DTypeError
+
+CONTIGUOUS = "contiguous"
+CHANNELS_LAST = "channels_last"
+
+_TO_CHANNELS_LAST = (0, 2, 3, 1)
+_FROM_CHANNELS_LAST = (0, 3, 1, 2)
+# Below this size the check against the memory that is left costs more than it can save.
+_CHECKED_BYTES = 1 << 26
+
+
+def as_array(value, name: str) -> np.ndarray:
+    """A base-class NumPy array in native byte order, aligned; copied only where it must be.
+
+    Accepts ndarrays, and CPU arrays of other libraries through ``__array__`` or DLPack. Raises TypeError for
+    lists, None, str and masked arrays, DTypeError for object, string and structured dtypes.
+    """
+    if type(value) is not np.ndarray:
+        value = _foreign(value, name)
+    if value.dtype.kind not in "fiubc":
+        raise DTypeError(f"{name} has dtype {value.dtype}; supported are {dtypes.SUPPORTED}")
+    if not value.dtype.isnative:
+        value = value.astype(value.dtype.newbyteorder("="))
+    return value if value.flags.aligned else value.copy(order="K")
+
+
+def dense(array: np.ndarray) -> np.ndarray:
+    """The same values in C order; copied only where they are not."""
+    return array if array.flags.c_contiguous else np.ascontiguousarray(array)
+
+
+def dense_4d(array: np.ndarray) -> tuple[np.ndarray, str]:
+    """A four-dimensional array in one of the two memory formats, and which; copied only where it is in neither."""
+    found = memory_format(array)
+    if found is not None:
+        return array, found
+    # The layout that the strides resemble is kept, as torch does.
+    wanted = CHANNELS_LAST if abs(array.strides[1]) < abs(array.strides[3]) else CONTIGUOUS
+    return to_format(array, wanted), wanted
+
+
+def memory_format(array: np.ndarray) -> str | None:
+    """CONTIGUOUS, CHANNELS_LAST or None; an array that is both counts as contiguous."""
+    if array.flags.c_contiguous:
+        return CONTIGUOUS
+    if array.ndim == 4 and array.transpose(_TO_CHANNELS_LAST).flags.c_contiguous:
+        return CHANNELS_LAST
+    return None
+
+
+def to_format(array: np.ndarray, wanted: str) -> np.ndarray:
+    """The same values in the wanted memory format; copied only where they are in another."""
+    if wanted == CHANNELS_LAST:
+        return np.ascontiguousarray(array.transpose(_TO_CHANNELS_LAST)).transpose(_FROM_CHANNELS_LAST)
+    return np.ascontiguousarray(array)
+
+
+def element_strides(shape: tuple[int, ...], wanted: str) -> tuple[int, int, int, int]:
+    """Strides in elements, in (N, C, H, W) order, of a dense array of this shape and memory format."""
+    _, C, H, W = shape
+    return (C * H * W, 1, W * C, C) if wanted == CHANNELS_LAST else (C * H * W, H * W, W, 1)
+
+
+def empty(shape: tuple[int, ...], dtype: np.dtype, wanted: str = CONTIGUOUS) -> np.ndarray:
+    """An uninitialised array; raises MemoryError with bytes and shape before trying the impossible."""
+    check_memory(shape, dtype)
+    if wanted == CHANNELS_LAST:
+        N, C, H, W = shape
+        return np.empty((N, H, W, C), dtype).transpose(_FROM_CHANNELS_LAST)
+    return np.empty(shape, dtype)
+
+
+def zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """An array of zeros; raises MemoryError as ``empty`` does."""
+    check_memory(shape, dtype)
+    return np.zeros(shape, dtype)
+
+
+def check_memory(shape: tuple[int, ...], dtype) -> None:
+    """Raise MemoryError where an array of this shape exceeds what the machine or its cgroup has left."""
+    nbytes = math.prod(shape) * np.dtype(dtype).itemsize
+    if nbytes < _CHECKED_BYTES:
+        return
+    left = memory.available_bytes()
+    if nbytes >= 2**63 or (left is not None and nbytes > left):
+        raise MemoryError(f"an array of shape {shape} and dtype {np.dtype(dtype)} takes {nbytes:,} bytes; left are {left:,}")
+
+
+def accumulate_(target: np.ndarray, addend: np.ndarray) -> None:
+    """target += addend, in place."""
+    np.add(target, addend, out=target)
+
+
+def _foreign(value, name):
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name} is a masked array, whose mask would be lost; pass {name}.filled(...)")
+    if isinstance(value, (np.ndarray, np.generic)):
+        return np.asarray(value)
+    if hasattr(value, "__array__"):
+        return np.asarray(value.__array__())
+    if hasattr(value, "__dlpack__"):
+        return np.from_dlpack(value)
+    raise TypeError(f"{name} must be an array or a Tensor, got {type(value).__name__}")

@@ -1,0 +1,170 @@
+"""Which kernels run: the one place where a backend is chosen, asked and called.
+
+Precedence: argument > ``use_backend`` > ``set_backend`` > the variable FASTCONV_BACKEND > auto.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from types import ModuleType
+
+from fastconv import _kernels
+from fastconv._kernels import contract, pool
+from fastconv._kernels.contract import Declined, Kernel, Problem
+from fastconv.errors import BackendUnavailableError, UnsupportedError
+
+AUTO = "auto"
+AUTO_ORDER = ("cython", "numba", "reference")
+ENVIRONMENT = "FASTCONV_BACKEND"
+
+_scoped: ContextVar[str | None] = ContextVar("fastconv_backend", default=None)
+_recorder: ContextVar[list | None] = ContextVar("fastconv_recorder", default=None)
+_process_wide: str | None = None
+
+get_num_threads = pool.get_num_threads
+set_num_threads = pool.set_num_threads
+
+
+@dataclass(frozen=True, slots=True)
+class BackendStatus:
+    """Truth value: usable or not; ``reason`` says why not and what to do."""
+
+    name: str
+    reason: str | None
+
+    def __bool__(self) -> bool:
+        return self.reason is None
+
+
+@dataclass(frozen=True, slots=True)
+class KernelSet:
+    """The kernels of one backend; forward records it, so that backward uses the same one."""
+
+    name: str
+    module: ModuleType
+    why: str
+
+    def run(self, op: str, problem: Problem, *operands) -> None:
+        """Prepare (cached) and call; raises UnsupportedError where the backend declines, MemoryError for workspace."""
+        kernel = _prepare(self.module, op, problem)
+        if isinstance(kernel, Declined):
+            raise UnsupportedError(f"backend {self.name!r} declines {op}: {kernel.reason}")
+        records = _recorder.get()
+        if records is not None:
+            records.append(LaunchRecord(op, problem, self.name, kernel.variant, self.why, kernel.workspace_bytes))
+        if kernel.pack is not None:
+            position = contract.OPERATIONS[op].inputs.index("weight")
+            operands = (*operands[:position], kernel.pack(operands[position]), *operands[position + 1 :])
+        if kernel(*operands) == contract.OUT_OF_MEMORY:
+            raise MemoryError(f"{op}: no memory for {kernel.workspace_bytes:,} bytes of workspace")
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchRecord:
+    """One kernel call, as ``recording`` sees it."""
+
+    op: str
+    problem: Problem
+    backend: str
+    variant: str
+    why: str
+    workspace_bytes: int
+
+
+class use_backend:  # noqa: N801 - a context manager, used like a function
+    """Run everything inside the ``with`` block on one backend; raises BackendUnavailableError where it is not usable.
+
+    >>> with use_backend("reference"):
+    ...     get_backend()
+    'reference'
+    """
+
+    def __init__(self, name: str):
+        self.name = _checked(name)
+        self._tokens: list = []
+
+    def __enter__(self) -> use_backend:
+        self._tokens.append(_scoped.set(self.name))
+        return self
+
+    def __exit__(self, *exc_info) -> None:
+        _scoped.reset(self._tokens.pop())
+
+
+class recording:  # noqa: N801 - a context manager, used like a function
+    """Collects a LaunchRecord for every kernel call inside the ``with`` block."""
+
+    def __enter__(self) -> list[LaunchRecord]:
+        self._token = _recorder.set([])
+        return _recorder.get()
+
+    def __exit__(self, *exc_info) -> None:
+        _recorder.reset(self._token)
+
+
+def set_backend(name: str) -> None:
+    """Choose the backend for the whole process; ``"auto"`` gives the choice back."""
+    global _process_wide
+    _process_wide = _checked(name)
+
+
+def get_backend() -> str:
+    """The name that is in force here: a backend or ``"auto"``."""
+    return _requested(None)[0]
+
+
+def available_backends() -> dict[str, BackendStatus]:
+    """Every backend of this build and whether it is usable; loads nothing heavy."""
+    return {name: BackendStatus(name, _kernels.reason(name)) for name in _kernels.BACKENDS}
+
+
+def select(name: str | None = None) -> KernelSet:
+    """The kernel set to use now; raises BackendUnavailableError, never falls back from a backend that was named."""
+    name, source = _requested(name)
+    if name == AUTO:
+        return _auto()
+    return _kernel_set(name, f"chosen by {source}")
+
+
+def _requested(argument: str | None) -> tuple[str, str]:
+    for name, source in ((argument, "argument"), (_scoped.get(), "use_backend"), (_process_wide, "set_backend")):
+        if name is not None:
+            return name, source
+    return os.environ.get(ENVIRONMENT, AUTO), ENVIRONMENT
+
+
+def _checked(name: str) -> str:
+    if name != AUTO:
+        _kernel_set(name, "check")
+    return name
+
+
+@lru_cache(maxsize=64)
+def _kernel_set(name: str, why: str) -> KernelSet:
+    if name not in _kernels.BACKENDS:
+        known = ", ".join([AUTO, *_kernels.BACKENDS])
+        raise BackendUnavailableError(f"this build of fastconv has no backend {name!r}; there are: {known}")
+    module = _kernels.load(name)
+    if module is None:
+        raise BackendUnavailableError(f"backend {name!r} cannot be used: {_kernels.reason(name)}")
+    return KernelSet(name, module, why)
+
+
+@cache
+def _auto() -> KernelSet:
+    for name in AUTO_ORDER:
+        if _kernels.reason(name) is None and _kernels.load(name) is not None:
+            break
+    if name == AUTO_ORDER[-1]:
+        reasons = "; ".join(f"{other}: {_kernels.reason(other)}" for other in AUTO_ORDER[:-1])
+        warnings.warn(f"no compiled backend is usable, the slow reference runs instead ({reasons})", stacklevel=4)
+    return _kernel_set(name, f"auto: first usable of {', '.join(AUTO_ORDER)}")
+
+
+@lru_cache(maxsize=4096)
+def _prepare(module: ModuleType, op: str, problem: Problem) -> Kernel | Declined:
+    return module.prepare(op, problem)

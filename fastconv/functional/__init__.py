@@ -1,0 +1,81 @@
+"""Operations on arrays and Tensors: arrays in, arrays out; a Tensor among the inputs gives a Tensor."""
+
+import numpy as np
+
+from fastconv.autograd import Tensor
+from fastconv.functional.arithmetic import add, div, mul, neg, pow, sub
+from fastconv.functional.avg_pool2d import avg_pool2d
+from fastconv.functional.compare import comparison
+from fastconv.functional.conv2d import conv2d
+from fastconv.functional.cross_entropy import cross_entropy
+from fastconv.functional.dropout import dropout
+from fastconv.functional.log_softmax import log_softmax
+from fastconv.functional.matmul import linear, matmul
+from fastconv.functional.max_pool2d import max_pool2d
+from fastconv.functional.max_unpool2d import max_unpool2d
+from fastconv.functional.reduce import argmax, mean, sum
+from fastconv.functional.relu import relu
+from fastconv.functional.shape import cast, flatten, getitem, reshape
+
+__all__ = [
+    "add",
+    "argmax",
+    "avg_pool2d",
+    "cast",
+    "conv2d",
+    "cross_entropy",
+    "div",
+    "dropout",
+    "flatten",
+    "getitem",
+    "linear",
+    "log_softmax",
+    "matmul",
+    "max_pool2d",
+    "max_unpool2d",
+    "mean",
+    "mul",
+    "neg",
+    "pow",
+    "relu",
+    "reshape",
+    "sub",
+    "sum",
+]
+
+
+def _reflected(operation):
+    return lambda self, other: operation(other, self)
+
+
+# Tensor's operators are operations, and operations need Tensor: this is the one place where the two meet.
+_METHODS = {
+    "__add__": add,
+    "__radd__": _reflected(add),
+    "__sub__": sub,
+    "__rsub__": _reflected(sub),
+    "__mul__": mul,
+    "__rmul__": _reflected(mul),
+    "__truediv__": div,
+    "__rtruediv__": _reflected(div),
+    "__matmul__": matmul,
+    "__rmatmul__": _reflected(matmul),
+    "__neg__": neg,
+    "__pow__": pow,
+    "__getitem__": getitem,
+    "__eq__": comparison(np.equal),
+    "__ne__": comparison(np.not_equal),
+    "__lt__": comparison(np.less),
+    "__le__": comparison(np.less_equal),
+    "__gt__": comparison(np.greater),
+    "__ge__": comparison(np.greater_equal),
+    "argmax": argmax,
+    "flatten": flatten,
+    "mean": mean,
+    "relu": relu,
+    "reshape": reshape,
+    "sum": sum,
+    "to": cast,
+}
+for _name, _operation in _METHODS.items():
+    setattr(Tensor, _name, _operation)

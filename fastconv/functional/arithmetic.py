@@ -1,0 +1,128 @@
+"""Elementwise arithmetic with broadcasting: add, sub, mul, div, neg, pow."""
+
+import numpy as np
+
+from fastconv.autograd import Function
+from fastconv.functional.broadcasting import operands, reduce_to
+
+
+def add(a, b):
+    """a + b, elementwise with NumPy's broadcasting; raises ShapeError where the shapes do not fit."""
+    return Add.apply(a, b)
+
+
+def sub(a, b):
+    """a − b, elementwise with NumPy's broadcasting; raises ShapeError where the shapes do not fit."""
+    return Sub.apply(a, b)
+
+
+def mul(a, b):
+    """a · b, elementwise with NumPy's broadcasting; raises ShapeError where the shapes do not fit."""
+    return Mul.apply(a, b)
+
+
+def div(a, b):
+    """a / b, elementwise with NumPy's broadcasting; raises ShapeError where the shapes do not fit."""
+    return Div.apply(a, b)
+
+
+def neg(a):
+    """−a."""
+    return Neg.apply(a)
+
+
+def pow(a, exponent):
+    """a to the power of a number (not of an array)."""
+    return Pow.apply(a, exponent)
+
+
+class Add(Function):
+    """The gradient of both is grad."""
+
+    @staticmethod
+    def forward(ctx, a, b):
+        ctx.operands = a, b = operands(a=a, b=b)
+        return np.add(a, b)
+
+    @staticmethod
+    def backward(ctx, grad):
+        a, b = ctx.operands
+        return reduce_to(grad, a), reduce_to(grad, b)
+
+
+class Sub(Function):
+    """The gradient is grad and −grad."""
+
+    @staticmethod
+    def forward(ctx, a, b):
+        ctx.operands = a, b = operands(a=a, b=b)
+        return np.subtract(a, b)
+
+    @staticmethod
+    def backward(ctx, grad):
+        a, b = ctx.operands
+        return reduce_to(grad, a), reduce_to(-grad, b)
+
+
+class Mul(Function):
+    """The gradient is grad · b and grad · a."""
+
+    @staticmethod
+    def forward(ctx, a, b):
+        a, b = operands(a=a, b=b)
+        ctx.save(a, b)
+        return np.multiply(a, b)
+
+    @staticmethod
+    def backward(ctx, grad):
+        a, b = ctx.saved
+        needs_a, needs_b = ctx.needs_input_grad
+        return reduce_to(grad * b, a) if needs_a else None, reduce_to(grad * a, b) if needs_b else None
+
+
+class Div(Function):
+    """The gradient is grad / b and −grad · a / b²."""
+
+    @staticmethod
+    def forward(ctx, a, b):
+        a, b = operands(a=a, b=b)
+        ctx.save(a, b)
+        return np.divide(a, b)
+
+    @staticmethod
+    def backward(ctx, grad):
+        a, b = ctx.saved
+        needs_a, needs_b = ctx.needs_input_grad
+        grad_a = reduce_to(grad / b, a) if needs_a else None
+        return grad_a, reduce_to(-grad * a / (b * b), b) if needs_b else None
+
+
+class Neg(Function):
+    """The gradient is −grad."""
+
+    @staticmethod
+    def forward(ctx, a):
+        (a,) = operands(a=a)
+        return np.negative(a)
+
+    @staticmethod
+    def backward(ctx, grad):
+        return -grad
+
+
+class Pow(Function):
+    """The gradient is grad · n · a^(n − 1)."""
+
+    @staticmethod
+    def forward(ctx, a, exponent):
+        a, exponent = operands(a=a, exponent=exponent)
+        if isinstance(exponent, np.ndarray):
+            raise TypeError("the exponent must be a number")
+        ctx.save(a)
+        ctx.exponent = exponent
+        return np.power(a, exponent)
+
+    @staticmethod
+    def backward(ctx, grad):
+        (a,) = ctx.saved
+        return reduce_to(grad * ctx.exponent * np.power(a, ctx.exponent - 1), a), None

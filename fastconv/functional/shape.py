@@ -1,0 +1,99 @@
+"""Operations that move no value or only select some: reshape, flatten, index, cast."""
+
+import math
+
+import numpy as np
+
+from fastconv import arrays, parameters
+from fastconv.autograd import Function
+from fastconv.errors import ShapeError
+
+
+def reshape(x, *shape):
+    """The same values in another shape; one extent may be −1. Raises ShapeError where the sizes differ."""
+    return Reshape.apply(x, tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape)
+
+
+def flatten(x, start_dim=0, end_dim=-1):
+    """Merge the axes from ``start_dim`` to ``end_dim`` into one.
+
+    >>> import numpy as np
+    >>> flatten(np.ones((2, 3, 4)), 1).shape
+    (2, 12)
+    """
+    shape = x.shape
+    first, last = _axis("start_dim", start_dim, len(shape)), _axis("end_dim", end_dim, len(shape))
+    if first > last:
+        raise ShapeError(f"start_dim {start_dim} comes after end_dim {end_dim}")
+    return Reshape.apply(x, (*shape[:first], math.prod(shape[first : last + 1]), *shape[last + 1 :]))
+
+
+def getitem(x, index):
+    """x[index] with NumPy's rules."""
+    return GetItem.apply(x, _Index(index))
+
+
+def cast(x, dtype):
+    """The same values in another dtype."""
+    return Cast.apply(x, np.dtype(dtype))
+
+
+class Reshape(Function):
+    """The gradient takes the shape of the input."""
+
+    @staticmethod
+    def forward(ctx, x, shape):
+        x = arrays.as_array(x, "input")
+        ctx.shape = x.shape
+        try:
+            return x.reshape(tuple(parameters.integer("shape", extent) for extent in shape))
+        except ValueError:
+            raise ShapeError(f"shape {tuple(shape)} is invalid for input of shape {x.shape}") from None
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad.reshape(ctx.shape), None
+
+
+class _Index:
+    """Keeps an index from being taken for a tuple of operands; Tensors inside count as their values."""
+
+    def __init__(self, index):
+        items = index if isinstance(index, tuple) else (index,)
+        plain = tuple(np.asarray(item) if hasattr(item, "numpy") else item for item in items)
+        self.value = plain if isinstance(index, tuple) else plain[0]
+
+
+class GetItem(Function):
+    """The gradient goes back to where the values came from, summed where one was taken twice."""
+
+    @staticmethod
+    def forward(ctx, x, index):
+        ctx.shape, ctx.index = x.shape, index.value
+        return x[index.value]
+
+    @staticmethod
+    def backward(ctx, grad):
+        grad_input = arrays.zeros(ctx.shape, grad.dtype)
+        np.add.at(grad_input, ctx.index, grad)
+        return grad_input, None
+
+
+class Cast(Function):
+    """The gradient returns to the input's dtype."""
+
+    @staticmethod
+    def forward(ctx, x, dtype):
+        ctx.dtype = x.dtype
+        return x.astype(dtype)
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad.astype(ctx.dtype), None
+
+
+def _axis(name, value, ndim):
+    axis = parameters.integer(name, value)
+    if not -max(ndim, 1) <= axis < max(ndim, 1):
+        raise IndexError(f"{name} {axis} is out of range for {ndim} axes")
+    return axis % max(ndim, 1)

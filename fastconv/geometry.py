@@ -1,0 +1,233 @@
+"""The only shape arithmetic: immutable, hashable descriptors of a convolution and of a pooling, checked once.
+
+Output size of one axis, for input size n, kernel k, stride s, dilation d and padding (low, high):
+
+    out = floor((n + low + high - d*(k - 1) - 1) / s) + 1
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fastconv import parameters
+from fastconv.errors import ShapeError
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """One spatial axis: ``size`` input positions, ``out`` output positions."""
+
+    size: int
+    kernel: int
+    stride: int
+    low: int
+    high: int
+    dilation: int
+    out: int
+
+    @property
+    def extent(self) -> int:
+        """The positions that a window spans: d*(k - 1) + 1."""
+        return self.dilation * (self.kernel - 1) + 1
+
+    @property
+    def padded(self) -> int:
+        """The input positions with padding."""
+        return self.size + self.low + self.high
+
+    @classmethod
+    def of(cls, size, kernel, stride, padding, dilation, *, ceil_mode=False) -> Axis:
+        """The axis with its output size; ``out`` below 1 means that the window does not fit."""
+        low, high = padding
+        room = size + low + high - dilation * (kernel - 1) - 1
+        out = (-(-room // stride) if ceil_mode else room // stride) + 1
+        if ceil_mode and (out - 1) * stride >= size + low:
+            out -= 1
+        return cls(size, kernel, stride, low, high, dilation, out)
+
+
+@dataclass(frozen=True, slots=True)
+class Conv2dGeometry:
+    """A checked 2-d convolution: (N, C, H, W), (K, C/groups, kH, kW) -> (N, K, OH, OW).
+
+    >>> Conv2dGeometry.of((1, 3, 227, 227), (96, 3, 11, 11), stride=4).out_shape
+    (1, 96, 55, 55)
+    """
+
+    N: int
+    C: int
+    K: int
+    groups: int
+    rows: Axis
+    cols: Axis
+    padding_mode: str
+
+    @classmethod
+    def of(
+        cls,
+        x_shape: Shape,
+        weight_shape: Shape,
+        bias_shape: Shape | None = None,
+        *,
+        stride=1,
+        padding=0,
+        dilation=1,
+        groups=1,
+        padding_mode="zeros",
+    ) -> Conv2dGeometry:
+        """Check everything and compute every size; raises ShapeError, ValueError or TypeError."""
+        N, C, H, W = x_shape
+        if len(weight_shape) != 4:
+            raise ShapeError(f"weight must have shape (K, C/groups, kH, kW), got shape {weight_shape}")
+        K, C_g, kH, kW = weight_shape
+        groups = parameters.positive_int("groups", groups)
+        _check_channels(C, K, C_g, groups, x_shape, weight_shape)
+        _check_extents("input", x_shape)
+        _check_extents("weight", (1, *weight_shape[1:]))
+        kernel = parameters.kernel_size((kH, kW))
+        stride = parameters.stride(stride)
+        dilation = parameters.dilation(dilation)
+        pads = parameters.conv_padding(padding, kernel, stride, dilation)
+        padding_mode = parameters.padding_mode(padding_mode)
+        rows = Axis.of(H, kH, stride[0], pads[0], dilation[0])
+        cols = Axis.of(W, kW, stride[1], pads[1], dilation[1])
+        _check_fits(rows, cols)
+        _check_wraps(rows, cols, padding_mode)
+        if bias_shape is not None and bias_shape != (K,):
+            raise ShapeError(f"bias must have shape ({K},), one value per output channel, got {bias_shape}")
+        return cls(N, C, K, groups, rows, cols, padding_mode)
+
+    @property
+    def C_g(self) -> int:
+        """Input channels per group."""
+        return self.C // self.groups
+
+    @property
+    def K_g(self) -> int:
+        """Output channels per group."""
+        return self.K // self.groups
+
+    @property
+    def x_shape(self) -> Shape:
+        """(N, C, H, W)."""
+        return (self.N, self.C, self.rows.size, self.cols.size)
+
+    @property
+    def weight_shape(self) -> Shape:
+        """(K, C/groups, kH, kW)."""
+        return (self.K, self.C_g, self.rows.kernel, self.cols.kernel)
+
+    @property
+    def out_shape(self) -> Shape:
+        """(N, K, OH, OW)."""
+        return (self.N, self.K, self.rows.out, self.cols.out)
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations of one pass, padded taps counted: 2 N K OH OW C_g kH kW."""
+        return 2 * self.N * self.K * self.rows.out * self.cols.out * self.C_g * self.rows.kernel * self.cols.kernel
+
+
+@dataclass(frozen=True, slots=True)
+class Pool2dGeometry:
+    """A checked 2-d pooling: (N, C, H, W) -> (N, C, OH, OW).
+
+    With ``ceil_mode`` the size rounds up, but every window starts inside the input or its low padding.
+
+    >>> Pool2dGeometry.of((1, 96, 55, 55), 3, 2).out_shape
+    (1, 96, 27, 27)
+    """
+
+    N: int
+    C: int
+    rows: Axis
+    cols: Axis
+
+    @classmethod
+    def of(
+        cls, x_shape: Shape, kernel_size, stride=None, padding=0, dilation=1, *, ceil_mode=False
+    ) -> Pool2dGeometry:
+        """Check everything and compute every size; raises ShapeError, ValueError or TypeError."""
+        N, C, H, W = x_shape
+        kernel = parameters.kernel_size(kernel_size)
+        stride = kernel if stride is None else parameters.stride(stride)
+        dilation = parameters.dilation(dilation)
+        pads = parameters.pool_padding(padding, kernel, dilation)
+        ceil_mode = parameters.flag("ceil_mode", ceil_mode)
+        _check_extents("input", x_shape)
+        rows = Axis.of(H, kernel[0], stride[0], pads[0], dilation[0], ceil_mode=ceil_mode)
+        cols = Axis.of(W, kernel[1], stride[1], pads[1], dilation[1], ceil_mode=ceil_mode)
+        if rows.out < 1 or cols.out < 1:
+            _check_fits(rows, cols)
+        return cls(N, C, rows, cols)
+
+    @property
+    def taps(self) -> int:
+        """Inputs under one output: kH * kW."""
+        return self.rows.kernel * self.cols.kernel
+
+    @property
+    def x_shape(self) -> Shape:
+        """(N, C, H, W)."""
+        return (self.N, self.C, self.rows.size, self.cols.size)
+
+    @property
+    def out_shape(self) -> Shape:
+        """(N, C, OH, OW)."""
+        return (self.N, self.C, self.rows.out, self.cols.out)
+
+    @property
+    def flops(self) -> int:
+        """Comparisons (or additions) of one pass: N C OH OW kH kW."""
+        return self.N * self.C * self.rows.out * self.cols.out * self.taps
+
+
+def batched_shape(operation: str, shape: Shape) -> Shape:
+    """(N, C, H, W) of a batched or unbatched input; raises ShapeError for any other rank."""
+    if len(shape) == 4:
+        return shape
+    if len(shape) == 3:
+        return (1, *shape)
+    raise ShapeError(f"expected 3D (unbatched) or 4D (batched) input to {operation}, got shape {shape}")
+
+
+def _check_channels(C, K, C_g, groups, x_shape, weight_shape):
+    if C % groups:
+        raise ShapeError(f"in_channels must be divisible by groups, got in_channels={C} and groups={groups}")
+    if K % groups or K < 1:
+        raise ShapeError(f"out_channels must be divisible by groups, got out_channels={K} and groups={groups}")
+    if C != C_g * groups:
+        raise ShapeError(
+            f"given groups={groups}, weight of shape {weight_shape} expects input {x_shape} "
+            f"to have {C_g * groups} channels, but got {C} channels instead"
+        )
+
+
+def _check_extents(name, shape):
+    if 0 in shape[1:]:
+        raise ShapeError(f"{name} of shape {shape} has a zero extent; only the batch may be empty")
+
+
+def _check_fits(rows, cols):
+    if rows.padded >= rows.extent and cols.padded >= cols.extent:
+        return
+    raise ShapeError(
+        f"kernel size can't be greater than the padded input: padded input ({rows.padded} x {cols.padded}) = size + "
+        f"padding, effective kernel ({rows.extent} x {cols.extent}) = dilation * (kernel - 1) + 1; "
+        f"output size floor((padded - effective kernel) / stride) + 1 = ({rows.out} x {cols.out}) is too small"
+    )
+
+
+def _check_wraps(rows, cols, padding_mode):
+    limits = {"reflect": -1, "circular": 0}
+    if padding_mode not in limits:
+        return
+    for name, axis in (("height", rows), ("width", cols)):
+        limit = axis.size + limits[padding_mode]
+        if max(axis.low, axis.high) > limit:
+            raise ShapeError(
+                f"padding ({axis.low}, {axis.high}) of the {name} must be at most {limit} "
+                f"for padding_mode={padding_mode!r} and an input {name} of {axis.size}"
+            )

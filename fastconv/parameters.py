@@ -1,0 +1,138 @@
+"""What users may write for kernel_size, stride, padding, dilation and the like, expanded to one form."""
+
+import operator
+
+from fastconv.errors import ShapeError
+
+Pair = tuple[int, int]
+Pads = tuple[Pair, Pair]
+
+PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
+LARGEST = 2**31 - 1
+
+
+def integer(name: str, value) -> int:
+    """An int from anything that is one by nature; raises TypeError for bool, float, str and the rest."""
+    if isinstance(value, bool):
+        raise TypeError(f"{name} must be an int, got {value!r}")
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an int, got {value!r} of type {type(value).__name__}") from None
+
+
+def flag(name: str, value) -> bool:
+    """A bool; raises TypeError for what only looks like one."""
+    if isinstance(value, bool) or type(value).__name__ == "bool":
+        return bool(value)
+    raise TypeError(f"{name} must be True or False, got {value!r}")
+
+
+def positive_int(name: str, value) -> int:
+    """An int of at least 1; raises ValueError with the number received."""
+    number = integer(name, value)
+    if number < 1:
+        raise ValueError(f"{name} must be a positive int, got {number}")
+    return _bounded(name, number, value)
+
+
+def kernel_size(value) -> Pair:
+    """(kH, kW), both positive."""
+    pair = _pair("kernel_size", value)
+    if min(pair) < 1:
+        raise ValueError(f"kernel_size must be 2 positive ints, got {value!r}")
+    return pair
+
+
+def stride(value) -> Pair:
+    """(sH, sW), both positive; raises ShapeError in torch's words."""
+    pair = _pair("stride", value)
+    if min(pair) < 1:
+        raise ShapeError(f"non-positive stride is not supported, got stride={value!r}")
+    return pair
+
+
+def dilation(value) -> Pair:
+    """(dH, dW), both positive, 1 meaning dense; raises ShapeError in torch's words."""
+    pair = _pair("dilation", value)
+    if min(pair) < 1:
+        raise ShapeError(f"dilation should be greater than zero, got dilation={value!r}")
+    return pair
+
+
+def padding_mode(value) -> str:
+    """One of PADDING_MODES."""
+    if value not in PADDING_MODES:
+        raise ValueError(f"padding_mode must be one of {', '.join(PADDING_MODES)}, got {value!r}")
+    return value
+
+
+def conv_padding(value, kernel: Pair, stride: Pair, dilation: Pair) -> Pads:
+    """((top, bottom), (left, right)) from an int, a pair, explicit pads, "valid" or "same".
+
+    "same" pads d*(k - 1) in all, the odd one at the end, so that at stride 1 the size stays.
+    """
+    if not isinstance(value, str):
+        return _pads(value)
+    if value == "valid":
+        return (0, 0), (0, 0)
+    if value != "same":
+        raise ValueError(f"padding must be 'same', 'valid', an int, a pair or explicit pads, got {value!r}")
+    if stride != (1, 1):
+        raise ValueError(
+            f"padding='same' is not supported for strided convolutions, got stride={stride}; "
+            "give the pads explicitly as padding=((top, bottom), (left, right))"
+        )
+    totals = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
+    top_bottom, left_right = ((total // 2, total - total // 2) for total in totals)
+    return top_bottom, left_right
+
+
+def pool_padding(value, kernel: Pair, dilation: Pair) -> Pads:
+    """((top, bottom), (left, right)), at most half of the effective kernel; raises ShapeError in torch's words."""
+    if isinstance(value, str):
+        raise TypeError(f"padding of a pooling must be an int, a pair or explicit pads, got {value!r}")
+    pads = _pads(value)
+    for pair, k, d in zip(pads, kernel, dilation, strict=True):
+        if max(pair) > (d * (k - 1) + 1) // 2:
+            raise ShapeError(
+                "pad should be at most half of effective kernel size, "
+                f"but got pad={max(pair)}, kernel_size={k} and dilation={d}"
+            )
+    return pads
+
+
+def _bounded(name, number, value):
+    if number > LARGEST:
+        raise ValueError(f"{name} is too large: {value!r} is above {LARGEST}")
+    return number
+
+
+def _sequence(value):
+    return isinstance(value, (tuple, list)) or (hasattr(value, "__len__") and not isinstance(value, (str, bytes, dict)))
+
+
+def _pair(name, value) -> Pair:
+    if _sequence(value):
+        if len(value) != 2:
+            raise ValueError(f"{name} must be an int or 2 ints, got {value!r}")
+        first, second = (_bounded(name, integer(name, item), value) for item in value)
+        return first, second
+    number = _bounded(name, integer(name, value), value)
+    return number, number
+
+
+def _pads(value) -> Pads:
+    if _sequence(value) and len(value) == 4:
+        raise ValueError(
+            f"padding={value!r} is ambiguous (frameworks disagree on the order of four numbers); "
+            "write padding=((top, bottom), (left, right))"
+        )
+    if _sequence(value) and len(value) == 2 and all(_sequence(item) for item in value):
+        pads = _pair("padding", value[0]), _pair("padding", value[1])
+    else:
+        vertical, horizontal = _pair("padding", value)
+        pads = (vertical, vertical), (horizontal, horizontal)
+    if min(map(min, pads)) < 0:
+        raise ShapeError(f"negative padding is not supported, got padding={value!r}")
+    return pads

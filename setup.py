@@ -1,0 +1,89 @@
+"""Cython extensions found by glob, each with one C object per instruction set; metadata is in pyproject.toml.
+
+``FASTCONV_REQUIRE_EXT=1`` makes a failed extension an error. Otherwise the package installs without
+it and the reason is recorded for ``fastconv.available_backends()``.
+"""
+
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+KERNELS = Path("fastconv/_kernels")
+REQUIRED = os.environ.get("FASTCONV_REQUIRE_EXT") == "1"
+IS_X86_64 = platform.machine().lower() in ("x86_64", "amd64")
+ISA_FLAGS = {
+    "isa_v2": ["-march=x86-64-v2"],
+    "isa_v3": ["-march=x86-64-v3"],
+    "isa_v4": ["-march=x86-64-v4", "-mprefer-vector-width=512"],
+}
+
+
+def extension(pyx: Path) -> Extension:
+    """One extension: the .pyx and every C source of the folder ``c`` beside it."""
+    sources = [pyx, *sorted((pyx.parent / "c").glob("*.c"))]
+    headers = sorted((pyx.parent / "c").glob("*.h"))
+    return Extension(
+        ".".join(pyx.with_suffix("").parts),
+        [str(source) for source in sources],
+        depends=[str(header) for header in headers],
+        include_dirs=[str(pyx.parent / "c")],
+        define_macros=[("FC_KERNELS", f'"{pyx.stem}.h"')],
+        extra_compile_args=[] if sys.platform == "win32" else ["-O3", "-pthread"],
+        extra_link_args=[] if sys.platform == "win32" else ["-pthread"],
+    )
+
+
+class BuildExtensions(build_ext):
+    """Adds each C file's instruction-set flags and records the reason when an extension fails."""
+
+    def build_extensions(self):
+        compile_one = getattr(self.compiler, "_compile", None)
+        if IS_X86_64 and compile_one is not None:
+
+            def compile_with_isa(obj, src, ext, cc_args, extra_postargs, pp_opts):
+                flags = [*extra_postargs, *ISA_FLAGS.get(Path(src).stem, [])]
+                return compile_one(obj, src, ext, cc_args, flags, pp_opts)
+
+            self.compiler._compile = compile_with_isa
+        self.failures = {}
+        super().build_extensions()
+        if self.failures and not self.dry_run_enabled():
+            self._record()
+
+    def build_extension(self, ext):
+        temp = self.build_temp
+        self.build_temp = str(Path(temp) / ext.name)
+        try:
+            super().build_extension(ext)
+        except Exception as error:
+            if REQUIRED:
+                raise
+            self.failures[ext.name] = f"{type(error).__name__}: {error}"
+            self.warn(f"{ext.name} was not built: {error}")
+        finally:
+            self.build_temp = temp
+
+    def dry_run_enabled(self):
+        return bool(getattr(self, "dry_run", False))
+
+    def _record(self):
+        root = Path("." if self.inplace else self.build_lib)
+        target = root / KERNELS / "build_failures.json"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(json.dumps(self.failures, indent=1))
+
+
+def extensions():
+    """Every extension of the package, cythonized."""
+    from Cython.Build import cythonize
+
+    found = [extension(pyx) for pyx in sorted(KERNELS.glob("*/*.pyx"))]
+    return cythonize(found, compiler_directives={"language_level": "3", "freethreading_compatible": True})
+
+
+setup(ext_modules=extensions(), cmdclass={"build_ext": BuildExtensions})
