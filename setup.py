@@ -33,7 +33,7 @@ def extension(pyx: Path) -> Extension:
         depends=[str(header) for header in headers],
         include_dirs=[str(pyx.parent / "c")],
         define_macros=[("FC_KERNELS", f'"{pyx.stem}.h"')],
-        extra_compile_args=[] if sys.platform == "win32" else ["-O3", "-pthread"],
+        extra_compile_args=[] if sys.platform == "win32" else ["-O3", "-g0", "-pthread"],
         extra_link_args=[] if sys.platform == "win32" else ["-pthread"],
     )
 
@@ -52,7 +52,7 @@ class BuildExtensions(build_ext):
             self.compiler._compile = compile_with_isa
         self.failures = {}
         super().build_extensions()
-        if self.failures and not self.dry_run_enabled():
+        if self.failures:
             self._record()
 
     def build_extension(self, ext):
@@ -67,9 +67,6 @@ class BuildExtensions(build_ext):
             self.warn(f"{ext.name} was not built: {error}")
         finally:
             self.build_temp = temp
-
-    def dry_run_enabled(self):
-        return bool(getattr(self, "dry_run", False))
 
     def _record(self):
         root = Path("." if self.inplace else self.build_lib)

@@ -123,4 +123,4 @@ def _progress(remote: RemoteFile, start: int) -> Iterator[Callable[[int], object
 
             bar = tqdm(total=remote.size, initial=start, desc=remote.name, unit="B", unit_scale=True)
     with bar as shown:
-        yield shown.update if shown else lambda count: None
+        yield (lambda count: None) if shown is None else shown.update

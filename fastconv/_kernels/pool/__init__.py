@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import operator
 from functools import cache
 from types import ModuleType, SimpleNamespace
@@ -61,10 +62,9 @@ def run(function_address: int, context_address: int, n: int, grain: int) -> None
 @cache
 def _load() -> tuple[ModuleType | None, str | None]:
     try:
-        from fastconv._kernels.pool import _native as module
+        return importlib.import_module("fastconv._kernels.pool._native"), None
     except ImportError as error:
         return None, f"{type(error).__name__}: {error}"
-    return module, None
 
 
 @cache

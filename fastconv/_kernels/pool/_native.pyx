@@ -1,10 +1,11 @@
 """The thread pool for Cython kernels (see ``_native.pxd``) and, through addresses, for any other compiled code."""
 
-from fastconv._kernels.pool.limits import default_num_threads
+from fastconv._kernels.pool.limits import AFFINITY, default_num_threads
 
 cdef extern from "parallel.h" nogil:
     const Py_ssize_t FC_MAX_THREADS
     void fc_pool_init() noexcept
+    void fc_pool_allow_cpu(int cpu) noexcept
     void fc_parallel_for(range_fn fn, void* ctx, Py_ssize_t n, Py_ssize_t grain, Py_ssize_t nthreads) noexcept
 
 cdef Py_ssize_t count = 0  # the thread count of the process; 0: not set, because the environment is malformed
@@ -49,6 +50,8 @@ def run(size_t function_address, size_t context_address, Py_ssize_t n, Py_ssize_
 
 
 fc_pool_init()
+for cpu in AFFINITY:
+    fc_pool_allow_cpu(cpu)
 try:
     set_thread_count(default_num_threads())
 except ValueError:  # FASTCONV_NUM_THREADS: an import must not fail of it; the first use raises it

@@ -4,10 +4,10 @@ import os
 from collections.abc import Iterator, Mapping
 
 # Read at import: some libraries shrink the mask of the thread that loads them.
-AFFINITY = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+AFFINITY = frozenset(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1))
 
 
-def default_num_threads(environ: Mapping[str, str] = os.environ, root: str = "/", affinity: int = AFFINITY) -> int:
+def default_num_threads(environ: Mapping[str, str] = os.environ, root: str = "/", cpus: int = len(AFFINITY)) -> int:
     """Threads used where nobody sets a number.
 
     That is ``FASTCONV_NUM_THREADS``, else the smallest of ``OMP_NUM_THREADS``, ``NUMBA_NUM_THREADS``, CPU affinity
@@ -23,7 +23,7 @@ def default_num_threads(environ: Mapping[str, str] = os.environ, root: str = "/"
         _positive(environ.get("OMP_NUM_THREADS", "").partition(",")[0]),  # "4,2": one number per nesting level
         _positive(environ.get("NUMBA_NUM_THREADS", "")),
     )
-    return min(count for count in (affinity, cgroup_cpus(root), *foreign) if count is not None)
+    return min(count for count in (cpus, cgroup_cpus(root), *foreign) if count is not None)
 
 
 def cgroup_cpus(root: str = "/") -> int | None:

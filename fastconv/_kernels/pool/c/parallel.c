@@ -6,6 +6,7 @@
 #ifdef _WIN32
 
 void fc_pool_init(void) {}
+void fc_pool_allow_cpu(int cpu) { (void)cpu; }
 
 void fc_parallel_for(fc_range_fn fn, void *ctx, ptrdiff_t n, ptrdiff_t grain, ptrdiff_t nthreads)
 {
@@ -48,7 +49,6 @@ static pthread_mutex_t wake_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t wake = PTHREAD_COND_INITIALIZER;
 static pthread_t worker_ids[FC_MAX_THREADS];  /* this and the next: only the owner of `busy` */
 static ptrdiff_t workers;
-static _Thread_local int owns_region;
 
 /* Workers round and treat subnormals as the caller does: else a result would depend on who computed it. */
 #if defined(__x86_64__)
@@ -99,23 +99,19 @@ static long long now_ns(void)
     return t.tv_sec * 1000000000LL + t.tv_nsec;
 }
 
-/* Regions follow one another closely inside a network, and waking from sleep costs a hundred times a look. */
-static void spin_until_open(void)
+/* Looks for a while, as the layers of a network follow one another closely and waking costs a hundred times a look.
+ * A sleeper then announces itself before it looks at the gate, and open_region opens the gate before it looks for
+ * sleepers: in the one order of all four (seq_cst) at least one sees the other, so no wake-up is lost. */
+static void wait_until_open(void)
 {
     long long end = now_ns() + SPIN_NS;
     do {
-        for (int i = 0; i < 16; i++) {
+        for (int looks = 0; looks < 16; looks++) {
             if (atomic_load_explicit(&gate, memory_order_relaxed) >= TICKET)
                 return;
             pause_cpu();
         }
     } while (now_ns() < end);
-}
-
-/* The sleeper announces itself, then looks at the gate; open_region opens the gate, then looks for sleepers. In the
- * one order of both (seq_cst) at least one of them sees the other, so no wake-up is lost. */
-static void sleep_until_open(void)
-{
     pthread_mutex_lock(&wake_lock);
     atomic_fetch_add(&sleepers, 1);
     while (atomic_load(&gate) < TICKET)
@@ -134,9 +130,7 @@ static void *run_worker(void *unused)
             take_chunks(&mine, slot);
             atomic_fetch_sub_explicit(&gate, 1, memory_order_release);
         }
-        spin_until_open();
-        if (atomic_load_explicit(&gate, memory_order_relaxed) < TICKET)
-            sleep_until_open();
+        wait_until_open();
     }
     return unused;
 }
@@ -153,28 +147,30 @@ static void block_signals(sigset_t *before)
 }
 
 #ifdef __linux__
-static cpu_set_t worker_cpus; /* as last set; zero when there are workers that know nothing of it */
+static cpu_set_t home_cpus, worker_cpus; /* of the process; of the workers, as last set */
 
-/* A worker woken on the caller's own CPU would wait there until the caller's time slice ends. Workers may run
- * where the caller may, less the CPU that it is on. */
-static void steer_workers(void)
+void fc_pool_allow_cpu(int cpu) { CPU_SET((size_t)cpu, &home_cpus); }
+
+/* A worker woken on the caller's own CPU would wait there until the caller's time slice ends. Workers may run where
+ * the caller may, less the CPU that it is on; a caller on one CPU only was bound, as OpenMP binds, for itself alone. */
+static void steer_workers(int fresh)
 {
     cpu_set_t cpus;
     int own = sched_getcpu();
     if (own < 0 || sched_getaffinity(0, sizeof cpus, &cpus) != 0)
         return;
-    if (CPU_COUNT(&cpus) > 1)
-        CPU_CLR((size_t)own, &cpus);
-    if (CPU_EQUAL(&cpus, &worker_cpus))
+    if (CPU_COUNT(&cpus) == 1)
+        cpus = home_cpus;
+    CPU_CLR((size_t)own, &cpus);
+    if (CPU_COUNT(&cpus) == 0 || (!fresh && CPU_EQUAL(&cpus, &worker_cpus)))
         return;
     for (ptrdiff_t i = 0; i < workers; i++)
         pthread_setaffinity_np(worker_ids[i], sizeof cpus, &cpus);
     worker_cpus = cpus;
 }
-static void forget_steering(void) { CPU_ZERO(&worker_cpus); }
 #else
-static void steer_workers(void) {}
-static void forget_steering(void) {}
+void fc_pool_allow_cpu(int cpu) { (void)cpu; }
+static void steer_workers(int fresh) { (void)fresh; }
 #endif
 
 /* Fewer workers than asked for (no memory, a process limit) only means less speed. */
@@ -191,7 +187,7 @@ static void create_workers(ptrdiff_t wanted)
         workers++;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attributes);
-    forget_steering();
+    steer_workers(1);
 }
 
 static void open_region(const struct region *r, ptrdiff_t helpers)
@@ -203,7 +199,7 @@ static void open_region(const struct region *r, ptrdiff_t helpers)
     int asleep = atomic_load(&sleepers);
     if (asleep == 0)
         return;
-    steer_workers();
+    steer_workers(0);
     pthread_mutex_lock(&wake_lock); /* a sleeper between its look at the gate and its wait holds the lock */
     pthread_mutex_unlock(&wake_lock);
     for (ptrdiff_t i = 0; i < helpers && i < asleep; i++)
@@ -214,15 +210,14 @@ static void open_region(const struct region *r, ptrdiff_t helpers)
 static void wait_for_workers(void)
 {
     for (int looks = 0; atomic_load_explicit(&gate, memory_order_acquire) != 0;) {
-        if (looks++ < 4096)
-            pause_cpu();
+        if (looks < 4096)
+            looks++, pause_cpu();
         else
-            looks = 4096, sched_yield(); /* more threads than CPUs: the worker may need this one */
+            sched_yield(); /* more threads than CPUs: the worker may need this one */
     }
 }
 
-/* No worker exists in the child, and locks and counts are as they happened to be. A fork from inside a region
- * returns into take_chunks, so that thread keeps the pool until it leaves. */
+/* In a forked child no worker exists, and the locks and counts are as they happened to be. */
 static void start_afresh(void)
 {
     pthread_mutex_init(&wake_lock, NULL);
@@ -230,7 +225,7 @@ static void start_afresh(void)
     workers = 0;
     atomic_store(&sleepers, 0);
     atomic_store(&gate, 0);
-    atomic_store(&busy, owns_region);
+    atomic_store(&busy, 0);
 }
 
 void fc_pool_init(void)
@@ -261,11 +256,9 @@ void fc_parallel_for(fc_range_fn fn, void *ctx, ptrdiff_t n, ptrdiff_t grain, pt
         return;
     }
     struct region r = divide(fn, ctx, n, grain > 1 ? grain : 1, nthreads);
-    owns_region = 1;
     open_region(&r, (r.chunks < nthreads ? r.chunks : nthreads) - 1);
     take_chunks(&r, 0);
     wait_for_workers();
-    owns_region = 0;
     atomic_store_explicit(&busy, 0, memory_order_release);
 }
 

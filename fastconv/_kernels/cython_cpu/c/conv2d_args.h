@@ -1,0 +1,75 @@
+/* What the convolution kernels are told; filled by conv2d.pyx from the geometry and its plan. */
+#ifndef FASTCONV_CONV2D_ARGS_H
+#define FASTCONV_CONV2D_ARGS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "isa.h"
+
+typedef void (*fc_kernel)(void *args, ptrdiff_t lo, ptrdiff_t hi, ptrdiff_t slot);
+
+/* Entries of one axis, as plan.AxisPlan has them. */
+typedef struct {
+    ptrdiff_t targets, run_count;
+    const int64_t *first, *taps, *sources, *runs;
+} fc_axis;
+
+/* Segments of one axis, as plan.TapPlan has them. */
+typedef struct {
+    const int64_t *first, *segments;
+} fc_taps;
+
+/* Element strides of a four-dimensional array. */
+typedef struct {
+    ptrdiff_t n, c, h, w;
+} fc_strides;
+
+/* target[n, g*K + k, row, col] = bias + sum of weight * source; forward and grad_input are both of this form. */
+typedef struct {
+    const void *source, *packed, *bias;
+    void *target;
+    fc_strides source_strides, target_strides;
+    fc_axis rows, cols;
+    ptrdiff_t N, groups, C, K, tap_rows, tap_cols;
+} fc_sum_args;
+
+/* packed[g][block][tap][c][lane] = weight, zero where the last block is not full. */
+typedef struct {
+    const void *weight;
+    void *packed;
+    ptrdiff_t groups, C, K, taps, group_stride, c_stride, k_stride;
+} fc_pack_args;
+
+/* grad_weight[g*K + k, c, kh, kw] = sum over n, oh, ow of grad_out * x; row_step and col_step are the strides. */
+typedef struct {
+    const void *grad_out, *x;
+    void *grad_weight;
+    fc_strides grad_out_strides, x_strides;
+    fc_axis rows;
+    fc_taps cols;
+    ptrdiff_t N, groups, C, K, tap_rows, tap_cols, out_cols, col_step, c_block, row_block;
+    volatile int status;
+} fc_grad_weight_args;
+
+typedef struct {
+    const void *grad_out;
+    void *grad_bias;
+    fc_strides grad_out_strides;
+    ptrdiff_t N, K, rows, cols;
+} fc_grad_bias_args;
+
+/* The kernels of one dtype and level; ``lanes`` and ``block`` are numbers of output channels. */
+typedef struct {
+    ptrdiff_t lanes, block;
+    fc_kernel sum, pack, grad_weight, grad_bias;
+} fc_conv2d_kernels;
+
+FC_DECLARE_TABLES(fc_conv2d_kernels, fc_conv2d)
+
+static inline const fc_conv2d_kernels *fc_conv2d_select(int wide) {
+    const int level = fc_isa_level();
+    return FC_SELECT(fc_conv2d, level, wide);
+}
+
+#endif

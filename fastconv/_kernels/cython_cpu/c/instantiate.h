@@ -1,0 +1,23 @@
+/* Includes the kernels of one operation (FC_KERNELS) for every dtype, under names that carry dtype and level.
+ * The including file has set FC_LEVEL, FC_VECTOR_BYTES and FC_MAX_VECTORS. */
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FC_JOIN_(name, type, level) name##_##type##_##level
+#define FC_JOIN(name, type, level) FC_JOIN_(name, type, level)
+#define FC_FN(name) FC_JOIN(name, FC_TYPE, FC_LEVEL)
+
+#define FC_TYPE float32
+#define real float
+#define FC_MINUS_INFINITY (-__builtin_inff())
+#include FC_KERNELS
+#undef FC_TYPE
+#undef real
+#undef FC_MINUS_INFINITY
+
+#define FC_TYPE float64
+#define real double
+#define FC_MINUS_INFINITY (-__builtin_inf())
+#include FC_KERNELS

@@ -1,0 +1,65 @@
+"""Weight files: dictionaries from names to NumPy arrays, in formats that hold no code.
+
+The format follows from the suffix of the path: `.safetensors` or `.npz`.
+"""
+
+import importlib
+import os
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from fastconv.weights.atomic import atomic_write
+
+__all__ = ["atomic_write", "load", "load_metadata", "save"]
+
+_FORMATS = {".safetensors": "fastconv.weights.safetensors_file", ".npz": "fastconv.weights.npz_file"}
+
+
+def save(state: Mapping[str, Any], path: str | os.PathLike, metadata: Mapping[str, str] | None = None) -> None:
+    """Write the named arrays, and optional texts about them, to `path`; an old file gives way only to a whole new one.
+
+    Values may be anything that `np.asarray` takes or that has `.numpy()`: float64/32/16, signed and unsigned
+    integers, bool.
+
+    Raises ValueError for an unknown suffix or an unusable name, TypeError for a state or metadata that is no mapping of
+    names, DTypeError for other dtypes, BackendUnavailableError (an ImportError) when `.safetensors` is asked for
+    without the package, OSError from the file system.
+
+    >>> import numpy as np, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save({"0.weight": np.ones((2, 3), np.float32)}, f"{folder}/model.npz", {"epoch": "3"})
+    ...     load(f"{folder}/model.npz")["0.weight"].shape
+    (2, 3)
+    """
+    name = os.fsdecode(path)
+    _format_of(name).save(state, name, metadata)
+
+
+def load(path: str | os.PathLike, **limits: Any) -> dict[str, np.ndarray]:
+    """The named arrays in a weight file; nothing in the file is ever executed.
+
+    Arrays of a `.safetensors` file are read-only views of the mapped file (bfloat16 is widened to float32), those of
+    an `.npz` file are copies. `limits` raises what a reader accepts: `max_bytes`, `max_ratio` for `.npz`,
+    `max_header_bytes` for `.safetensors`.
+
+    Raises ValueError for an unknown suffix, FormatError for a damaged or foreign file, UnsafeFileError for one above a
+    limit, OSError from the file system.
+    """
+    name = os.fsdecode(path)
+    return _format_of(name).load(name, **limits)
+
+
+def load_metadata(path: str | os.PathLike, **limits: Any) -> dict[str, str]:
+    """The texts that were saved with the arrays; empty if there are none. Raises what `load` raises."""
+    name = os.fsdecode(path)
+    return _format_of(name).load_metadata(name, **limits)
+
+
+def _format_of(path: str) -> ModuleType:
+    suffix = os.path.splitext(path)[1].lower()
+    if suffix not in _FORMATS:
+        raise ValueError(f"unknown suffix {suffix!r} of {path!r}; supported are {', '.join(_FORMATS)}")
+    return importlib.import_module(_FORMATS[suffix])
