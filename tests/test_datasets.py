@@ -1,5 +1,6 @@
 import collections
 import contextlib
+import doctest
 import errno
 import gzip
 import hashlib
@@ -25,6 +26,7 @@ from fastconv.datasets import (
     DataUnavailableError,
     cache,
     cifar10,
+    digits,
     download,
     load_cifar10,
     load_digits,
@@ -279,6 +281,7 @@ HUGE_SHAPE = (
         (lambda marker: b"\x80\x02X\xff\xff\xff\x7fa.", FormatError),
         (lambda marker: b"I" + b"9" * 100_000 + b"\n.", FormatError),
         (lambda marker: b"\x80\x02}.", FormatError),
+        (lambda marker: b"S'\\q'\n.", UnsafeFileError),
         (lambda marker: b"\x80\x02K\x01.", FormatError),
         (lambda marker: b"", FormatError),
         (lambda marker: python2_pickle()[:-1], FormatError),
@@ -455,7 +458,8 @@ def test_next_mirror_is_asked_and_failures_are_listed(server, tmp_path, mode):
     remote = remote_of(server, mirrors=("/bad", "/bad"))
     with pytest.raises(DataUnavailableError) as caught:
         cache.fetch(remote, tmp_path)
-    assert isinstance(caught.value, (FileNotFoundError, fastconv.errors.FastconvError))
+    assert isinstance(caught.value, FileNotFoundError)
+    assert isinstance(caught.value, fastconv.errors.FastconvError)
     for part in (*remote.urls, remote.sha256, str(tmp_path / "data"), str(len(PAYLOAD)), "FASTCONV_HOME"):
         assert part in str(caught.value)
     assert not (tmp_path / "data").exists()
@@ -587,6 +591,10 @@ def test_cifar10_records_are_checked(tmp_path):
     path = tar_gz(tmp_path / "p.tar.gz", {"cifar-10-batches-py/test_batch": pickle.dumps(Call(os.getcwd), 2)})
     with pytest.raises(UnsafeFileError, match=r"p\.tar\.gz/cifar-10-batches-py/test_batch: the pickle asks for"):
         cifar10.read_python_archive(path, "test")
+
+
+def test_documented_examples_run():
+    assert doctest.testmod(digits) == (0, 2)
 
 
 def test_published_checksums_are_well_formed():

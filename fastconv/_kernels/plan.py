@@ -150,3 +150,10 @@ def grad_weight_blocks(geometry: Conv2dGeometry, sums: int) -> tuple[int, int]:
     rows, cols = geometry.rows.kernel, geometry.cols.kernel
     channels = max(1, min(geometry.C_g, 12, sums // cols))
     return channels, max(1, min(rows, sums // (cols * channels)))
+
+
+@lru_cache(maxsize=512)
+def tap_positions(rows: Axis, cols: Axis) -> tuple[np.ndarray, np.ndarray]:
+    """Row and column of every tap inside its window, dilation included, in the order kh * kW + kw."""
+    kh, kw = np.divmod(np.arange(rows.kernel * cols.kernel, dtype=_INT), cols.kernel)
+    return kh * rows.dilation, kw * cols.dilation

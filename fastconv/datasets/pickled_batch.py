@@ -8,6 +8,7 @@ NumPy needs for it. The names stand for constructors written here, so that a fil
 import math
 import os
 import pickletools
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -214,7 +215,9 @@ def read_batch(program: bytes, where: str | os.PathLike) -> tuple[np.ndarray, np
     FormatError when it is damaged or holds something else.
     """
     try:
-        batch = _Machine(len(program)).run(program)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            batch = _Machine(len(program)).run(program)
         return _images_and_labels(batch)
     except FormatError as error:
         raise type(error)(f"{where}: {error}") from error

@@ -18,11 +18,11 @@ def atomic_write(path: str | os.PathLike) -> Iterator[BinaryIO]:
 
     Raises IsADirectoryError for a directory, OSError for anything else the file system refuses.
 
-    >>> import tempfile
+    >>> import pathlib, tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     with atomic_write(f"{folder}/notes") as file:
     ...         _ = file.write(b"all or nothing")
-    ...     open(f"{folder}/notes", "rb").read()
+    ...     pathlib.Path(folder, "notes").read_bytes()
     b'all or nothing'
     """
     target = os.path.realpath(os.fsdecode(path))

@@ -1,9 +1,9 @@
 """Kernels in C, compiled ahead of time for every instruction set and chosen at run time."""
 
 from fastconv._kernels import contract
-from fastconv._kernels.cython_cpu import conv2d
+from fastconv._kernels.cython_cpu import conv2d, max_pool2d
 
-VARIANTS = {**conv2d.VARIANTS}
+VARIANTS = {**conv2d.VARIANTS, **max_pool2d.VARIANTS}
 
 
 def prepare(op: str, problem: contract.Problem) -> contract.Kernel | contract.Declined:

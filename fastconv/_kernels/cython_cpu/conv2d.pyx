@@ -1,26 +1,17 @@
 """Convolution in C for every instruction set, driven from here: plan -> arguments -> thread pool."""
 
-from cpython.buffer cimport PyBUF_STRIDED_RO, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int64_t
 
+from fastconv._kernels.cython_cpu.operands cimport address, axis, fc_axis, fc_kernel, fc_strides, grain, strides
 from fastconv._kernels.pool._native cimport parallel_for
 
 from fastconv import arrays
 from fastconv._kernels import contract, plan
 
 cdef extern from "conv2d_args.h" nogil:
-    ctypedef void (*fc_kernel)(void* args, Py_ssize_t lo, Py_ssize_t hi, Py_ssize_t slot) noexcept
-    ctypedef struct fc_axis:
-        Py_ssize_t targets, run_count
-        const int64_t *first
-        const int64_t *taps
-        const int64_t *sources
-        const int64_t *runs
     ctypedef struct fc_taps:
         const int64_t *first
         const int64_t *segments
-    ctypedef struct fc_strides:
-        Py_ssize_t n, c, h, w
     ctypedef struct fc_sum_args:
         const void *source
         const void *packed
@@ -52,39 +43,8 @@ cdef extern from "conv2d_args.h" nogil:
         fc_kernel sum, pack, grad_weight, grad_bias
     const fc_conv2d_kernels* fc_conv2d_select(int wide)
 
-# A chunk of work shorter than this is not worth handing over to another thread.
-cdef Py_ssize_t CHUNK_FLOPS = 1 << 20
 # What one thread's sums of grad_weight may take: they should stay in its L2 cache.
 cdef Py_ssize_t SUMS_BYTES = 1 << 17
-
-
-cdef void* address(object array) except? NULL:
-    """The first byte of an array, which the caller keeps alive."""
-    cdef Py_buffer view
-    PyObject_GetBuffer(array, &view, PyBUF_STRIDED_RO)
-    cdef void* data = view.buf
-    PyBuffer_Release(&view)
-    return data
-
-
-cdef fc_strides strides(shape, memory_format):
-    cdef fc_strides result
-    result.n, result.c, result.h, result.w = arrays.element_strides(shape, memory_format)
-    return result
-
-
-cdef fc_axis axis(axis_plan) except *:
-    cdef fc_axis result
-    result.targets, result.run_count = len(axis_plan.first) - 1, len(axis_plan.runs)
-    result.first = <const int64_t*> address(axis_plan.first)
-    result.taps = <const int64_t*> address(axis_plan.taps)
-    result.sources = <const int64_t*> address(axis_plan.sources)
-    result.runs = <const int64_t*> address(axis_plan.runs)
-    return result
-
-
-cdef Py_ssize_t grain(Py_ssize_t flops_per_item) noexcept:
-    return max(1, CHUNK_FLOPS // max(1, flops_per_item))
 
 
 cdef class Sum:
@@ -110,8 +70,8 @@ cdef class Sum:
         taps = g.rows.kernel * g.cols.kernel
         a, p = &self.args, &self.packing
         a.rows, a.cols = axis(self.plans[0]), axis(self.plans[1])
-        a.source_strides = strides(shapes[0], problem.formats[0])
-        a.target_strides = strides(shapes[1], problem.formats[1])
+        a.source_strides = strides(arrays.element_strides(shapes[0], problem.formats[0]))
+        a.target_strides = strides(arrays.element_strides(shapes[1], problem.formats[1]))
         a.N, a.groups, a.C, a.K, a.tap_rows, a.tap_cols = g.N, g.groups, C, K, g.rows.kernel, g.cols.kernel
         p.groups, p.C, p.K, p.taps, p.group_stride = g.groups, C, K, taps, g.K_g * g.C_g * taps
         p.c_stride, p.k_stride = (g.C_g * taps, taps) if transposed else (taps, g.C_g * taps)
@@ -157,8 +117,8 @@ cdef class GradWeight:
         a.rows = axis(self.plans[0])
         a.cols.first = <const int64_t*> address(self.plans[1].first)
         a.cols.segments = <const int64_t*> address(self.plans[1].segments)
-        a.grad_out_strides = strides(g.out_shape, problem.formats[0])
-        a.x_strides = strides(g.x_shape, problem.formats[1])
+        a.grad_out_strides = strides(arrays.element_strides(g.out_shape, problem.formats[0]))
+        a.x_strides = strides(arrays.element_strides(g.x_shape, problem.formats[1]))
         a.N, a.groups, a.C, a.K, a.tap_rows, a.tap_cols = g.N, g.groups, g.C_g, g.K_g, g.rows.kernel, g.cols.kernel
         a.out_cols, a.col_step, a.status = g.cols.out, g.cols.stride, contract.OK
         itemsize = 8 if problem.dtype == "float64" else 4
@@ -186,7 +146,7 @@ cdef class GradBias:
     def __init__(self, problem):
         g = problem.geometry
         self.kernels = fc_conv2d_select(problem.dtype == "float64")
-        self.args.grad_out_strides = strides(g.out_shape, problem.formats[0])
+        self.args.grad_out_strides = strides(arrays.element_strides(g.out_shape, problem.formats[0]))
         self.args.N, self.args.K, self.args.rows, self.args.cols = g.N, g.K, g.rows.out, g.cols.out
 
     def __call__(self, grad_out, grad_bias):

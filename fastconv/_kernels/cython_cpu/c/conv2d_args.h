@@ -2,28 +2,13 @@
 #ifndef FASTCONV_CONV2D_ARGS_H
 #define FASTCONV_CONV2D_ARGS_H
 
-#include <stddef.h>
-#include <stdint.h>
-
+#include "axis.h"
 #include "isa.h"
-
-typedef void (*fc_kernel)(void *args, ptrdiff_t lo, ptrdiff_t hi, ptrdiff_t slot);
-
-/* Entries of one axis, as plan.AxisPlan has them. */
-typedef struct {
-    ptrdiff_t targets, run_count;
-    const int64_t *first, *taps, *sources, *runs;
-} fc_axis;
 
 /* Segments of one axis, as plan.TapPlan has them. */
 typedef struct {
     const int64_t *first, *segments;
 } fc_taps;
-
-/* Element strides of a four-dimensional array. */
-typedef struct {
-    ptrdiff_t n, c, h, w;
-} fc_strides;
 
 /* target[n, g*K + k, row, col] = bias + sum of weight * source; forward and grad_input are both of this form. */
 typedef struct {

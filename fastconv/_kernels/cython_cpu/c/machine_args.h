@@ -1,0 +1,27 @@
+/* Loops that read the machine's limits. */
+#ifndef FASTCONV_MACHINE_ARGS_H
+#define FASTCONV_MACHINE_ARGS_H
+
+#include "axis.h"
+#include "isa.h"
+
+/* Each item runs ``steps`` rounds of FC_PEAK_CHAINS multiply-adds of one vector; ``sink`` keeps the result alive. */
+typedef struct {
+    ptrdiff_t steps;
+    double factor;
+    volatile double sink;
+} fc_peak_args;
+
+typedef struct {
+    ptrdiff_t lanes, chains;
+    fc_kernel peak;
+} fc_machine_kernels;
+
+FC_DECLARE_TABLES(fc_machine_kernels, fc_machine)
+
+static inline const fc_machine_kernels *fc_machine_select(int wide) {
+    const int level = fc_isa_level();
+    return FC_SELECT(fc_machine, level, wide);
+}
+
+#endif

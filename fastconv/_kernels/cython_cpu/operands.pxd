@@ -1,0 +1,47 @@
+# What every operation does with arrays and plans before it calls C.
+
+from cpython.buffer cimport PyBUF_STRIDED_RO, PyBuffer_Release, PyObject_GetBuffer
+from libc.stdint cimport int64_t
+
+cdef extern from "axis.h" nogil:
+    ctypedef void (*fc_kernel)(void* args, Py_ssize_t lo, Py_ssize_t hi, Py_ssize_t slot) noexcept
+    ctypedef struct fc_axis:
+        Py_ssize_t targets, run_count
+        const int64_t *first
+        const int64_t *taps
+        const int64_t *sources
+        const int64_t *runs
+    ctypedef struct fc_strides:
+        Py_ssize_t n, c, h, w
+
+
+# The first byte of an array, which the caller keeps alive.
+cdef inline void* address(object array) except? NULL:
+    cdef Py_buffer view
+    PyObject_GetBuffer(array, &view, PyBUF_STRIDED_RO)
+    cdef void* data = view.buf
+    PyBuffer_Release(&view)
+    return data
+
+
+# The element strides that arrays.element_strides gives.
+cdef inline fc_strides strides(tuple values) except *:
+    cdef fc_strides result
+    result.n, result.c, result.h, result.w = values
+    return result
+
+
+# A plan.AxisPlan, which the caller keeps alive.
+cdef inline fc_axis axis(object plan) except *:
+    cdef fc_axis result
+    result.targets, result.run_count = len(plan.first) - 1, len(plan.runs)
+    result.first = <const int64_t*> address(plan.first)
+    result.taps = <const int64_t*> address(plan.taps)
+    result.sources = <const int64_t*> address(plan.sources)
+    result.runs = <const int64_t*> address(plan.runs)
+    return result
+
+
+# Items per chunk, so that a chunk is worth handing over to another thread: about 10 to 50 microseconds.
+cdef inline Py_ssize_t grain(Py_ssize_t flops_per_item) noexcept:
+    return max(1, (1 << 20) // max(1, flops_per_item))
