@@ -473,6 +473,28 @@ def test_threads_that_cannot_be_created_only_cost_speed():
 
 
 @workers
+def test_signals_go_to_threads_of_the_program():
+    code = """
+    import signal
+    masks = {}
+    barrier = threading.Barrier(2)
+
+    def body(lo, hi, slot):
+        barrier.wait()
+        masks[slot] = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    pool.set_num_threads(2)
+    drive(body, 2, 1)
+    assert masks[0] == before == signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    assert {signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGALRM} <= masks[1]
+    assert not masks[1] & {signal.SIGSEGV, signal.SIGFPE, signal.SIGABRT}
+    print("done")
+    """
+    assert script(code) == "done"
+
+
+@workers
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no CPU masks on this system")
 def test_workers_of_a_bound_caller_run_elsewhere():
     code = """

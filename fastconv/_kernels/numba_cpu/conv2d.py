@@ -1,0 +1,134 @@
+"""Convolution with Numba, driven from here: plan -> arguments -> range kernels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from fastconv._kernels import plan
+from fastconv._kernels.contract import OK, Kernel, Problem, Variant
+from fastconv._kernels.numba_cpu import conv2d_grad_weight, conv2d_sum
+from fastconv._kernels.numba_cpu.arguments import fill, grain, plan_values, stride_values
+from fastconv._kernels.numba_cpu.settings import MAX_VECTORS
+
+# What one thread's sums of grad_weight may take: they should stay in its L2 cache.
+_SUMS_BYTES = 1 << 17
+
+
+def _prepare_sum(problem: Problem, *, transposed: bool) -> Kernel:
+    """Forward, or grad_input as the same sum over the transposed plan and weight."""
+    g = problem.geometry
+    make_plan = plan.grad_input_axis if transposed else plan.forward_axis
+    rows, cols = make_plan(g.rows, g.padding_mode), make_plan(g.cols, g.padding_mode)
+    source_shape, target_shape = (g.out_shape, g.x_shape) if transposed else (g.x_shape, g.out_shape)
+    C, K = (g.K_g, g.C_g) if transposed else (g.C_g, g.K_g)
+    template = fill(
+        conv2d_sum.SUM,
+        **stride_values("source", source_shape, problem.formats[0]),
+        **stride_values("target", target_shape, problem.formats[1]),
+        **plan_values("rows", rows),
+        **plan_values("cols", cols),
+        **{"N": g.N, "groups": g.groups, "C": C, "K": K, "tap_rows": g.rows.kernel, "tap_cols": g.cols.kernel},
+    )
+    itemsize = np.dtype(problem.dtype).itemsize
+    items = g.N * g.groups * conv2d_sum.blocks(K, itemsize) * target_shape[2]
+    chunk = grain(g.flops // max(1, items))
+    has_bias = "bias" in problem.optional
+    # The plans stay alive with the closure: the template holds their addresses.
+    kept = rows, cols
+
+    def run(source, packed, *rest) -> int:
+        context = template.copy()
+        context["source"], context["packed"] = source.ctypes.data, packed.ctypes.data
+        context["bias"] = rest[0].ctypes.data if has_bias and kept else 0
+        context["target"] = rest[-1].ctypes.data
+        conv2d_sum.sum_kernel(problem.dtype).run(context, items, chunk)
+        return OK
+
+    pack, packed_bytes = _packer(problem, C, K, transposed)
+    return Kernel("direct", run, pack, packed_bytes)
+
+
+def _packer(problem: Problem, C: int, K: int, transposed: bool) -> tuple[Callable, int]:
+    """The function that reorders a weight into whole vectors of output channels, and the bytes that it fills."""
+    g = problem.geometry
+    itemsize = np.dtype(problem.dtype).itemsize
+    taps = g.rows.kernel * g.cols.kernel
+    outer, inner = g.C_g * taps, taps
+    c_stride, k_stride = (outer, inner) if transposed else (inner, outer)
+    shape = (g.groups, conv2d_sum.padded(K, itemsize), taps, C)
+    template = fill(
+        conv2d_sum.PACK,
+        **{"groups": g.groups, "C": C, "K": K, "taps": taps, "group_stride": g.K_g * g.C_g * taps},
+        c_stride=c_stride,
+        k_stride=k_stride,
+    )
+
+    def pack(weight: np.ndarray) -> np.ndarray:
+        packed = np.empty(shape, problem.dtype)
+        context = template.copy()
+        context["weight"], context["packed"] = weight.ctypes.data, packed.ctypes.data
+        conv2d_sum.pack_kernel(problem.dtype).run(context, g.groups * conv2d_sum.blocks(K, itemsize), 1)
+        return packed
+
+    return pack, math.prod(shape) * itemsize
+
+
+def _prepare_grad_weight(problem: Problem) -> Kernel:
+    g = problem.geometry
+    rows, cols = plan.forward_axis(g.rows, g.padding_mode), plan.grad_weight_axis(g.cols, g.padding_mode)
+    itemsize = np.dtype(problem.dtype).itemsize
+    widest = MAX_VECTORS * conv2d_sum.lanes(itemsize)
+    c_block, row_block = plan.grad_weight_blocks(g, _SUMS_BYTES // (itemsize * widest))
+    template = fill(
+        conv2d_grad_weight.GRAD_WEIGHT,
+        **stride_values("grad_out", g.out_shape, problem.formats[0]),
+        **stride_values("x", g.x_shape, problem.formats[1]),
+        **plan_values("rows", rows),
+        **{"N": g.N, "groups": g.groups, "C": g.C_g, "K": g.K_g, "c_block": c_block, "row_block": row_block},
+        **{"tap_rows": g.rows.kernel, "tap_cols": g.cols.kernel, "out_cols": g.cols.out, "col_step": g.cols.stride},
+        cols_first=cols.first.ctypes.data,
+        cols_segments=cols.segments.ctypes.data,
+        segment_count=len(cols.segments),
+    )
+    k_blocks = conv2d_sum.blocks(g.K_g, itemsize)
+    items = g.groups * k_blocks * -(-g.C_g // c_block) * -(-g.rows.kernel // row_block)
+    kept = rows, cols
+
+    def run(grad_out, x, grad_weight) -> int:
+        context = template.copy()
+        context["grad_out"], context["x"] = grad_out.ctypes.data, x.ctypes.data
+        context["grad_weight"] = grad_weight.ctypes.data if kept else 0
+        conv2d_grad_weight.grad_weight_kernel(problem.dtype).run(context, items, 1)
+        return OK
+
+    scratch = (2 * row_block * g.cols.kernel * c_block + g.cols.out) * widest * itemsize
+    return Kernel("direct", run, workspace_bytes=scratch)
+
+
+def _prepare_grad_bias(problem: Problem) -> Kernel:
+    g = problem.geometry
+    template = fill(
+        conv2d_grad_weight.GRAD_BIAS,
+        **stride_values("grad_out", g.out_shape, problem.formats[0]),
+        **{"N": g.N, "K": g.K, "rows": g.rows.out, "cols": g.cols.out},
+    )
+    chunk = grain(g.N * g.rows.out * g.cols.out)
+
+    def run(grad_out, grad_bias) -> int:
+        context = template.copy()
+        context["grad_out"], context["grad_bias"] = grad_out.ctypes.data, grad_bias.ctypes.data
+        conv2d_grad_weight.grad_bias_kernel(problem.dtype).run(context, g.K, chunk)
+        return OK
+
+    return Kernel("direct", run)
+
+
+VARIANTS = {
+    "conv2d_forward": (Variant("direct", lambda problem: _prepare_sum(problem, transposed=False)),),
+    "conv2d_grad_input": (Variant("direct", lambda problem: _prepare_sum(problem, transposed=True)),),
+    "conv2d_grad_weight": (Variant("direct", _prepare_grad_weight),),
+    "conv2d_grad_bias": (Variant("direct", _prepare_grad_bias),),
+}

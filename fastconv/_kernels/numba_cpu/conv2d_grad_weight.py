@@ -1,0 +1,141 @@
+"""grad_weight: tiles of output channels x input channels, summed over pixels; and grad_bias."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numba
+import numpy as np
+from numba import carray
+
+from fastconv._kernels.numba_cpu.arguments import planned, strided, structure
+from fastconv._kernels.numba_cpu.conv2d_sum import block_vectors, lanes
+from fastconv._kernels.numba_cpu.settings import MAX_VECTORS, RangeKernel, serial
+from fastconv._kernels.numba_cpu.vectors import pointer, tile_switch
+
+GRAD_WEIGHT = structure(
+    *strided("grad_out"), *strided("x"), *planned("rows"), "cols_first", "cols_segments", "segment_count",
+    "grad_weight", "N", "groups", "C", "K", "tap_rows", "tap_cols", "out_cols", "col_step", "c_block", "row_block",
+)  # fmt: skip
+GRAD_BIAS = structure(*strided("grad_out"), "grad_bias", "N", "K", "rows", "cols")
+
+
+@cache
+def grad_weight_kernel(dtype: str) -> RangeKernel:
+    """One item per (group, block of output channels, block of input channels, block of tap rows)."""
+    real = getattr(numba, dtype)
+    width_of_vector = lanes(np.dtype(dtype).itemsize)
+    sum_image, store_block = _sum_image(real, np.dtype(dtype).itemsize), _store_block(real)
+
+    def grad_weight(context, lo, hi, slot):
+        a = carray(pointer(context), 1, GRAD_WEIGHT)[0]
+        in_all = (a.K + width_of_vector - 1) // width_of_vector
+        k_blocks = in_all // MAX_VECTORS + (in_all % MAX_VECTORS + 1) // 2
+        c_blocks, row_blocks = -(-a.C // a.c_block), -(-a.tap_rows // a.row_block)
+        size = a.row_block * a.tap_cols * a.c_block * MAX_VECTORS * width_of_vector
+        sums, total = np.empty(size, real), np.empty(size, real)
+        grad_row = np.empty(a.out_cols * MAX_VECTORS * width_of_vector, real)
+        for item in range(lo, hi):
+            outer, kh0 = item // row_blocks, item % row_blocks * a.row_block
+            first, vectors = block_vectors(outer // c_blocks % k_blocks, in_all)
+            c0, k0, g = outer % c_blocks * a.c_block, first * width_of_vector, outer // c_blocks // k_blocks
+            total[:] = 0
+            for n in range(a.N):
+                # Sums of sums: errors stay small over many images.
+                sums[:] = 0
+                sum_image(a, n, g, k0, c0, kh0, vectors, grad_row, sums)
+                for i in range(size):
+                    total[i] += sums[i]
+            store_block(a, g, k0, c0, kh0, vectors * width_of_vector, total)
+
+    return RangeKernel(grad_weight)
+
+
+def _sum_image(real, itemsize):
+    add_panel = tile_switch(real, serial)
+    width_of_vector = lanes(itemsize)
+
+    @serial
+    def row_pair(a, x, vectors, channels, grad_row, sums):
+        segments = carray(pointer(a.cols_segments), 3 * a.segment_count, numba.int64)
+        first = carray(pointer(a.cols_first), a.tap_cols + 1, numba.int64)
+        width_bytes = vectors * width_of_vector * itemsize
+        for kw in range(a.tap_cols):
+            for s in range(first[kw], first[kw + 1]):
+                ow, iw, count = segments[3 * s], segments[3 * s + 1], segments[3 * s + 2]
+                c = 0
+                while c < channels:
+                    left = channels - c
+                    columns = 6 if left >= 6 else 4 if left >= 4 else 2 if left >= 2 else 1
+                    source = x + (iw * a.x_w + c * a.x_c) * itemsize
+                    target = sums + (kw * a.c_block + c) * width_bytes
+                    step, shift = a.col_step * a.x_w * itemsize, a.x_c * itemsize
+                    add_panel(vectors, columns, count, grad_row + ow * width_bytes, source, step, shift, target)
+                    c += columns
+
+    @serial
+    def sum_image(a, n, g, k0, c0, kh0, vectors, grad_row, sums):
+        grad_out = carray(pointer(a.grad_out), a.N * a.grad_out_n, real)
+        row_first = carray(pointer(a.rows_first), a.rows_targets + 1, numba.int64)
+        row_taps = carray(pointer(a.rows_taps), row_first[a.rows_targets], numba.int64)
+        row_sources = carray(pointer(a.rows_sources), row_first[a.rows_targets], numba.int64)
+        width, valid = vectors * width_of_vector, min(a.K - k0, vectors * width_of_vector)
+        channels, tap_rows = min(a.C - c0, a.c_block), min(a.tap_rows - kh0, a.row_block)
+        x = a.x + (n * a.x_n + (g * a.C + c0) * a.x_c) * itemsize
+        for oh in range(a.rows_targets):
+            at = n * a.grad_out_n + (g * a.K + k0) * a.grad_out_c + oh * a.grad_out_h
+            packed = False
+            for r in range(row_first[oh], row_first[oh + 1]):
+                kh = row_taps[r] - kh0
+                if kh < 0 or kh >= tap_rows:
+                    continue
+                if not packed:
+                    for ow in range(a.out_cols):
+                        for k in range(width):
+                            value = grad_out[at + ow * a.grad_out_w + k * a.grad_out_c] if k < valid else 0
+                            grad_row[ow * width + k] = value
+                    packed = True
+                target = sums.ctypes.data + kh * a.tap_cols * a.c_block * width * itemsize
+                source = x + row_sources[r] * a.x_h * itemsize
+                row_pair(a, source, vectors, channels, grad_row.ctypes.data, target)
+
+    return sum_image
+
+
+def _store_block(real):
+    @serial
+    def store_block(a, g, k0, c0, kh0, width, total):
+        taps = a.tap_rows * a.tap_cols
+        target = carray(pointer(a.grad_weight), a.groups * a.K * a.C * taps, real)
+        base = ((g * a.K + k0) * a.C + c0) * taps + kh0 * a.tap_cols
+        for tap in range(min(a.tap_rows - kh0, a.row_block) * a.tap_cols):
+            for c in range(min(a.C - c0, a.c_block)):
+                for k in range(min(a.K - k0, width)):
+                    target[base + (k * a.C + c) * taps + tap] = total[(tap * a.c_block + c) * width + k]
+
+    return store_block
+
+
+@cache
+def grad_bias_kernel(dtype: str) -> RangeKernel:
+    """One item per output channel: sums of rows, of images, of all."""
+    real = getattr(numba, dtype)
+
+    def grad_bias(context, lo, hi, slot):
+        a = carray(pointer(context), 1, GRAD_BIAS)[0]
+        grad_out = carray(pointer(a.grad_out), a.N * a.grad_out_n, real)
+        target = carray(pointer(a.grad_bias), a.K, real)
+        for k in range(lo, hi):
+            total = real(0)
+            for n in range(a.N):
+                image = real(0)
+                for h in range(a.rows):
+                    at = n * a.grad_out_n + k * a.grad_out_c + h * a.grad_out_h
+                    row = real(0)
+                    for w in range(a.cols):
+                        row += grad_out[at + w * a.grad_out_w]
+                    image += row
+                total += image
+            target[k] = total
+
+    return RangeKernel(grad_bias)
