@@ -96,7 +96,9 @@ def check_memory(shape: tuple[int, ...], dtype) -> None:
         return
     left = memory.available_bytes()
     if nbytes >= 2**63 or (left is not None and nbytes > left):
-        raise MemoryError(f"an array of shape {shape} and dtype {np.dtype(dtype)} takes {nbytes:,} bytes; left are {left:,}")
+        raise MemoryError(
+            f"an array of shape {shape} and dtype {np.dtype(dtype)} takes {nbytes:,} bytes; left are {left:,}"
+        )
 
 
 def accumulate_(target: np.ndarray, addend: np.ndarray) -> None:

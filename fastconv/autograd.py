@@ -16,12 +16,16 @@ _grad_enabled: ContextVar[bool] = ContextVar("fastconv_grad_enabled", default=Tr
 
 
 class Version:
-    """Counts the in-place writes to one piece of memory; shared by all Tensors that show it."""
+    """Counts the in-place writes to one piece of memory; shared by all Tensors that show it.
 
-    __slots__ = ("count",)
+    NumPy never gets a writable view of ``guarded`` memory, so that no write to it goes uncounted.
+    """
 
-    def __init__(self):
+    __slots__ = ("count", "guarded")
+
+    def __init__(self, guarded: bool = False):
         self.count = 0
+        self.guarded = guarded
 
 
 class no_grad:  # noqa: N801 - a context manager and decorator, named as torch's
@@ -105,8 +109,8 @@ class Tensor:
         return self
 
     def numpy(self) -> np.ndarray:
-        """The values without a copy; read-only where gradients depend on them, because such writes would go unseen."""
-        if not self._requires_grad:
+        """The values without a copy; read-only where gradients or a Parameter depend on them: such writes go unseen."""
+        if not self._requires_grad and not self._version.guarded:
             return self._array
         view = self._array.view()
         view.flags.writeable = False
@@ -184,12 +188,16 @@ class Tensor:
     def _write(self, index, source) -> Tensor:
         if self._requires_grad and is_grad_enabled():
             kind = "a leaf" if self.is_leaf else "a recorded"
-            raise RuntimeError(f"{kind} Tensor that requires grad is being used in an in-place operation; use no_grad()")
+            raise RuntimeError(
+                f"{kind} Tensor that requires grad is being used in an in-place operation; use no_grad()"
+            )
         values = unwrap(source)
         try:
             self._array[unwrap(index)] = values
         except ValueError as error:
-            raise ShapeError(f"cannot write values of shape {np.shape(values)} to shape {self.shape}: {error}") from None
+            raise ShapeError(
+                f"cannot write values of shape {np.shape(values)} to shape {self.shape}: {error}"
+            ) from None
         self.bump_version()
         return self
 

@@ -151,6 +151,8 @@ def _kernel_set(name: str, why: str) -> KernelSet:
     module = _kernels.load(name)
     if module is None:
         raise BackendUnavailableError(f"backend {name!r} cannot be used: {_kernels.reason(name)}")
+    # A malformed FASTCONV_NUM_THREADS is reported here; compiled code could not raise.
+    pool.get_num_threads()
     return KernelSet(name, module, why)
 
 

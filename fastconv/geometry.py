@@ -146,9 +146,7 @@ class Pool2dGeometry:
     cols: Axis
 
     @classmethod
-    def of(
-        cls, x_shape: Shape, kernel_size, stride=None, padding=0, dilation=1, *, ceil_mode=False
-    ) -> Pool2dGeometry:
+    def of(cls, x_shape: Shape, kernel_size, stride=None, padding=0, dilation=1, *, ceil_mode=False) -> Pool2dGeometry:
         """Check everything and compute every size; raises ShapeError, ValueError or TypeError."""
         N, C, H, W = x_shape
         kernel = parameters.kernel_size(kernel_size)

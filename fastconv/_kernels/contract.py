@@ -56,12 +56,16 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """One prepared computation. ``pack`` reorders a weight where the variant wants it packed."""
+    """One prepared computation.
+
+    ``pack`` reorders a weight where the variant wants it packed; ``keeps`` holds what ``run`` knows by address only.
+    """
 
     variant: str
     run: Callable[..., int]
     pack: Callable | None = None
     workspace_bytes: int = 0
+    keeps: tuple = ()
 
     def __call__(self, *operands) -> int:
         """Run on inputs and outputs; returns OK or the code of what failed."""

@@ -10,9 +10,7 @@ from fastconv.geometry import Pool2dGeometry, batched_shape
 from fastconv.parameters import flag, positive_int
 
 
-def avg_pool2d(
-    x, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None
-):
+def avg_pool2d(x, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None):
     """Average the inputs under each window; ``stride`` defaults to ``kernel_size``.
 
     out[n, c, oh, ow] = Σ x[n, c, oh·sH − pH + kh, ow·sW − pW + kw] / count, where the count includes padding unless

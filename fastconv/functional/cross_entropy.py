@@ -46,8 +46,12 @@ class CrossEntropy(Function):
         _check_classes(classes[counted], C)
         one_hot = np.where(counted, classes, 0)[:, None] == np.arange(C).reshape(1, C, *[1] * (logits.ndim - 2))
         share = one_hot * x.dtype.type(1.0 - label_smoothing) + x.dtype.type(label_smoothing / C)
-        share = (share * class_weight.reshape(one_hot.shape[0:0] + (1, C) + (1,) * (logits.ndim - 2))) * counted[:, None]
-        total = (one_hot * class_weight.reshape((1, C) + (1,) * (logits.ndim - 2)) * counted[:, None]).sum(dtype=x.dtype)
+        share = (share * class_weight.reshape(one_hot.shape[0:0] + (1, C) + (1,) * (logits.ndim - 2))) * counted[
+            :, None
+        ]
+        total = (one_hot * class_weight.reshape((1, C) + (1,) * (logits.ndim - 2)) * counted[:, None]).sum(
+            dtype=x.dtype
+        )
         ctx.reduction = reduction
         ctx.scale = total if reduction == "mean" else x.dtype.type(1)
         log_probability = stable_log_softmax(logits, 1)

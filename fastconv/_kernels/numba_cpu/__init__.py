@@ -1,9 +1,9 @@
 """Kernels compiled by Numba when they are first called, with vectors emitted by hand."""
 
 from fastconv._kernels import contract
-from fastconv._kernels.numba_cpu import conv2d
+from fastconv._kernels.numba_cpu import conv2d, max_pool2d
 
-VARIANTS = {**conv2d.VARIANTS}
+VARIANTS = {**conv2d.VARIANTS, **max_pool2d.VARIANTS}
 
 
 def prepare(op: str, problem: contract.Problem) -> contract.Kernel | contract.Declined:

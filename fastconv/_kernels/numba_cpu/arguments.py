@@ -36,7 +36,7 @@ def stride_values(prefix: str, shape, memory_format: str) -> dict[str, int]:
 
 
 def plan_values(prefix: str, axis_plan) -> dict[str, int]:
-    """Values of ``planned``; the caller keeps the plan alive."""
+    """Values of ``planned``; the kernel must keep the plan alive."""
     addresses = (axis_plan.first, axis_plan.taps, axis_plan.sources, axis_plan.runs)
     counts = (len(axis_plan.first) - 1, len(axis_plan.runs))
     return dict(zip(planned(prefix), (*counts, *(array.ctypes.data for array in addresses)), strict=True))

@@ -36,19 +36,17 @@ def _prepare_sum(problem: Problem, *, transposed: bool) -> Kernel:
     items = g.N * g.groups * conv2d_sum.blocks(K, itemsize) * target_shape[2]
     chunk = grain(g.flops // max(1, items))
     has_bias = "bias" in problem.optional
-    # The plans stay alive with the closure: the template holds their addresses.
-    kept = rows, cols
 
     def run(source, packed, *rest) -> int:
         context = template.copy()
         context["source"], context["packed"] = source.ctypes.data, packed.ctypes.data
-        context["bias"] = rest[0].ctypes.data if has_bias and kept else 0
+        context["bias"] = rest[0].ctypes.data if has_bias else 0
         context["target"] = rest[-1].ctypes.data
         conv2d_sum.sum_kernel(problem.dtype).run(context, items, chunk)
         return OK
 
     pack, packed_bytes = _packer(problem, C, K, transposed)
-    return Kernel("direct", run, pack, packed_bytes)
+    return Kernel("direct", run, pack, packed_bytes, keeps=(rows, cols))
 
 
 def _packer(problem: Problem, C: int, K: int, transposed: bool) -> tuple[Callable, int]:
@@ -95,17 +93,16 @@ def _prepare_grad_weight(problem: Problem) -> Kernel:
     )
     k_blocks = conv2d_sum.blocks(g.K_g, itemsize)
     items = g.groups * k_blocks * -(-g.C_g // c_block) * -(-g.rows.kernel // row_block)
-    kept = rows, cols
 
     def run(grad_out, x, grad_weight) -> int:
         context = template.copy()
         context["grad_out"], context["x"] = grad_out.ctypes.data, x.ctypes.data
-        context["grad_weight"] = grad_weight.ctypes.data if kept else 0
+        context["grad_weight"] = grad_weight.ctypes.data
         conv2d_grad_weight.grad_weight_kernel(problem.dtype).run(context, items, 1)
         return OK
 
     scratch = (2 * row_block * g.cols.kernel * c_block + g.cols.out) * widest * itemsize
-    return Kernel("direct", run, workspace_bytes=scratch)
+    return Kernel("direct", run, workspace_bytes=scratch, keeps=(rows, cols))
 
 
 def _prepare_grad_bias(problem: Problem) -> Kernel:

@@ -33,7 +33,9 @@ def forward(geometry, x, weight, bias, out):
 
 def grad_input(geometry, grad_out, weight, grad_input):
     """The transpose of forward: every product goes back to where its input came from."""
-    g, positions = _padded(geometry, np.arange(geometry.rows.size * geometry.cols.size).reshape(1, 1, *geometry.x_shape[2:]))
+    g, positions = _padded(
+        geometry, np.arange(geometry.rows.size * geometry.cols.size).reshape(1, 1, *geometry.x_shape[2:])
+    )
     grad_out, weight = _grouped(g, grad_out), _grouped_weight(g, weight)
     total = np.zeros((g.N, g.groups, g.C_g, g.rows.size, g.cols.size), _accumulator(grad_input))
     for tap in taps(g.rows, g.cols):

@@ -1,0 +1,65 @@
+"""Max-pooling with Numba, driven from here: plan -> arguments -> range kernels."""
+
+from __future__ import annotations
+
+from fastconv._kernels import plan
+from fastconv._kernels.contract import OK, Kernel, Problem, Variant, offsets_dtype
+from fastconv._kernels.numba_cpu import max_pool2d_kernels as kernels
+from fastconv._kernels.numba_cpu.arguments import fill, grain, plan_values, stride_values
+
+
+def _prepare_forward(problem: Problem) -> Kernel:
+    g = problem.geometry
+    rows, cols = plan.forward_axis(g.rows), plan.forward_axis(g.cols)
+    template = fill(
+        kernels.POOL,
+        **stride_values("x", g.x_shape, problem.formats[0]),
+        **stride_values("out", g.out_shape, problem.formats[1]),
+        **plan_values("rows", rows),
+        **plan_values("cols", cols),
+        **{"N": g.N, "C": g.C, "tap_cols": g.cols.kernel},
+    )
+    items = g.N * g.rows.out * (1 if template["x_c"][0] == 1 else g.C)
+    chunk = grain(8 * g.flops // max(1, items))
+    has_offsets = "offsets" in problem.optional
+
+    def run(x, out, *offsets) -> int:
+        context = template.copy()
+        context["x"], context["out"] = x.ctypes.data, out.ctypes.data
+        context["offsets"] = offsets[0].ctypes.data if has_offsets else 0
+        kernels.pool_kernel(problem.dtype, offsets_dtype(g)).run(context, items, chunk)
+        return OK
+
+    return Kernel("direct", run, keeps=(rows, cols))
+
+
+def _prepare_grad_input(problem: Problem) -> Kernel:
+    g = problem.geometry
+    taps = plan.tap_positions(g.rows, g.cols)
+    template = fill(
+        kernels.UNPOOL,
+        **stride_values("out", g.out_shape, problem.formats[0]),
+        **stride_values("x", g.x_shape, problem.formats[1]),
+        **{"N": g.N, "C": g.C, "H": g.rows.size, "W": g.cols.size, "OH": g.rows.out, "OW": g.cols.out, "taps": g.taps},
+        **{"row_stride": g.rows.stride, "col_stride": g.cols.stride, "row_low": g.rows.low, "col_low": g.cols.low},
+        tap_rows=taps[0].ctypes.data,
+        tap_cols=taps[1].ctypes.data,
+    )
+    width = kernels.UNPOOL_CHANNELS if template["x_c"][0] == 1 else 1
+    items = g.N * -(-g.C // width)
+    chunk = grain(8 * width * g.rows.out * g.cols.out)
+
+    def run(grad_out, offsets, grad_input) -> int:
+        context = template.copy()
+        context["out"], context["offsets"] = grad_out.ctypes.data, offsets.ctypes.data
+        context["x"] = grad_input.ctypes.data
+        kernels.unpool_kernel(problem.dtype, offsets_dtype(g)).run(context, items, chunk)
+        return OK
+
+    return Kernel("direct", run, keeps=taps)
+
+
+VARIANTS = {
+    "max_pool2d_forward": (Variant("direct", _prepare_forward),),
+    "max_pool2d_grad_input": (Variant("direct", _prepare_grad_input),),
+}

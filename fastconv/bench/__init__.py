@@ -1,0 +1,1 @@
+"""The benchmark engine: cases, timing, peers, roofline, report."""

@@ -1,0 +1,72 @@
+"""Modules that hold others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fastconv import parameters
+from fastconv.nn.module import Module
+
+
+class Sequential(Module):
+    """Each module on the result of the one before, named by position, or by the keys of one dictionary.
+
+    Raises TypeError for what is no Module, IndexError for a position that does not exist.
+
+    >>> from collections import OrderedDict
+    >>> from fastconv.nn import Flatten, ReLU
+    >>> net = Sequential(OrderedDict(act=ReLU(), flat=Flatten()))
+    >>> net
+    Sequential(
+      (act): ReLU()
+      (flat): Flatten(start_dim=1, end_dim=-1)
+    )
+    >>> net[-1] is net.flat, len(net[:1])
+    (True, 1)
+    """
+
+    def __init__(self, *modules: Module | dict[str, Module]):
+        super().__init__()
+        only = modules[0] if len(modules) == 1 else None
+        named = only.items() if isinstance(only, dict) else ((str(i), module) for i, module in enumerate(modules))
+        for name, module in named:
+            if module is None:
+                raise TypeError(f"module {name!r} must be a fastconv.nn.Module, got None")
+            self.register_module(name, module)
+
+    def forward(self, x):
+        """Run the modules in order."""
+        for module in self:
+            x = module(x)
+        return x
+
+    def append(self, module: Module) -> Sequential:
+        """Add a module at the end, named by its position."""
+        self.register_module(str(len(self)), module)
+        return self
+
+    def __len__(self) -> int:
+        return len(self._modules)
+
+    def __iter__(self) -> Iterator[Module]:
+        return self.children()
+
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return Sequential(dict(list(self._modules.items())[index]))
+        return self._modules[self._name(index)]
+
+    def __setitem__(self, index, module: Module) -> None:
+        setattr(self, self._name(index), module)
+
+    def __delitem__(self, index) -> None:
+        for name in list(self._modules)[index] if isinstance(index, slice) else [self._name(index)]:
+            delattr(self, name)
+        if all(name.isdecimal() for name in self._modules):
+            object.__setattr__(self, "_modules", {str(i): module for i, module in enumerate(self)})
+
+    def _name(self, index) -> str:
+        position = parameters.integer("index", index)
+        if not -len(self) <= position < len(self):
+            raise IndexError(f"index {position} is out of range for {len(self)} modules")
+        return list(self._modules)[position]

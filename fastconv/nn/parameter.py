@@ -1,0 +1,48 @@
+"""Parameter: a Tensor that a Module owns and an optimiser changes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastconv import dtypes
+from fastconv.autograd import Tensor, Version, tensor
+
+
+class Parameter(Tensor):
+    """A leaf Tensor with its own copy of the data, found by ``Module.parameters`` once it is a module's attribute.
+
+    NumPy only ever sees its memory read-only, whether or not it requires gradients; writes go through ``copy_``, item
+    assignment (both inside ``no_grad``), the optimiser and loading, so that each of them is counted. Raises DTypeError
+    for integers that are to require gradients.
+
+    >>> weight = Parameter([[1.0, 2.0]])
+    >>> weight.requires_grad, weight.numpy().flags.writeable
+    (True, False)
+    """
+
+    __slots__ = ()
+
+    def __init__(self, data, requires_grad: bool = True):
+        own = tensor(data).numpy()
+        super().__init__(own, requires_grad, version=Version(guarded=True))
+
+    def cast_(self, dtype: np.dtype) -> Parameter:
+        """Change the dtype of the values and of the gradient, in this very object."""
+        self._array = self._array.astype(dtype)
+        self.bump_version()
+        if self.grad is not None:
+            self.grad = Tensor(self.grad.numpy().astype(dtype))
+        return self
+
+    def __deepcopy__(self, memo: dict) -> Parameter:
+        copied = memo[id(self)] = Parameter(self, self.requires_grad)
+        return copied
+
+    def __repr__(self) -> str:
+        return f"Parameter containing:\n{super().__repr__()}"
+
+
+def float_storage(dtype) -> np.dtype:
+    """The dtype to create parameters in, float32 for None; raises DTypeError where kernels do not compute in it."""
+    wanted = np.dtype(np.float32 if dtype is None else dtype)
+    return dtypes.float_type(wanted, "the parameter").storage
