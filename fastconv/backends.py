@@ -99,8 +99,9 @@ class recording:  # noqa: N801 - a context manager, used like a function
     """Collects a LaunchRecord for every kernel call inside the ``with`` block."""
 
     def __enter__(self) -> list[LaunchRecord]:
-        self._token = _recorder.set([])
-        return _recorder.get()
+        records: list[LaunchRecord] = []
+        self._token = _recorder.set(records)
+        return records
 
     def __exit__(self, *exc_info) -> None:
         _recorder.reset(self._token)

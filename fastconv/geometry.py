@@ -196,7 +196,7 @@ def _check_channels(C, K, C_g, groups, x_shape, weight_shape):
         raise ShapeError(f"in_channels must be divisible by groups, got in_channels={C} and groups={groups}")
     if K % groups or K < 1:
         raise ShapeError(f"out_channels must be divisible by groups, got out_channels={K} and groups={groups}")
-    if C != C_g * groups:
+    if C_g * groups != C:
         raise ShapeError(
             f"given groups={groups}, weight of shape {weight_shape} expects input {x_shape} "
             f"to have {C_g * groups} channels, but got {C} channels instead"

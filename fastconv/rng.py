@@ -17,7 +17,7 @@ def generator() -> np.random.Generator:
 
 def get_state() -> dict:
     """The generator's state, as plain ints and strings."""
-    return _generator.bit_generator.state
+    return dict(_generator.bit_generator.state)
 
 
 def set_state(state: dict) -> None:

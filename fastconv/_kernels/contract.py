@@ -13,8 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-from fastconv.geometry import Conv2dGeometry, Pool2dGeometry
+from fastconv.geometry import Pool2dGeometry
 
 OK = 0
 OUT_OF_MEMORY = 1
@@ -47,7 +48,7 @@ class Problem:
     have the format of its ``out``. ``optional`` names the optional operands that are present.
     """
 
-    geometry: Conv2dGeometry | Pool2dGeometry
+    geometry: Any  # Conv2dGeometry or Pool2dGeometry, as the operation's name says
     dtype: str
     formats: tuple[str, ...]
     optional: frozenset[str] = frozenset()

@@ -136,9 +136,7 @@ AWKWARD_CONVS = (
     _odd("reflect", (2, 3, 6, 5), (4, 3, 3, 3), padding=2, padding_mode="reflect"),
     _odd("reflect, strided", (1, 2, 5, 4), (3, 2, 3, 2), stride=2, padding=((4, 1), (3, 3)), padding_mode="reflect"),
     _odd("replicate", (2, 3, 6, 5), (4, 3, 3, 3), padding=1, padding_mode="replicate"),
-    _odd(
-        "replicate, far, dilated", (1, 2, 3, 2), (3, 2, 3, 2), stride=2, padding=5, dilation=2, padding_mode="replicate"
-    ),
+    _odd("replicate, far", (1, 2, 3, 2), (3, 2, 3, 2), stride=2, padding=5, dilation=2, padding_mode="replicate"),
     _odd("circular", (2, 3, 6, 5), (4, 3, 3, 3), padding=1, padding_mode="circular"),
     _odd("circular, once around", (1, 2, 4, 3), (3, 2, 3, 3), padding=((4, 2), (1, 3)), padding_mode="circular"),
     _odd("circular, grouped", (1, 4, 7, 6), (6, 2, 3, 2), padding=3, groups=2, padding_mode="circular"),

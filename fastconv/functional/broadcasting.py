@@ -10,7 +10,7 @@ from fastconv.errors import ShapeError
 
 def operands(**named) -> list:
     """Arrays through the gate, Python numbers as they are (they take the dtype of the other operand)."""
-    values = [
+    values: list = [
         value if isinstance(value, (numbers.Number, np.generic)) else arrays.as_array(value, name)
         for name, value in named.items()
     ]

@@ -15,8 +15,8 @@ _REDUCTIONS = ("mean", "sum", "none")
 def cross_entropy(x, target, weight=None, *, ignore_index=-100, reduction="mean", label_smoothing=0.0):
     """−weight[target] · log softmax(x)[target], averaged (by weight) over the batch.
 
-    Shapes: logits (N, C) or (N, C, d1, ...), integer classes (N,) or (N, d1, ...) -> (), or the shape of ``target`` with
-    ``reduction="none"``; one sample: (C,) and (). Targets equal to ``ignore_index`` count nothing. With
+    Shapes: logits (N, C) or (N, C, d1, ...), integer classes (N,) or (N, d1, ...) -> (), or the shape of ``target``
+    with ``reduction="none"``; one sample: (C,) and (). Targets equal to ``ignore_index`` count nothing. With
     ``label_smoothing`` s the target distribution is (1 − s) · one-hot + s / C.
 
     Raises ShapeError, DTypeError, ValueError, and IndexError for a class outside 0..C−1.
@@ -33,44 +33,40 @@ def cross_entropy(x, target, weight=None, *, ignore_index=-100, reduction="mean"
 
 
 class CrossEntropy(Function):
-    """Keeps the scaled gradient's parts: log-probabilities, and how much each class of each sample counts."""
+    """Keeps the log-probabilities and ``share``: how much each class of each sample counts."""
 
     @staticmethod
     def forward(ctx, x, target, weight, ignore_index, reduction, label_smoothing):
         x, target = _checked(x, target)
-        ctx.shape = x.shape
+        ctx.shape, ctx.reduction = x.shape, reduction
         logits, classes = (x[None], target[None]) if x.ndim == 1 else (x, target)
         C = logits.shape[1]
-        class_weight = _class_weight(weight, C, x.dtype)
+        classes_first = (C,) + (1,) * (logits.ndim - 2)
+        class_weight = _class_weight(weight, C, x.dtype).reshape(classes_first)
         counted = classes != ignore_index
         _check_classes(classes[counted], C)
-        one_hot = np.where(counted, classes, 0)[:, None] == np.arange(C).reshape(1, C, *[1] * (logits.ndim - 2))
-        share = one_hot * x.dtype.type(1.0 - label_smoothing) + x.dtype.type(label_smoothing / C)
-        share = (share * class_weight.reshape(one_hot.shape[0:0] + (1, C) + (1,) * (logits.ndim - 2))) * counted[
-            :, None
-        ]
-        total = (one_hot * class_weight.reshape((1, C) + (1,) * (logits.ndim - 2)) * counted[:, None]).sum(
-            dtype=x.dtype
-        )
-        ctx.reduction = reduction
-        ctx.scale = total if reduction == "mean" else x.dtype.type(1)
+        one_hot = (classes[:, None] == np.arange(C).reshape(classes_first)) & counted[:, None]
+        smooth = x.dtype.type(label_smoothing)
+        share = (one_hot * (1 - smooth) + counted[:, None] * (smooth / C)) * class_weight
+        total_weight = (one_hot * class_weight).sum(dtype=x.dtype)
+        ctx.scale = total_weight if reduction == "mean" else x.dtype.type(1)
         log_probability = stable_log_softmax(logits, 1)
         ctx.save(log_probability, share)
-        # Where nothing counts, -inf * 0 must not become NaN.
+        # Where nothing counts, 0 * -inf must not become NaN.
         losses = -np.where(share == 0, x.dtype.type(0), log_probability * share).sum(axis=1)
         if reduction == "none":
             return losses.reshape(target.shape)
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", divide="ignore"):
             return np.asarray(losses.sum(dtype=x.dtype) / ctx.scale)
 
     @staticmethod
     def backward(ctx, grad):
         log_probability, share = ctx.saved
         per_sample = share.sum(axis=1, keepdims=True)
-        with np.errstate(invalid="ignore"):
-            grad_input = (np.exp(log_probability) * per_sample - share) / ctx.scale
         incoming = grad.reshape(per_sample.shape) if ctx.reduction == "none" else grad
-        return (grad_input * incoming).reshape(ctx.shape), None, None, None, None, None
+        with np.errstate(invalid="ignore", divide="ignore"):
+            grad_input = (np.exp(log_probability) * per_sample - share) * incoming / ctx.scale
+        return grad_input.reshape(ctx.shape), None, None, None, None, None
 
 
 def _checked(x, target):

@@ -46,9 +46,9 @@ class Matmul(Function):
         grad = np.expand_dims(grad, -2) if a.ndim == 1 else grad
         grad = np.expand_dims(grad, -1) if b.ndim == 1 else grad
         needs_a, needs_b = ctx.needs_input_grad
-        grad_a = reduce_to(grad @ cols.swapaxes(-1, -2), rows).reshape(a.shape) if needs_a else None
-        grad_b = reduce_to(rows.swapaxes(-1, -2) @ grad, cols).reshape(b.shape) if needs_b else None
-        return grad_a, grad_b
+        grad_a = reduce_to(grad @ cols.swapaxes(-1, -2), rows) if needs_a else None
+        grad_b = reduce_to(rows.swapaxes(-1, -2) @ grad, cols) if needs_b else None
+        return None if grad_a is None else grad_a.reshape(a.shape), None if grad_b is None else grad_b.reshape(b.shape)
 
 
 class Linear(Function):

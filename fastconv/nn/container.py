@@ -28,10 +28,10 @@ class Sequential(Module):
     def __init__(self, *modules: Module | dict[str, Module]):
         super().__init__()
         only = modules[0] if len(modules) == 1 else None
-        named = only.items() if isinstance(only, dict) else ((str(i), module) for i, module in enumerate(modules))
-        for name, module in named:
-            if module is None:
-                raise TypeError(f"module {name!r} must be a fastconv.nn.Module, got None")
+        named = only if isinstance(only, dict) else {str(i): module for i, module in enumerate(modules)}
+        for name, module in named.items():
+            if not isinstance(module, Module):
+                raise TypeError(f"module {name!r} must be a fastconv.nn.Module, got {type(module).__name__}")
             self.register_module(name, module)
 
     def forward(self, x):
@@ -53,7 +53,7 @@ class Sequential(Module):
 
     def __getitem__(self, index):
         if isinstance(index, slice):
-            return Sequential(dict(list(self._modules.items())[index]))
+            return Sequential(dict(list(self.named_children())[index]))
         return self._modules[self._name(index)]
 
     def __setitem__(self, index, module: Module) -> None:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import math
-
 from fastconv import arrays, functional, parameters
-from fastconv.geometry import Conv2dGeometry
-from fastconv.nn import init
-from fastconv.nn.extent import UNBOUNDED
+from fastconv.nn import checks, init
 from fastconv.nn.module import Module
 from fastconv.nn.parameter import Parameter, float_storage
 
@@ -47,8 +43,8 @@ class Conv2d(Module):
         self.dilation = parameters.dilation(dilation)
         self.padding_mode = padding_mode
         shape = (self.out_channels, self.in_channels // self.groups, *self.kernel_size)
-        geometry = Conv2dGeometry.of(
-            (1, self.in_channels, UNBOUNDED, UNBOUNDED),
+        geometry = checks.conv2d(
+            self.in_channels,
             shape,
             stride=self.stride,
             padding=padding,
@@ -56,8 +52,43 @@ class Conv2d(Module):
             groups=self.groups,
             padding_mode=padding_mode,
         )
-        self.padding = padding if isinstance(padding, str) else _shortest(geometry)
+        self.padding = padding if isinstance(padding, str) else _pads(geometry)
         storage = float_storage(dtype)
+        has_bias = parameters.flag("bias", bias)
         self.weight = Parameter(arrays.empty(shape, storage))
-        self.bias = Parameter(arrays.empty(shape[:1], storage)) if parameters.flag("bias", bias) else None
+        self.register_parameter("bias", Parameter(arrays.empty(shape[:1], storage)) if has_bias else None)
         self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw weight and bias anew."""
+        init.default_(self.weight, self.bias)
+
+    def forward(self, x):
+        """The convolution of a batch, or of one image, with the layer's filters."""
+        return functional.conv2d(
+            x,
+            self.weight,
+            self.bias,
+            self.stride,
+            self.padding,
+            self.dilation,
+            self.groups,
+            padding_mode=self.padding_mode,
+        )
+
+    def extra_repr(self) -> str:
+        """The arguments, without those that have their defaults."""
+        text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
+        text += f", padding={self.padding}" if self.padding != (0, 0) else ""
+        text += f", dilation={self.dilation}" if self.dilation != (1, 1) else ""
+        text += f", groups={self.groups}" if self.groups != 1 else ""
+        text += ", bias=False" if self.bias is None else ""
+        return text + (f", padding_mode={self.padding_mode}" if self.padding_mode != "zeros" else "")
+
+
+def _pads(geometry):
+    """A pair where both ends are padded alike, else ((top, bottom), (left, right))."""
+    rows, cols = geometry.rows, geometry.cols
+    if (rows.low, cols.low) == (rows.high, cols.high):
+        return rows.low, cols.low
+    return (rows.low, rows.high), (cols.low, cols.high)

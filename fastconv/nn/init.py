@@ -71,9 +71,7 @@ def xavier_uniform_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     return uniform_(tensor, -bound, bound)
 
 
-def kaiming_uniform_(
-    tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
-) -> Tensor:
+def kaiming_uniform_(tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu") -> Tensor:
     """U(−s, s) with s = gain · √(3 / fan), after He et al.; ``a`` is the slope of a leaky rectifier.
 
     Raises ValueError for an unknown ``mode`` or ``nonlinearity`` and for Tensors of fewer than two axes.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,7 @@ class Module:
         raise NotImplementedError(f"module {type(self).__name__} defines no forward")
 
     def __call__(self, *inputs, **options):
+        """``forward`` of the arguments, arrays among them as Tensors."""
         return self.forward(*map(_enter, inputs), **{name: _enter(value) for name, value in options.items()})
 
     def register_parameter(self, name: str, parameter: Parameter | None) -> None:
@@ -228,8 +230,6 @@ class Module:
         for buffer in self._buffers.values():
             if buffer is not None:
                 memo.setdefault(id(buffer), tensor(buffer))
-        from copy import deepcopy
-
         copied.__dict__.update({name: deepcopy(value, memo) for name, value in self.__dict__.items()})
         return copied
 

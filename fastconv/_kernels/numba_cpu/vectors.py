@@ -7,7 +7,6 @@ for V vectors o and P columns p, held in registers during the sum. Steps and shi
 
 from __future__ import annotations
 
-import numba
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic

@@ -1,12 +1,13 @@
 """Convolution (cross-correlation) and its gradients, tap by tap.
 
-out[n, k, oh, ow] = bias[k] + sum over c, kh, kw of weight[k, c, kh, kw] * x[n, c, oh*sH - pH + kh*dH, ow*sW - pW + kw*dW]
+out[n, k, oh, ow] = bias[k] + Σ weight[k, c, kh, kw] * x[n, c, oh*sH - pH + kh*dH, ow*sW - pW + kw*dW] over c, kh, kw
 
 Padded zeros are not summed. Sums run in the accumulator dtype and are rounded once.
 """
 
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from fastconv._kernels.contract import OK, Kernel, Problem, Variant
 from fastconv._kernels.reference.windows import taps
 from fastconv.dtypes import FLOAT_TYPES
 
-_NUMPY_MODE = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+_NUMPY_MODE: dict[str, Any] = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
 
 def forward(geometry, x, weight, bias, out):

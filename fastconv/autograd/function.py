@@ -1,0 +1,152 @@
+"""Function: an operation with a gradient, and what one recorded call of it keeps."""
+
+from __future__ import annotations
+
+import os
+import zlib
+
+import numpy as np
+
+from fastconv import arrays
+from fastconv.autograd.modes import is_grad_enabled
+from fastconv.autograd.tensor import Tensor, Version, unwrap
+from fastconv.errors import ShapeError
+
+
+class Context:
+    """What a Function keeps from forward to backward; free attributes hold everything that is not an array."""
+
+    def __init__(self, needs_input_grad: tuple[bool, ...]):
+        self.needs_input_grad = needs_input_grad
+        self._saved: tuple[np.ndarray | None, ...] = ()
+        self._watched: list[tuple[Version, int]] = []
+        self._checksums: list[int] = []
+
+    def save(self, *saved: np.ndarray | None) -> None:
+        """Keep arrays for backward; None where one is not needed."""
+        self._saved = saved
+
+    @property
+    def saved(self) -> tuple:
+        """The saved arrays."""
+        return self._saved
+
+    def check(self) -> None:
+        """Raise RuntimeError if a Tensor that shows a saved array was changed in place since."""
+        for version, count in self._watched:
+            if version.count != count:
+                raise RuntimeError(
+                    "one of the variables needed for gradient computation has been modified by an inplace operation: "
+                    f"it is at version {version.count}; expected version {count} instead"
+                )
+        if self._checksums and self._checksums != _checksums(self._saved):
+            raise RuntimeError("an array needed for gradient computation was modified after forward (FASTCONV_DEBUG)")
+
+    def watch(self, tensors) -> None:
+        """Remember the versions of the Tensors whose memory was saved."""
+        for tensor in tensors:
+            if any(array is not None and np.may_share_memory(array, tensor._array) for array in self._saved):
+                self._watched.append((tensor._version, tensor._version.count))
+        if os.environ.get("FASTCONV_DEBUG"):
+            self._checksums = _checksums(self._saved)
+
+
+class Function:
+    """An operation with a gradient: subclasses define ``forward(ctx, *inputs)`` and ``backward(ctx, *grads)``.
+
+    Both see arrays, never Tensors. ``forward`` returns one array or a tuple; ``backward`` returns one gradient, or
+    None, per input, of exactly that input's shape.
+    """
+
+    @staticmethod
+    def forward(ctx: Context, *inputs):
+        """Compute the outputs."""
+        raise NotImplementedError
+
+    @staticmethod
+    def backward(ctx: Context, *grads):
+        """Compute the gradients of the inputs from those of the outputs."""
+        raise NotImplementedError
+
+    @classmethod
+    def apply(cls, *inputs):
+        """Run forward; record it where an input asks for gradients. Arrays in, arrays out; Tensors in, Tensors out."""
+        tensors = [item for item in inputs if isinstance(item, Tensor)]
+        recording = is_grad_enabled() and any(tensor._requires_grad for tensor in tensors)
+        needs = tuple(recording and isinstance(item, Tensor) and item._requires_grad for item in inputs)
+        ctx = Context(needs)
+        outputs = cls.forward(ctx, *map(unwrap, inputs))
+        if not tensors:
+            return outputs
+        several = isinstance(outputs, tuple)
+        wrapped = tuple(_output_tensor(array, tensors) for array in (outputs if several else (outputs,)))
+        if recording:
+            node = Node(cls, ctx, inputs, wrapped)
+            for position, tensor in enumerate(wrapped):
+                if tensor.dtype.kind == "f":
+                    tensor._requires_grad, tensor._node, tensor._output = True, node, position
+            ctx.watch([*tensors, *wrapped])
+        return wrapped if several else wrapped[0]
+
+
+class Node:
+    """One recorded call: where its gradients go, and what its outputs looked like."""
+
+    __slots__ = ("context", "edges", "function", "outputs")
+
+    def __init__(self, function, context, inputs, outputs):
+        self.function = function
+        self.context: Context | None = context
+        self.edges = tuple(
+            Edge(item) if needed else None for item, needed in zip(inputs, context.needs_input_grad, strict=True)
+        )
+        self.outputs = tuple((tensor.shape, tensor.dtype) for tensor in outputs)
+
+    def __repr__(self) -> str:
+        return self.function.__name__
+
+    def check(self) -> None:
+        """Raise RuntimeError if backward ran already or a saved array was changed since."""
+        if self.context is None:
+            raise RuntimeError(
+                "Trying to backward through the graph a second time: its saved arrays have already been freed. "
+                "Specify retain_graph=True if you need to backward through it again"
+            )
+        self.context.check()
+
+    def gradients(self, grads: list) -> tuple:
+        """Call backward with zeros for outputs that nobody used; check what it returns."""
+        filled = [
+            arrays.zeros(shape, dtype) if grad is None and dtype.kind == "f" else grad
+            for grad, (shape, dtype) in zip(grads, self.outputs, strict=True)
+        ]
+        results = self.function.backward(self.context, *filled)
+        results = results if isinstance(results, tuple) else (results,)
+        for edge, result in zip(self.edges, results, strict=True):
+            if edge is not None and (result is None or result.shape != edge.shape or result.dtype != edge.dtype):
+                raise ShapeError(f"backward of {self} returned a gradient that does not fit its input {edge.shape}")
+        return results
+
+
+class Edge:
+    """Where one input's gradient goes: to a leaf Tensor or to an output of another node."""
+
+    __slots__ = ("dtype", "leaf", "node", "output", "shape")
+
+    def __init__(self, tensor: Tensor):
+        self.node, self.output = tensor._node, tensor._output
+        self.leaf = tensor if tensor._node is None else None
+        self.shape, self.dtype = tensor.shape, tensor.dtype
+
+
+def _output_tensor(array, inputs):
+    """Wrap an output; one that shows an input's memory shares its version."""
+    array = np.asarray(array)
+    for tensor in inputs:
+        if np.may_share_memory(array, tensor._array):
+            return Tensor(array, version=tensor._version)
+    return Tensor(array)
+
+
+def _checksums(saved):
+    return [zlib.crc32(np.ascontiguousarray(array).tobytes()) for array in saved if array is not None]

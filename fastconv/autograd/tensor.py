@@ -1,0 +1,221 @@
+"""Tensor: an array that the tape knows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastconv import arrays, dtypes
+from fastconv.autograd.modes import is_grad_enabled
+from fastconv.errors import DTypeError, ShapeError
+
+
+class Version:
+    """Counts the in-place writes to one piece of memory; shared by all Tensors that show it.
+
+    NumPy never gets a writable view of ``guarded`` memory, so that no write to it goes uncounted.
+    """
+
+    __slots__ = ("count", "guarded")
+
+    def __init__(self, guarded: bool = False):
+        self.count = 0
+        self.guarded = guarded
+
+
+class Tensor:
+    """An array on the tape, made by ``fastconv.tensor`` and by operations; ``functional`` binds its operators."""
+
+    __slots__ = ("__weakref__", "_array", "_node", "_output", "_requires_grad", "_version", "grad")
+    # NumPy's operators hand over to ours instead of leaving the tape.
+    __array_ufunc__ = None
+
+    def __init__(self, array: np.ndarray, requires_grad: bool = False, *, version: Version | None = None):
+        self._array = array
+        self._requires_grad = False
+        self._node: Any = None
+        self._output = 0
+        self._version = Version() if version is None else version
+        self.grad: Tensor | None = None
+        self.requires_grad_(requires_grad)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The extents."""
+        return self._array.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The NumPy dtype."""
+        return self._array.dtype
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return self._array.ndim
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether operations on this Tensor are recorded; can be set on leaves."""
+        return self._requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        self.requires_grad_(value)
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether a user made it, rather than an operation that was recorded."""
+        return self._node is None
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Switch recording on or off for a leaf; raises DTypeError for integer Tensors."""
+        if requires_grad and self.dtype.kind != "f":
+            raise DTypeError(f"only floating-point Tensors can require gradients, this one is {self.dtype}")
+        if not requires_grad and not self.is_leaf:
+            raise RuntimeError("you can only change requires_grad flags of leaf variables; use detach()")
+        self._requires_grad = bool(requires_grad)
+        return self
+
+    def numpy(self) -> np.ndarray:
+        """The values without a copy; read-only where gradients or a Parameter depend on them: such writes go unseen."""
+        if not self._requires_grad and not self._version.guarded:
+            return self._array
+        view = self._array.view()
+        view.flags.writeable = False
+        return view
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array(self.numpy(), dtype=dtype, copy=copy)
+
+    def detach(self) -> Tensor:
+        """The same memory, off the tape."""
+        return Tensor(self._array, version=self._version)
+
+    def item(self):
+        """The value of a one-element Tensor as a Python number."""
+        return self._array.item()
+
+    def tolist(self):
+        """The values as nested lists."""
+        return self._array.tolist()
+
+    def numel(self) -> int:
+        """The number of elements."""
+        return self._array.size
+
+    def copy_(self, source) -> Tensor:
+        """Overwrite all values in place, with broadcasting; raises ShapeError where the shapes do not fit."""
+        return self._write(..., source)
+
+    def zero_(self) -> Tensor:
+        """Overwrite all values with zeros in place."""
+        return self._write(..., 0)
+
+    def __setitem__(self, index, source) -> None:
+        self._write(index, source)
+
+    def bump_version(self) -> None:
+        """Tell the tape that the memory was written through another door."""
+        self._version.count += 1
+
+    if TYPE_CHECKING:  # bound by autograd and functional, which need Tensor themselves
+
+        def backward(self, gradient=None, *, retain_graph: bool = False) -> None: ...
+        def reshape(self, *shape) -> Tensor: ...
+        def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor: ...
+        def sum(self, axis=None, keepdims: bool = False) -> Tensor: ...
+        def mean(self, axis=None, keepdims: bool = False) -> Tensor: ...
+        def argmax(self, axis=None) -> Tensor: ...
+        def relu(self) -> Tensor: ...
+        def to(self, dtype) -> Tensor: ...
+        def __getitem__(self, index) -> Tensor: ...
+        def __add__(self, other) -> Tensor: ...
+        def __radd__(self, other) -> Tensor: ...
+        def __sub__(self, other) -> Tensor: ...
+        def __rsub__(self, other) -> Tensor: ...
+        def __mul__(self, other) -> Tensor: ...
+        def __rmul__(self, other) -> Tensor: ...
+        def __truediv__(self, other) -> Tensor: ...
+        def __rtruediv__(self, other) -> Tensor: ...
+        def __matmul__(self, other) -> Tensor: ...
+        def __rmatmul__(self, other) -> Tensor: ...
+        def __neg__(self) -> Tensor: ...
+        def __pow__(self, exponent) -> Tensor: ...
+        def __lt__(self, other) -> Tensor: ...
+        def __le__(self, other) -> Tensor: ...
+        def __gt__(self, other) -> Tensor: ...
+        def __ge__(self, other) -> Tensor: ...
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("len() of a Tensor without axes")
+        return self.shape[0]
+
+    def __iter__(self):
+        return (self[index] for index in range(len(self)))
+
+    def __bool__(self) -> bool:
+        return bool(self._array)
+
+    def __float__(self) -> float:
+        return float(self._array)
+
+    def __int__(self) -> int:
+        return int(self._array)
+
+    def __index__(self) -> int:
+        return self._array.__index__()
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __reduce__(self):
+        raise TypeError("Tensors are not pickled; save their .numpy() or a state_dict with fastconv.weights")
+
+    def __repr__(self) -> str:
+        values = np.array2string(self._array, separator=", ", prefix="tensor(")
+        suffix = f", node={self._node}" if self._node else ", requires_grad=True" if self._requires_grad else ""
+        return f"tensor({values}, dtype={self.dtype}{suffix})"
+
+    def _write(self, index, source) -> Tensor:
+        if self._requires_grad and is_grad_enabled():
+            kind = "a leaf" if self.is_leaf else "a recorded"
+            raise RuntimeError(
+                f"{kind} Tensor that requires grad is being used in an in-place operation; use no_grad()"
+            )
+        values = unwrap(source)
+        try:
+            self._array[unwrap(index)] = values
+        except ValueError as error:
+            raise ShapeError(
+                f"cannot write values of shape {np.shape(values)} to shape {self.shape}: {error}"
+            ) from None
+        self.bump_version()
+        return self
+
+
+def tensor(data, dtype=None, requires_grad: bool = False) -> Tensor:
+    """A Tensor with a copy of the data; lists and numbers become float32 unless ``dtype`` says otherwise.
+
+    >>> tensor([[1, 2], [3, 4]]).dtype
+    dtype('float32')
+    """
+    if isinstance(data, (list, tuple, int, float)) and not isinstance(data, bool):
+        array = np.array([unwrap(item) for item in data] if isinstance(data, (list, tuple)) else data)
+        array = arrays.as_array(array, "data")
+        dtype = np.float32 if dtype is None else dtype
+    else:
+        array = arrays.as_array(unwrap(data), "data")
+    array = np.array(array, dtype=dtype, copy=True, order="K")
+    if array.dtype.kind not in "biu" and not dtypes.is_supported(array.dtype):
+        raise DTypeError(f"data has dtype {array.dtype}; supported are {dtypes.SUPPORTED}, integers and bool")
+    return Tensor(array, requires_grad)
+
+
+def unwrap(value):
+    """The array of a Tensor; anything else as it is."""
+    if isinstance(value, Tensor):
+        return value._array
+    return tuple(map(unwrap, value)) if isinstance(value, tuple) else value

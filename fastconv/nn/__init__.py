@@ -1,0 +1,31 @@
+"""Layers, containers and losses with torch's names, arguments and state-dict keys."""
+
+from fastconv.nn import init
+from fastconv.nn.activation import LogSoftmax, ReLU
+from fastconv.nn.container import Sequential
+from fastconv.nn.conv import Conv2d
+from fastconv.nn.dropout import Dropout
+from fastconv.nn.flatten import Flatten
+from fastconv.nn.linear import Identity, Linear
+from fastconv.nn.loss import CrossEntropyLoss
+from fastconv.nn.module import Module
+from fastconv.nn.parameter import Parameter
+from fastconv.nn.pooling import AvgPool2d, MaxPool2d, MaxUnpool2d
+
+__all__ = [
+    "AvgPool2d",
+    "Conv2d",
+    "CrossEntropyLoss",
+    "Dropout",
+    "Flatten",
+    "Identity",
+    "Linear",
+    "LogSoftmax",
+    "MaxPool2d",
+    "MaxUnpool2d",
+    "Module",
+    "Parameter",
+    "ReLU",
+    "Sequential",
+    "init",
+]

@@ -1,0 +1,18 @@
+"""Construction-time checks: the geometry's own rules, asked about a plane so large that every window fits."""
+
+from __future__ import annotations
+
+from fastconv.geometry import Conv2dGeometry, Pool2dGeometry, Shape
+
+_UNBOUNDED = 1 << 64
+
+
+def conv2d(in_channels: int, weight_shape: Shape, **parameters) -> Conv2dGeometry:
+    """Raise what ``Conv2dGeometry.of`` raises for these parameters and any large enough input."""
+    return Conv2dGeometry.of((1, in_channels, _UNBOUNDED, _UNBOUNDED), weight_shape, **parameters)
+
+
+def pool2d(kernel_size, stride, padding, dilation=1, *, ceil_mode=False) -> Pool2dGeometry:
+    """Raise what ``Pool2dGeometry.of`` raises for these parameters and any large enough input."""
+    plane = (1, 1, _UNBOUNDED, _UNBOUNDED)
+    return Pool2dGeometry.of(plane, kernel_size, stride, padding, dilation, ceil_mode=ceil_mode)
