@@ -24,6 +24,7 @@ from fastconv.errors import (
     UnsafeFileError,
     UnsupportedError,
 )
+from fastconv.explain import explain
 from fastconv.rng import manual_seed
 
 __version__ = "0.1.0"
@@ -37,6 +38,7 @@ __all__ = [
     "UnsafeFileError",
     "UnsupportedError",
     "available_backends",
+    "explain",
     "functional",
     "get_backend",
     "get_num_threads",

@@ -1,8 +1,6 @@
 """How much memory is left to this process: the machine's and its cgroup's, whichever is less."""
 
-from pathlib import Path
-
-_MEMINFO = Path("/proc/meminfo")
+_MEMINFO = "/proc/meminfo"
 _CGROUPS = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
     ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
@@ -17,7 +15,7 @@ def available_bytes() -> int | None:
 
 def _machine_bytes() -> int | None:
     try:
-        lines = _MEMINFO.read_text().splitlines()
+        lines = _read(_MEMINFO).splitlines()
     except OSError:
         return None
     for line in lines:
@@ -28,7 +26,12 @@ def _machine_bytes() -> int | None:
 
 def _cgroup_bytes(files: tuple[str, str]) -> int | None:
     try:
-        limit, used = (Path(file).read_text().strip() for file in files)
+        limit, used = (_read(file).strip() for file in files)
     except OSError:
         return None
     return max(0, int(limit) - int(used)) if limit != "max" else None
+
+
+def _read(path: str) -> str:
+    with open(path) as file:
+        return file.read()

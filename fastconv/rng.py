@@ -1,25 +1,34 @@
 """The one random generator of the process: initialisation, dropout and shuffling draw from it."""
 
-import numpy as np
+from __future__ import annotations
 
-_generator = np.random.default_rng()
+from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@cache
+def generator() -> np.random.Generator:
+    """The generator itself; made when it is first asked for, because numpy.random is slow to import."""
+    import numpy as np
+
+    return np.random.default_rng()
 
 
 def manual_seed(seed: int) -> None:
     """Start the generator anew; the same seed gives the same numbers."""
-    _generator.bit_generator.state = np.random.default_rng(seed).bit_generator.state
+    import numpy as np
 
-
-def generator() -> np.random.Generator:
-    """The generator itself."""
-    return _generator
+    set_state(np.random.default_rng(seed).bit_generator.state)
 
 
 def get_state() -> dict:
     """The generator's state, as plain ints and strings."""
-    return dict(_generator.bit_generator.state)
+    return dict(generator().bit_generator.state)
 
 
-def set_state(state: dict) -> None:
+def set_state(state) -> None:
     """Continue from a state that ``get_state`` gave."""
-    _generator.bit_generator.state = state
+    generator().bit_generator.state = state

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import json
+import os
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from types import ModuleType
 
 
@@ -29,7 +28,7 @@ BACKENDS = {
         "install a C compiler, then pip install --force-reinstall --no-cache-dir fastconv",
     ),
 }
-_FAILURES = Path(__file__).with_name("build_failures.json")
+_FAILURES = os.path.join(os.path.dirname(__file__), "build_failures.json")
 _import_errors: dict[str, str] = {}
 
 
@@ -57,8 +56,11 @@ def reason(name: str) -> str | None:
 
 def build_failure(module: str) -> str | None:
     """What the installation recorded when an extension did not compile."""
+    import json  # only a broken installation pays for it
+
     try:
-        return json.loads(_FAILURES.read_text()).get(module)
+        with open(_FAILURES) as file:
+            return json.load(file).get(module)
     except (OSError, ValueError):
         return None
 

@@ -155,5 +155,6 @@ def grad_weight_blocks(geometry: Conv2dGeometry, sums: int) -> tuple[int, int]:
 @lru_cache(maxsize=512)
 def tap_positions(rows: Axis, cols: Axis) -> tuple[np.ndarray, np.ndarray]:
     """Row and column of every tap inside its window, dilation included, in the order kh * kW + kw."""
+    arrays.check_memory((_TABLES, rows.kernel, cols.kernel), _INT)
     kh, kw = np.divmod(np.arange(rows.kernel * cols.kernel, dtype=_INT), cols.kernel)
     return kh * rows.dilation, kw * cols.dilation

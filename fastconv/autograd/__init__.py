@@ -8,4 +8,4 @@ from fastconv.autograd.walk import backward
 __all__ = ["Context", "Function", "Tensor", "Version", "backward", "is_grad_enabled", "no_grad", "tensor", "unwrap"]
 
 # The walk needs Tensor, and Tensor offers the walk: bound here, where both are known.
-Tensor.backward = backward  # type: ignore[method-assign]
+Tensor.backward = backward  # type: ignore[method-assign, assignment]

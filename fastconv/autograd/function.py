@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zlib
 
 import numpy as np
 
@@ -149,4 +148,6 @@ def _output_tensor(array, inputs):
 
 
 def _checksums(saved):
+    import zlib  # only FASTCONV_DEBUG needs it
+
     return [zlib.crc32(np.ascontiguousarray(array).tobytes()) for array in saved if array is not None]

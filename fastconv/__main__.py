@@ -1,0 +1,7 @@
+"""``python -m fastconv``."""
+
+import sys
+
+from fastconv.cli import main
+
+sys.exit(main())

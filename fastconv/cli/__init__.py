@@ -1,0 +1,40 @@
+"""The command ``fastconv``: one sub-command per file."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+
+COMMANDS = ("demo", "train", "doctor")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parse and run; returns the exit code: 0 good, 1 failed, 2 wrong arguments, 130 after Ctrl-C."""
+    from fastconv.errors import FastconvError
+
+    parser = _parser()
+    options = parser.parse_args(argv)
+    if options.run is None:
+        parser.print_help()
+        return 2
+    try:
+        return options.run(options)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except (FastconvError, OSError) as error:
+        print(f"fastconv: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    from fastconv import __version__
+
+    parser = argparse.ArgumentParser(prog="fastconv", description="Compiled convolution and max-pooling kernels.")
+    parser.add_argument("--version", action="version", version=f"fastconv {__version__}")
+    parser.set_defaults(run=None)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    for name in COMMANDS:
+        importlib.import_module(f"fastconv.cli.{name}").register(commands)
+    return parser

@@ -1,0 +1,5 @@
+"""``fastconv demo``."""
+
+
+def register(commands) -> None:
+    """Add the sub-command."""

@@ -1,0 +1,5 @@
+"""``fastconv train``."""
+
+
+def register(commands) -> None:
+    """Add the sub-command."""

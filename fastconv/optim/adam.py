@@ -1,0 +1,82 @@
+"""Adam and AdamW."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from fastconv import parameters
+from fastconv.optim.optimizer import Optimizer
+
+
+class Adam(Optimizer):
+    """p ← p − lr · m̂ / (√v̂ + eps), m and v the running means of g and g², g = grad + weight_decay·p.
+
+    After D. Kingma and J. Ba (2015); ``amsgrad`` divides by the largest v̂ so far. Raises ValueError for bad values.
+
+    >>> import fastconv as fc
+    >>> x = fc.tensor([1.0], requires_grad=True)
+    >>> optimizer = Adam([x], lr=0.5)
+    >>> (x * x).sum().backward(); optimizer.step(); round(x.item(), 6)
+    0.5
+    """
+
+    slots = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")
+    counters = ("step",)
+
+    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, amsgrad=False):
+        super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, amsgrad=amsgrad)
+
+    def _check(self, group):
+        super()._check(group)
+        beta1, beta2 = group["betas"] = tuple(group["betas"])
+        if not (0.0 <= beta1 < 1.0 and 0.0 <= beta2 < 1.0):
+            raise ValueError(f"invalid betas: {group['betas']} do not both lie in [0, 1)")
+        if not 0.0 <= group["eps"] < math.inf:
+            raise ValueError(f"invalid eps: {group['eps']} is not a finite number >= 0")
+        parameters.flag("amsgrad", group["amsgrad"])
+
+    def _update(self, p, grad, state, group):
+        if group["weight_decay"]:
+            grad = self._decayed(p, grad, group)
+        beta1, beta2 = group["betas"]
+        for slot in self.slots if group["amsgrad"] else self.slots[:2]:
+            if slot not in state:
+                state[slot] = np.zeros_like(p)
+        step = state["step"] = state.get("step", 0) + 1
+        mean, square = state["exp_avg"], state["exp_avg_sq"]
+        mean += (1.0 - beta1) * (grad - mean)
+        square *= beta2
+        square += (1.0 - beta2) * (grad * grad)
+        if group["amsgrad"]:
+            square = np.maximum(state["max_exp_avg_sq"], square, out=state["max_exp_avg_sq"])
+        denominator = np.sqrt(square)
+        denominator /= math.sqrt(1.0 - beta2**step)
+        denominator += group["eps"]
+        p -= (group["lr"] / (1.0 - beta1**step)) * (mean / denominator)
+
+    def _decayed(self, p, grad, group):
+        """The gradient with the decay that belongs in it."""
+        return grad + group["weight_decay"] * p
+
+
+class AdamW(Adam):
+    """Adam whose decay bypasses the running means: p ← p·(1 − lr·weight_decay) first (Loshchilov and Hutter 2019).
+
+    Raises ValueError for bad values.
+
+    >>> import fastconv as fc
+    >>> x = fc.tensor([1.0], requires_grad=True)
+    >>> optimizer = AdamW([x], lr=0.5, weight_decay=0.1)
+    >>> (x * x).sum().backward(); optimizer.step(); round(x.item(), 6)
+    0.45
+    """
+
+    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2, amsgrad=False):
+        super().__init__(params, lr, betas, eps, weight_decay, amsgrad)
+
+    def _decayed(self, p, grad, group):
+        """The gradient as it is: the parameter itself decays."""
+        p *= 1.0 - group["lr"] * group["weight_decay"]
+        return grad

@@ -1,0 +1,49 @@
+"""Stochastic gradient descent."""
+
+from __future__ import annotations
+
+import math
+
+from fastconv import parameters
+from fastconv.optim.optimizer import Optimizer
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent: b ← momentum·b + (1 − dampening)·g, p ← p − lr·b, with g = grad + weight_decay·p.
+
+    With ``nesterov`` the step is lr·(g + momentum·b) (Sutskever et al. 2013). Raises ValueError for bad values.
+
+    >>> import fastconv as fc
+    >>> x = fc.tensor([1.0], requires_grad=True)
+    >>> optimizer = SGD([x], lr=0.5)
+    >>> (x * x).sum().backward(); optimizer.step(); x.tolist()
+    [0.0]
+    """
+
+    slots = ("momentum_buffer",)
+
+    def __init__(self, params, lr=1e-3, momentum=0.0, dampening=0.0, weight_decay=0.0, nesterov=False):
+        super().__init__(
+            params, lr=lr, momentum=momentum, dampening=dampening, weight_decay=weight_decay, nesterov=nesterov
+        )
+
+    def _check(self, group):
+        super()._check(group)
+        if not 0.0 <= group["momentum"] < math.inf:
+            raise ValueError(f"invalid momentum: {group['momentum']} is not a finite number >= 0")
+        if parameters.flag("nesterov", group["nesterov"]) and (group["momentum"] <= 0 or group["dampening"] != 0):
+            raise ValueError("Nesterov momentum requires a momentum and zero dampening")
+
+    def _update(self, p, grad, state, group):
+        momentum = group["momentum"]
+        if group["weight_decay"]:
+            grad = grad + group["weight_decay"] * p
+        if momentum:
+            buffer = state.get("momentum_buffer")
+            if buffer is None:
+                buffer = state["momentum_buffer"] = grad.copy()
+            else:
+                buffer *= momentum
+                buffer += (1.0 - group["dampening"]) * grad
+            grad = grad + momentum * buffer if group["nesterov"] else buffer
+        p -= group["lr"] * grad
