@@ -12,21 +12,18 @@ from types import ModuleType
 
 @dataclass(frozen=True, slots=True)
 class BackendEntry:
-    """Where a backend lives, what must be importable for it, and how a user gets that."""
+    """Where a backend lives, the heavy package that it needs if any, and how a user gets what is missing."""
 
     module: str
-    requires: str
+    package: str | None
     remedy: str
 
 
+_COMPILER = "install a C compiler, then pip install --force-reinstall --no-cache-dir fastconv"
 BACKENDS = {
-    "reference": BackendEntry("fastconv._kernels.reference", "numpy", "pip install numpy"),
+    "reference": BackendEntry("fastconv._kernels.reference", None, "reinstall fastconv"),
     "numba": BackendEntry("fastconv._kernels.numba_cpu", "numba", "pip install 'fastconv[numba]'"),
-    "cython": BackendEntry(
-        "fastconv._kernels.cython_cpu",
-        "fastconv._kernels.cython_cpu.conv2d",
-        "install a C compiler, then pip install --force-reinstall --no-cache-dir fastconv",
-    ),
+    "cython": BackendEntry("fastconv._kernels.cython_cpu", None, _COMPILER),
 }
 _FAILURES = os.path.join(os.path.dirname(__file__), "build_failures.json")
 _import_errors: dict[str, str] = {}
@@ -43,30 +40,28 @@ def load(name: str) -> ModuleType | None:
 
 
 def reason(name: str) -> str | None:
-    """Why a backend cannot be used, with the remedy; None where nothing speaks against it. Imports no backend."""
+    """Why a backend cannot be used, with the remedy; None where nothing speaks against it.
+
+    A backend that needs a heavy package is not imported for the answer, only looked for.
+    """
     entry = BACKENDS[name]
-    if name in _import_errors:
-        return f"{_import_errors[name]} ({entry.remedy})"
-    if _is_importable(entry.requires):
+    if entry.package is None:
+        load(name)
+    elif name not in _import_errors and importlib.util.find_spec(entry.package) is None:
+        return f"package {entry.package} is not installed ({entry.remedy})"
+    if name not in _import_errors:
         return None
-    built = build_failure(entry.requires)
-    cause = f"the extension was not built: {built}" if built else f"module {entry.requires} is not installed"
-    return f"{cause} ({entry.remedy})"
+    return f"{build_failure(entry.module) or _import_errors[name]} ({entry.remedy})"
 
 
 def build_failure(module: str) -> str | None:
-    """What the installation recorded when an extension did not compile."""
+    """What the installation recorded when an extension of this name, or inside this package, did not compile."""
     import json  # only a broken installation pays for it
 
     try:
         with open(_FAILURES) as file:
-            return json.load(file).get(module)
+            failures = json.load(file)
     except (OSError, ValueError):
         return None
-
-
-def _is_importable(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is not None
-    except ImportError:
-        return False
+    found = (text for extension, text in failures.items() if extension.startswith(module))
+    return next((f"the extension was not built: {text}" for text in found), None)

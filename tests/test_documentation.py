@@ -1,0 +1,40 @@
+"""The examples in docstrings and in the README run."""
+
+import doctest
+import importlib
+import pkgutil
+import re
+from pathlib import Path
+
+import pytest
+
+import fastconv
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def _modules():
+    names = [info.name for info in pkgutil.walk_packages(fastconv.__path__, "fastconv.")]
+    return [name for name in names if "._kernels." not in name and not name.endswith("__main__")]
+
+
+@pytest.mark.parametrize("name", _modules())
+def test_docstring_examples(name):
+    result = doctest.testmod(importlib.import_module(name))
+    assert result.failed == 0
+
+
+def test_most_public_functions_have_an_example():
+    finder = doctest.DocTestFinder()
+    with_example = [
+        name
+        for name in ("conv2d", "max_pool2d", "avg_pool2d", "relu", "linear", "log_softmax", "cross_entropy", "flatten")
+        if any(test.examples for test in finder.find(getattr(fastconv.functional, name)))
+    ]
+    assert len(with_example) == 8
+
+
+def test_readme_example(capsys):
+    example = re.search(r"```python\n(import numpy.*?)```", README.read_text(), re.DOTALL).group(1)
+    exec(compile(example, "README.md", "exec"), {})
+    assert "conv2d_forward" in capsys.readouterr().out
