@@ -164,7 +164,7 @@ def _auto() -> KernelSet:
             break
     if name == AUTO_ORDER[-1]:
         reasons = "; ".join(f"{other}: {_kernels.reason(other)}" for other in AUTO_ORDER[:-1])
-        warnings.warn(f"no compiled backend is usable, the slow reference runs instead ({reasons})", stacklevel=4)
+        warnings.warn(f"no compiled backend is usable, the slow reference runs instead ({reasons})", stacklevel=6)
     return _kernel_set(name, f"auto: first usable of {', '.join(AUTO_ORDER)}")
 
 

@@ -121,6 +121,8 @@ class Node:
         ]
         results = self.function.backward(self.context, *filled)
         results = results if isinstance(results, tuple) else (results,)
+        # NumPy turns arrays without axes into numbers.
+        results = tuple(result if result is None else np.asarray(result) for result in results)
         for edge, result in zip(self.edges, results, strict=True):
             if edge is not None and (result is None or result.shape != edge.shape or result.dtype != edge.dtype):
                 raise ShapeError(f"backward of {self} returned a gradient that does not fit its input {edge.shape}")

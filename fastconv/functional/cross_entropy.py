@@ -53,7 +53,8 @@ class CrossEntropy(Function):
         log_probability = stable_log_softmax(logits, 1)
         ctx.save(log_probability, share)
         # Where nothing counts, 0 * -inf must not become NaN.
-        losses = -np.where(share == 0, x.dtype.type(0), log_probability * share).sum(axis=1)
+        with np.errstate(invalid="ignore"):
+            losses = -np.where(share == 0, x.dtype.type(0), log_probability * share).sum(axis=1)
         if reduction == "none":
             return losses.reshape(target.shape)
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -64,8 +65,8 @@ class CrossEntropy(Function):
         log_probability, share = ctx.saved
         per_sample = share.sum(axis=1, keepdims=True)
         incoming = grad.reshape(per_sample.shape) if ctx.reduction == "none" else grad
-        with np.errstate(invalid="ignore", divide="ignore"):
-            grad_input = (np.exp(log_probability) * per_sample - share) * incoming / ctx.scale
+        # The scale is zero where no sample counts: the loss is NaN then, the gradient zero.
+        grad_input = (np.exp(log_probability) * per_sample - share) * incoming / (ctx.scale or 1)
         return grad_input.reshape(ctx.shape), None, None, None, None, None
 
 

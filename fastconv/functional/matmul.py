@@ -43,8 +43,8 @@ class Matmul(Function):
         a, b = ctx.saved
         rows = a[None, :] if a.ndim == 1 else a
         cols = b[:, None] if b.ndim == 1 else b
-        grad = np.expand_dims(grad, -2) if a.ndim == 1 else grad
         grad = np.expand_dims(grad, -1) if b.ndim == 1 else grad
+        grad = np.expand_dims(grad, -2) if a.ndim == 1 else grad
         needs_a, needs_b = ctx.needs_input_grad
         grad_a = reduce_to(grad @ cols.swapaxes(-1, -2), rows) if needs_a else None
         grad_b = reduce_to(rows.swapaxes(-1, -2) @ grad, cols) if needs_b else None

@@ -18,16 +18,15 @@ def random_shift(largest: int = 1) -> Augmentation:
 
     >>> moved = random_shift(1)(np.ones((8, 1, 3, 3), np.float32), np.random.default_rng(0))
     >>> moved.shape, sorted(set(moved.sum(axis=(1, 2, 3)).tolist()))
-    ((8, 1, 3, 3), [4.0, 6.0])
+    ((8, 1, 3, 3), [4.0, 6.0, 9.0])
     """
     reach = parameters.positive_int("largest", largest)
 
     def shifted(images: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-        N, _, H, W = images.shape
+        N, C, H, W = images.shape
         padded = np.pad(images, [(0, 0), (0, 0), (reach, reach), (reach, reach)])
-        down, right = generator.integers(0, 2 * reach + 1, (2, N, 1, 1))
-        rows = down + np.arange(H)[:, None]
-        cols = right + np.arange(W)
-        return padded.transpose(0, 2, 3, 1)[np.arange(N)[:, None, None], rows, cols].transpose(0, 3, 1, 2)
+        down, right = generator.integers(0, 2 * reach + 1, (2, N, 1, 1, 1))
+        sample, channel = np.arange(N)[:, None, None, None], np.arange(C)[:, None, None]
+        return padded[sample, channel, down + np.arange(H)[:, None], right + np.arange(W)]
 
     return shifted

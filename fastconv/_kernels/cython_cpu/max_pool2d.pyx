@@ -96,6 +96,8 @@ cdef class GradInput:
 
 
 def _prepare_forward(problem):
+    if problem.formats[0] != problem.formats[1]:
+        return contract.Declined("x and out must have one memory format")
     return contract.Kernel("direct", Forward(problem))
 
 

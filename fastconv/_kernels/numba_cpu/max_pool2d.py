@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from fastconv._kernels import plan
-from fastconv._kernels.contract import OK, Kernel, Problem, Variant, offsets_dtype
+from fastconv._kernels.contract import OK, Declined, Kernel, Problem, Variant, offsets_dtype
 from fastconv._kernels.numba_cpu import max_pool2d_kernels as kernels
 from fastconv._kernels.numba_cpu.arguments import fill, grain, plan_values, stride_values
 
 
-def _prepare_forward(problem: Problem) -> Kernel:
+def _prepare_forward(problem: Problem) -> Kernel | Declined:
+    if problem.formats[0] != problem.formats[1]:
+        return Declined("x and out must have one memory format")
     g = problem.geometry
     rows, cols = plan.forward_axis(g.rows), plan.forward_axis(g.cols)
     template = fill(

@@ -31,7 +31,7 @@ def forward(geometry, x, out, offsets):
 
 
 def grad_input(geometry, grad_out, offsets, grad_input):
-    """Every gradient goes to its winner; an offset that leads outside the input leads nowhere."""
+    """Every gradient goes to its winner; an offset that leads outside the window or the input leads nowhere."""
     total = np.zeros(grad_input.shape, grad_input.dtype)
     rows, cols = geometry.rows, geometry.cols
     for oh in range(rows.out):
@@ -39,7 +39,8 @@ def grad_input(geometry, grad_out, offsets, grad_input):
             kh, kw = np.divmod(offsets[:, :, oh, ow].astype(np.int64), cols.kernel)
             ih = oh * rows.stride - rows.low + kh * rows.dilation
             iw = ow * cols.stride - cols.low + kw * cols.dilation
-            n, c = np.nonzero((ih >= 0) & (ih < rows.size) & (iw >= 0) & (iw < cols.size))
+            inside = (ih >= 0) & (ih < rows.size) & (iw >= 0) & (iw < cols.size)
+            n, c = np.nonzero(inside & (kh < rows.kernel))
             total[n, c, ih[n, c], iw[n, c]] += grad_out[n, c, oh, ow]
     grad_input[...] = total
     return OK

@@ -1,0 +1,57 @@
+"""Seeds, oracles and Hypothesis' settings for the whole suite.
+
+FASTCONV_TEST_SEED repeats a run's random data; FASTCONV_REQUIRE_ORACLES=1 makes every skipped oracle a failure.
+"""
+
+import os
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+
+import fastconv as fc
+from fastconv import backends
+
+SEED = int(os.environ.get("FASTCONV_TEST_SEED") or np.random.SeedSequence().entropy % 2**32)
+REQUIRE_ORACLES = os.environ.get("FASTCONV_REQUIRE_ORACLES") == "1"
+
+settings.register_profile(
+    "fastconv", deadline=None, max_examples=60, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("fastconv")
+
+
+def pytest_report_header():
+    return f"random data: FASTCONV_TEST_SEED={SEED}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    if report.failed and "rng" in item.fixturenames:
+        report.sections.append(("random data", f"FASTCONV_TEST_SEED={SEED}"))
+    if REQUIRE_ORACLES and report.skipped and item.get_closest_marker("oracle"):
+        report.outcome = "failed"
+        report.longrepr = f"FASTCONV_REQUIRE_ORACLES=1, but this oracle was skipped: {report.longrepr}"
+    return report
+
+
+@pytest.fixture
+def rng(request):
+    """Random numbers of this run and this test."""
+    return np.random.default_rng([SEED, zlib.crc32(request.node.nodeid.encode())])
+
+
+@pytest.fixture(scope="session")
+def torch():
+    return pytest.importorskip("torch")
+
+
+@pytest.fixture
+def _restore_settings():
+    """Whatever a test sets for the whole process is taken back."""
+    threads, name = fc.get_num_threads(), backends._process_wide
+    yield
+    fc.set_num_threads(threads)
+    backends._process_wide = name

@@ -1,0 +1,68 @@
+"""Test data: small integers, fenced buffers, memory formats."""
+
+import zlib
+
+import numpy as np
+
+from fastconv import arrays
+
+FORMATS = (arrays.CONTIGUOUS, arrays.CHANNELS_LAST)
+DTYPES = ("float32", "float64")
+# Odd, so that the fenced array is aligned to its items only.
+FENCE = 67
+
+
+def named_rng(*names) -> np.random.Generator:
+    """A generator that depends on the names alone."""
+    return np.random.default_rng(zlib.crc32("|".join(map(str, names)).encode()))
+
+
+def integers(rng, shape, dtype="float32", largest=3):
+    """Small integers, on which every order of summation gives the same bits."""
+    return rng.integers(-largest, largest + 1, shape).astype(dtype)
+
+
+def in_format(array, wanted):
+    """A copy in a memory format; formats mean something for four axes only."""
+    return arrays.to_format(array, wanted).copy(order="K") if array.ndim == 4 else array.copy()
+
+
+def bits(array):
+    """Values as integers, so that NaN equals itself and -0.0 differs from 0.0."""
+    array = np.ascontiguousarray(array)
+    return array.view(f"u{array.itemsize}") if array.dtype.kind == "f" else array
+
+
+def assert_same_bits(found, expected, message=""):
+    """Equal shape, dtype and bits."""
+    assert found.shape == expected.shape, message
+    assert found.dtype == expected.dtype, message
+    np.testing.assert_array_equal(bits(found), bits(expected), err_msg=str(message))
+
+
+class Fenced:
+    """A dense array inside a larger buffer; ``check`` fails where something was written beside it."""
+
+    def __init__(self, shape, dtype, wanted=arrays.CONTIGUOUS, values=None):
+        dtype = np.dtype(dtype)
+        size = int(np.prod(shape))
+        self.buffer = np.full(size + 2 * FENCE, np.nan if dtype.kind == "f" else 0xEE, dtype)
+        inner = self.buffer[FENCE : FENCE + size]
+        if wanted == arrays.CHANNELS_LAST:
+            N, C, H, W = shape
+            self.array = inner.reshape(N, H, W, C).transpose(0, 3, 1, 2)
+        else:
+            self.array = inner.reshape(shape)
+        if values is not None:
+            self.array[...] = values
+            self.buffer.flags.writeable = self.array.flags.writeable = False
+        self.before = self.buffer.copy()
+
+    def check(self, message=""):
+        """The fence is as it was."""
+        for side in (slice(None, FENCE), slice(len(self.buffer) - FENCE, None)):
+            assert_same_bits(self.buffer[side], self.before[side], f"{message}: written outside an array")
+
+    def check_unchanged(self, message=""):
+        """Everything is as it was."""
+        assert_same_bits(self.buffer, self.before, f"{message}: an input was written")

@@ -1,0 +1,34 @@
+"""The exact checks in a process of their own: ``python -m support.exact_check BACKEND [--paged] [CASE ...]``."""
+
+import argparse
+import faulthandler
+import sys
+from functools import partial
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("backend")
+    parser.add_argument("--paged", action="store_true")
+    parser.add_argument("--without", action="append", default=[])
+    parser.add_argument("cases", nargs="*")
+    options = parser.parse_args()
+    faulthandler.enable()
+    sys.modules.update(dict.fromkeys(options.without))
+    from support.data import Fenced
+    from support.kernel_calls import check_all
+
+    fences = [Fenced]
+    if options.paged:
+        from support.paged import Paged
+
+        fences = [partial(Paged, at_end=True), partial(Paged, at_end=False)]
+    print("checks:", sum(check_all(options.backend, fence, options.cases or None) for fence in fences))
+    if options.backend == "cython":
+        from fastconv._kernels.cython_cpu import machine
+
+        print("instruction set:", machine.instruction_set())
+
+
+if __name__ == "__main__":
+    main()

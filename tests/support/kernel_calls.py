@@ -1,0 +1,123 @@
+"""Kernels called directly, as ``functional`` calls them, but between fences."""
+
+import itertools
+from functools import cache
+
+from fastconv import _kernels
+from fastconv._kernels.contract import OK, OPERATIONS, Declined, Kernel, Problem, offsets_dtype
+from fastconv.bench.cases import AWKWARD_CONVS, AWKWARD_POOLS
+from fastconv.geometry import Conv2dGeometry, Pool2dGeometry
+from support.data import DTYPES, FORMATS, Fenced, assert_same_bits, integers, named_rng
+
+CONV_OPERATIONS = tuple(name for name in OPERATIONS if name.startswith("conv2d"))
+POOL_OPERATIONS = tuple(name for name in OPERATIONS if name.startswith("max_pool2d"))
+_ACTIVATIONS = ("x", "out", "grad_out", "grad_input")
+
+
+def geometry_of(case):
+    """The geometry of a case."""
+    if hasattr(case, "weight_shape"):
+        return Conv2dGeometry.of(case.x_shape, case.weight_shape, **case.parameters)
+    return Pool2dGeometry.of(case.x_shape, **case.parameters)
+
+
+def operand_shapes(geometry):
+    """Name -> shape of every operand of every operation on this geometry."""
+    shapes = {"x": geometry.x_shape, "grad_input": geometry.x_shape}
+    shapes |= dict.fromkeys(("out", "grad_out", "offsets"), geometry.out_shape)
+    if isinstance(geometry, Conv2dGeometry):
+        shapes |= dict.fromkeys(("weight", "grad_weight"), geometry.weight_shape)
+        shapes |= dict.fromkeys(("bias", "grad_bias"), (geometry.K,))
+    return shapes
+
+
+def problem_of(op, geometry, dtype, formats, present=(), variant=None):
+    """The Problem of a call; ``present`` names the optional operands that are there."""
+    optional = frozenset(present) & frozenset(OPERATIONS[op].optional)
+    return Problem(geometry, dtype, tuple(formats), optional, variant)
+
+
+def activations(op):
+    """The operands of an operation that have a memory format, in order."""
+    operation = OPERATIONS[op]
+    return [name for name in (*operation.inputs, *operation.outputs) if name in _ACTIVATIONS]
+
+
+def run_fenced(backend, op, problem, inputs, fence=Fenced):
+    """Name -> output of one kernel call, or None where the kernel declines; inputs are read-only, all is fenced."""
+    kernel = _kernels.load(backend).prepare(op, problem)
+    if isinstance(kernel, Declined):
+        return None
+    assert isinstance(kernel, Kernel)
+    operation, shapes = OPERATIONS[op], operand_shapes(problem.geometry)
+    formats = dict(zip(activations(op), problem.formats, strict=True))
+    formats["offsets"] = formats.get("out", formats.get("grad_out"))
+    fenced = {}
+    for name in (*operation.inputs, *operation.outputs):
+        if name in operation.optional and name not in problem.optional:
+            continue
+        dtype = offsets_dtype(problem.geometry) if name == "offsets" else problem.dtype
+        values = inputs[name] if name in operation.inputs else None
+        fenced[name] = fence(shapes[name], dtype, formats.get(name, FORMATS[0]), values)
+    operands = {name: item.array for name, item in fenced.items()}
+    if kernel.pack is not None:
+        operands["weight"] = kernel.pack(operands["weight"])
+    assert kernel(*operands.values()) == OK
+    for name, item in fenced.items():
+        item.check_unchanged((op, name)) if name in operation.inputs else item.check((op, name))
+    return {name: fenced[name].array for name in operation.outputs if name in fenced}
+
+
+def integer_inputs(case, dtype):
+    """Small integers for every operand that is an input of some operation."""
+    geometry, rng = geometry_of(case), named_rng(case.suite, case.name)
+    shapes = operand_shapes(geometry)
+    names = [name for name in ("x", "weight", "bias", "grad_out") if name in shapes]
+    inputs = {name: integers(rng, shapes[name], dtype) for name in names}
+    if isinstance(geometry, Pool2dGeometry):
+        present = {"offsets"}
+        problem = problem_of("max_pool2d_forward", geometry, dtype, FORMATS[:1] * 2, present)
+        inputs["offsets"] = run_fenced("reference", "max_pool2d_forward", problem, inputs)["offsets"]
+    return inputs
+
+
+@cache
+def reference_outputs(case, dtype, op):
+    """(inputs, outputs) of the reference on integer data."""
+    inputs, geometry = integer_inputs(case, dtype), geometry_of(case)
+    formats = FORMATS[:1] * len(activations(op))
+    problem = problem_of(op, geometry, dtype, formats, _present(case))
+    return inputs, run_fenced("reference", op, problem, inputs)
+
+
+def assert_exact(backend, op, case, dtype, fence=Fenced):
+    """Every variant that takes the case, in every combination of memory formats, gives the reference's bits."""
+    inputs, expected = reference_outputs(case, dtype, op)
+    geometry = geometry_of(case)
+    for formats in itertools.product(FORMATS, repeat=len(activations(op))):
+        ran = 0
+        for variant in (None, *(variant.name for variant in _kernels.load(backend).VARIANTS[op])):
+            problem = problem_of(op, geometry, dtype, formats, _present(case), variant)
+            outputs = run_fenced(backend, op, problem, inputs, fence)
+            if outputs is None:
+                continue
+            ran += 1
+            for name, found in outputs.items():
+                assert_same_bits(found, expected[name], (backend, op, case.name, dtype, formats, variant, name))
+        # The public functions ask for mixed formats in gradients only.
+        assert ran or (len(set(formats)) > 1 and op.endswith("forward")), (backend, op, case.name, dtype, formats)
+
+
+def check_all(backend, fence=Fenced, names=None):
+    """Every exact check of the awkward suite, or of the named cases; returns how many there were."""
+    count = 0
+    for operations, cases in ((CONV_OPERATIONS, AWKWARD_CONVS), (POOL_OPERATIONS, AWKWARD_POOLS)):
+        chosen = [case for case in cases if names is None or case.name in names]
+        for op, case, dtype in itertools.product(operations, chosen, DTYPES):
+            assert_exact(backend, op, case, dtype, fence)
+            count += 1
+    return count
+
+
+def _present(case):
+    return {"bias", "offsets"} if getattr(case, "bias", True) else {"offsets"}

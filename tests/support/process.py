@@ -1,0 +1,26 @@
+"""Fresh Python processes that see the package and the tests."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+TESTS = Path(__file__).parents[1]
+PATIENCE = 600  # seconds until a hang counts as one
+
+
+def run_python(*arguments, **environment):
+    """What ``python *arguments`` prints, with some environment variables set (or removed, where None)."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("FASTCONV_")}
+    env["PYTHONPATH"] = os.pathsep.join([str(TESTS), str(TESTS.parent), *filter(None, sys.path)])
+    env |= {name: value for name, value in environment.items() if value is not None}
+    result = subprocess.run(
+        [sys.executable, *arguments], env=env, capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+    assert result.returncode == 0, f"exit status {result.returncode}\n{result.stdout}\n{result.stderr}"
+    return result.stdout
+
+
+def script(code, **environment):
+    """What a piece of code prints, whatever it warns of included."""
+    return run_python("-c", code, **environment)

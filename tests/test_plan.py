@@ -1,0 +1,173 @@
+"""The plan replayed in plain Python: every entry exactly once, in every grouping, for every padding mode."""
+
+import math
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from fastconv._kernels import plan
+from fastconv.geometry import Axis, Conv2dGeometry
+from fastconv.parameters import PADDING_MODES
+
+NUMPY_MODE = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+
+
+@st.composite
+def planned_axes(draw):
+    """(axis, padding mode) of every kind that a geometry can have."""
+    mode = draw(st.sampled_from(PADDING_MODES))
+    size, kernel = draw(st.integers(1, 12)), draw(st.integers(1, 5))
+    stride, dilation = draw(st.integers(1, 5)), draw(st.integers(1, 3))
+    limit = {"reflect": size - 1, "circular": size}.get(mode, 8)
+    low, high = draw(st.integers(0, limit)), draw(st.integers(0, limit))
+    axis = Axis.of(size, kernel, stride, (low, high), dilation)
+    assume(axis.out >= 1)
+    return axis, mode
+
+
+def entries(axis, mode):
+    """Every (output, tap, input) by definition: walk over a padded array of positions."""
+    width = (axis.low, axis.high)
+    if mode == "zeros":
+        padded = np.pad(np.arange(axis.size), width, constant_values=-1)
+    else:
+        padded = np.pad(np.arange(axis.size), width, mode=NUMPY_MODE[mode])
+    found = Counter()
+    for out in range(axis.out):
+        for tap in range(axis.kernel):
+            source = int(padded[out * axis.stride + tap * axis.dilation])
+            if source >= 0:
+                found[out, tap, source] += 1
+    return found
+
+
+def grouped(axis_plan):
+    """The entries of an AxisPlan as a list of (taps, sources) per target."""
+    bounds = list(zip(axis_plan.first, axis_plan.first[1:], strict=False))
+    return [(axis_plan.taps[a:b].tolist(), axis_plan.sources[a:b].tolist()) for a, b in bounds]
+
+
+def assert_runs(axis_plan, targets):
+    """Every target is in one run, whose targets have equal taps and steadily advancing sources."""
+    groups, seen = grouped(axis_plan), Counter()
+    for start, count, target_step, source_step in axis_plan.runs.tolist():
+        taps, sources = groups[start]
+        for j in range(count):
+            target = start + j * target_step
+            seen[target] += 1
+            assert groups[target] == (taps, [source + j * source_step for source in sources])
+    assert seen == Counter(range(targets))
+
+
+@given(planned_axes())
+def test_forward_has_every_entry_once(planned):
+    axis, mode = planned
+    made = plan.forward_axis(axis, mode)
+    found = Counter((target, *pair) for target, group in enumerate(grouped(made)) for pair in zip(*group, strict=True))
+    assert found == entries(axis, mode)
+    assert all(taps == sorted(taps) for taps, _ in grouped(made))
+    assert_runs(made, axis.out)
+
+
+@given(planned_axes())
+def test_grad_input_has_every_entry_once(planned):
+    axis, mode = planned
+    made = plan.grad_input_axis(axis, mode)
+    groups = enumerate(grouped(made))
+    found = Counter((out, tap, target) for target, group in groups for tap, out in zip(*group, strict=True))
+    assert found == entries(axis, mode)
+    assert mode != "zeros" or all(sources == sorted(sources) for _, sources in grouped(made))
+    assert_runs(made, axis.size)
+
+
+@given(planned_axes())
+def test_grad_weight_has_every_entry_once(planned):
+    axis, mode = planned
+    made = plan.grad_weight_axis(axis, mode)
+    assert len(made.first) == axis.kernel + 1
+    found = Counter()
+    for tap, (begin, end) in enumerate(zip(made.first, made.first[1:], strict=False)):
+        outs = []
+        for target, source, count in made.segments[begin:end].tolist():
+            assert count >= 1
+            for j in range(count):
+                found[target + j, tap, source + j * axis.stride] += 1
+                outs.append(target + j)
+        assert outs == sorted(outs)
+    assert made.first[-1] == len(made.segments)
+    assert found == entries(axis, mode)
+
+
+@given(planned_axes())
+def test_the_source_table_is_the_definition(planned):
+    axis, mode = planned
+    table = plan.source_table(axis, mode)
+    assert table.shape == (axis.out, axis.kernel)
+    targets, taps = np.nonzero(table >= 0)
+    assert Counter(zip(targets.tolist(), taps.tolist(), table[targets, taps].tolist(), strict=True)) == entries(
+        axis, mode
+    )
+
+
+@pytest.mark.parametrize(("stride", "runs"), [(1, 3), (2, 2), (3, 2)])
+def test_the_interior_is_one_run(stride, runs):
+    axis = Axis.of(31, 3, stride, (1, 1), 1)
+    made = plan.forward_axis(axis)
+    assert len(made.runs) == runs + (axis.out * stride - axis.low > axis.size - 2) * (stride > 1)
+    assert made.runs[:, 1].max() >= axis.out - 2
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_grad_input_has_one_interior_run_per_phase(stride):
+    made = plan.grad_input_axis(Axis.of(43, 3, stride, (0, 0), 1))
+    long = made.runs[made.runs[:, 1] > 2]
+    assert sorted(set((long[:, 0] % stride).tolist())) == list(range(stride))
+    assert set(made.runs[:, 2].tolist()) == {stride}
+
+
+@pytest.mark.parametrize("make", [plan.forward_axis, plan.grad_input_axis, plan.grad_weight_axis])
+def test_plans_are_cached_and_read_only(make):
+    made = make(Axis.of(9, 3, 2, (1, 1), 1), "zeros")
+    assert make(Axis.of(9, 3, 2, (1, 1), 1), "zeros") is made
+    for name in made.__slots__:
+        table = getattr(made, name)
+        assert table.dtype == np.int64
+        assert table.flags.c_contiguous
+        with pytest.raises(ValueError, match="read-only"):
+            table[...] = 0
+
+
+def test_a_plan_beyond_the_memory_is_refused():
+    axis = Axis.of(5, 2**31 - 1, 1, (2**30, 2**30), 1)
+    assert axis.out >= 1
+    with pytest.raises(MemoryError, match=r"array of shape .* takes [\d,]+ bytes"):
+        plan.forward_axis(axis)
+
+
+def test_taps_of_a_beyond_the_memory_window_are_refused():
+    axis = Axis.of(5, 2**20, 1, (2**19, 2**19), 1)
+    with pytest.raises(MemoryError, match=r"takes [\d,]+ bytes"):
+        plan.tap_positions(axis, axis)
+
+
+@given(
+    channels=st.integers(1, 600), kernel=st.tuples(st.integers(1, 13), st.integers(1, 13)), sums=st.integers(1, 4096)
+)
+def test_grad_weight_blocks_stay_within_their_sums(channels, kernel, sums):
+    geometry = Conv2dGeometry.of((1, channels, 13, 13), (4, channels, *kernel))
+    block_channels, block_rows = plan.grad_weight_blocks(geometry, sums)
+    assert 1 <= block_channels <= channels
+    assert 1 <= block_rows <= kernel[0]
+    assert block_channels * block_rows * kernel[1] <= max(sums, kernel[1])
+
+
+@given(planned_axes(), planned_axes())
+def test_tap_positions_are_the_places_in_the_window(rows, cols):
+    rows, cols = rows[0], cols[0]
+    found = list(zip(*(table.tolist() for table in plan.tap_positions(rows, cols)), strict=True))
+    expected = [(kh * rows.dilation, kw * cols.dilation) for kh in range(rows.kernel) for kw in range(cols.kernel)]
+    assert found == expected
+    assert len(found) == math.prod((rows.kernel, cols.kernel))
