@@ -39,7 +39,10 @@ def as_array(value, name: str) -> np.ndarray:
 
 def dense(array: np.ndarray) -> np.ndarray:
     """The same values in C order; copied only where they are not."""
-    return array if array.flags.c_contiguous else np.ascontiguousarray(array)
+    if array.flags.c_contiguous:
+        return array
+    check_memory(array.shape, array.dtype)
+    return np.ascontiguousarray(array)
 
 
 def dense_4d(array: np.ndarray) -> tuple[np.ndarray, str]:
@@ -64,8 +67,8 @@ def memory_format(array: np.ndarray) -> str | None:
 def to_format(array: np.ndarray, wanted: str) -> np.ndarray:
     """The same values in the wanted memory format; copied only where they are in another."""
     if wanted == CHANNELS_LAST:
-        return np.ascontiguousarray(array.transpose(_TO_CHANNELS_LAST)).transpose(_FROM_CHANNELS_LAST)
-    return np.ascontiguousarray(array)
+        return dense(array.transpose(_TO_CHANNELS_LAST)).transpose(_FROM_CHANNELS_LAST)
+    return dense(array)
 
 
 def element_strides(shape: tuple[int, ...], wanted: str) -> tuple[int, int, int, int]:
@@ -83,9 +86,12 @@ def empty(shape: tuple[int, ...], dtype: np.dtype, wanted: str = CONTIGUOUS) -> 
     return np.empty(shape, dtype)
 
 
-def zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+def zeros(shape: tuple[int, ...], dtype: np.dtype, wanted: str = CONTIGUOUS) -> np.ndarray:
     """An array of zeros; raises MemoryError as ``empty`` does."""
     check_memory(shape, dtype)
+    if wanted == CHANNELS_LAST:
+        N, C, H, W = shape
+        return np.zeros((N, H, W, C), dtype).transpose(_FROM_CHANNELS_LAST)
     return np.zeros(shape, dtype)
 
 
@@ -96,9 +102,8 @@ def check_memory(shape: tuple[int, ...], dtype) -> None:
         return
     left = memory.available_bytes()
     if nbytes >= 2**63 or (left is not None and nbytes > left):
-        raise MemoryError(
-            f"an array of shape {shape} and dtype {np.dtype(dtype)} takes {nbytes:,} bytes; left are {left:,}"
-        )
+        known = "an unknown number" if left is None else f"{left:,}"
+        raise MemoryError(f"an array of shape {shape} and dtype {np.dtype(dtype)} takes {nbytes:,} bytes; left are {known}")
 
 
 def accumulate_(target: np.ndarray, addend: np.ndarray) -> None:

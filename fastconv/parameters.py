@@ -41,6 +41,7 @@ def kernel_size(value) -> Pair:
     pair = _pair("kernel_size", value)
     if min(pair) < 1:
         raise ValueError(f"kernel_size must be 2 positive ints, got {value!r}")
+    _bounded("kernel_size", pair[0] * pair[1], value)
     return pair
 
 

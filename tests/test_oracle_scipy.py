@@ -25,14 +25,11 @@ def ndimage():
 
 def correlated(signal, x, weight, mode, boundary="fill"):
     """Sums over channels of scipy's two-dimensional correlations."""
-    images = [
-        [
-            sum(signal.correlate2d(plane, tap, mode, boundary) for plane, tap in zip(image, filt, strict=True))
-            for filt in weight
-        ]
-        for image in x
-    ]
-    return np.array(images)
+
+    def one(image, filters):
+        return sum(signal.correlate2d(*pair, mode, boundary) for pair in zip(image, filters, strict=True))
+
+    return np.array([[one(image, filters) for filters in weight] for image in x])
 
 
 @given(st.tuples(*[st.integers(4, 9)] * 2), st.tuples(*[st.integers(1, 4)] * 2), backends, seeds)

@@ -93,13 +93,12 @@ def test_linear(torch, batch, inputs, outputs, has_bias, dtype, seed):
     compare(torch, F.linear, torch.nn.functional.linear, values, seed, dtype)
 
 
+VECTORS = [((3,), (3,)), ((3,), (3, 4)), ((2, 3), (3,)), ((3,), (5, 3, 4)), ((5, 2, 3), (3,))]
+MATRICES = [((2, 3), (3, 4)), ((5, 2, 3), (3, 4)), ((5, 1, 2, 3), (4, 3, 2))]
+
+
 @given(dtypes, seeds)
-@pytest.mark.parametrize(
-    "shapes",
-    [((3,), (3,)), ((3,), (3, 4)), ((2, 3), (3,)), ((2, 3), (3, 4)), ((5, 2, 3), (3, 4)), ((5, 1, 2, 3), (4, 3, 2))]
-    + [((3,), (5, 3, 4)), ((5, 2, 3), (3,))],
-    ids=str,
-)
+@pytest.mark.parametrize("shapes", [*VECTORS, *MATRICES], ids=str)
 def test_matmul(torch, shapes, dtype, seed):
     rng = np.random.default_rng(seed)
     values = [rng.standard_normal(shape).astype(dtype) for shape in shapes]

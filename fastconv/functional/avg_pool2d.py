@@ -39,8 +39,11 @@ class AvgPool2d(Function):
         g = ctx.geometry = Pool2dGeometry.of(shape, kernel_size, stride, padding, ceil_mode=ceil_mode)
         ctx.counts = _counts(g, *counting).astype(x.dtype)
         ctx.batched = x.ndim == 4
-        padded = np.pad(x.reshape(g.x_shape), [(0, 0), (0, 0), *map(_pads, (g.rows, g.cols))])
-        total = arrays.zeros(g.out_shape, x.dtype)
+        x, ctx.format = arrays.dense_4d(x if ctx.batched else x[None])
+        shape, inner = _padded(g)
+        padded = arrays.zeros(shape, x.dtype, ctx.format)
+        padded[inner] = x
+        total = arrays.zeros(g.out_shape, x.dtype, ctx.format)
         for window in _windows(g):
             total += padded[window]
         total /= ctx.counts
@@ -50,12 +53,11 @@ class AvgPool2d(Function):
     def backward(ctx, grad_out):
         g = ctx.geometry
         share = grad_out.reshape(g.out_shape) / ctx.counts
-        (top, bottom), (left, right) = _pads(g.rows), _pads(g.cols)
-        height, width = g.rows.size, g.cols.size
-        padded = arrays.zeros((g.N, g.C, top + height + bottom, left + width + right), grad_out.dtype)
+        shape, inner = _padded(g)
+        padded = arrays.zeros(shape, grad_out.dtype, ctx.format)
         for window in _windows(g):
             padded[window] += share
-        grad_input = padded[:, :, top : top + height, left : left + width]
+        grad_input = padded[inner]
         return grad_input if ctx.batched else grad_input[0], None, None
 
 
@@ -68,6 +70,14 @@ def _windows(g):
 
 def _under(axis, tap):
     return slice(tap, tap + (axis.out - 1) * axis.stride + 1, axis.stride)
+
+
+def _padded(g):
+    """The shape with padding, and where in it the input lies."""
+    (top, bottom), (left, right) = _pads(g.rows), _pads(g.cols)
+    height, width = g.rows.size, g.cols.size
+    inner = (..., slice(top, top + height), slice(left, left + width))
+    return (g.N, g.C, top + height + bottom, left + width + right), inner
 
 
 def _pads(axis):

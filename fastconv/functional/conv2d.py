@@ -41,8 +41,8 @@ class Conv2d(Function):
     @staticmethod
     def forward(ctx, x, weight, bias, parameters, backend):
         x = arrays.as_array(x, "input")
-        weight = arrays.dense(arrays.as_array(weight, "weight"))
-        bias = None if bias is None else arrays.dense(arrays.as_array(bias, "bias"))
+        weight = arrays.as_array(weight, "weight")
+        bias = None if bias is None else arrays.as_array(bias, "bias")
         operands = {"input": x, "weight": weight} | ({} if bias is None else {"bias": bias})
         ctx.dtype = dtypes.common_float_type(**operands)
         stride, padding, dilation, groups, padding_mode = parameters
@@ -59,6 +59,7 @@ class Conv2d(Function):
         ctx.kernels = backends.select(backend)
         ctx.batched = x.ndim == 4
         x, ctx.x_format = arrays.dense_4d(x if ctx.batched else x[None])
+        weight, bias = arrays.dense(weight), None if bias is None else arrays.dense(bias)
         ctx.save(x if ctx.needs_input_grad[1] else None, weight if ctx.needs_input_grad[0] else None)
         return _unbatch(ctx, _forward(ctx, x, weight, bias))
 

@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from fastconv import rng
+from fastconv import arrays, rng
 from fastconv.autograd import Function
-from fastconv.functional.broadcasting import operands
 
 
 def dropout(x, p=0.5, training=True):
@@ -24,9 +23,10 @@ class Dropout(Function):
 
     @staticmethod
     def forward(ctx, x, p):
-        (x,) = operands(input=x)
+        x = arrays.as_array(x, "input")
         keep = rng.generator().random(x.shape, dtype=np.float32) >= p
-        mask = keep * x.dtype.type(1.0 / (1.0 - p) if p < 1.0 else 0.0)
+        # The mask lies in memory as x does, and so does their product.
+        mask = np.multiply(keep, x.dtype.type(1.0 / (1.0 - p) if p < 1.0 else 0.0), out=np.empty_like(x))
         ctx.save(mask)
         return x * mask
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from fastconv import arrays
 from fastconv.autograd import Function
-from fastconv.functional.broadcasting import operands
 
 
 def relu(x):
@@ -21,7 +21,7 @@ class ReLU(Function):
 
     @staticmethod
     def forward(ctx, x):
-        (x,) = operands(input=x)
+        x = arrays.as_array(x, "input")
         out = np.where(x < 0, x.dtype.type(0), x)
         ctx.save(out)
         return out

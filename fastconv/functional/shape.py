@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from fastconv import arrays, parameters
-from fastconv.autograd import Function
+from fastconv.autograd import Function, unwrap
 from fastconv.errors import ShapeError
 
 
@@ -21,7 +21,7 @@ def flatten(x, start_dim=0, end_dim=-1):
     >>> flatten(np.ones((2, 3, 4)), 1).shape
     (2, 12)
     """
-    shape = x.shape
+    shape = arrays.as_array(unwrap(x), "input").shape
     first, last = _axis("start_dim", start_dim, len(shape)), _axis("end_dim", end_dim, len(shape))
     if first > last:
         raise ShapeError(f"start_dim {start_dim} comes after end_dim {end_dim}")
@@ -69,6 +69,7 @@ class GetItem(Function):
 
     @staticmethod
     def forward(ctx, x, index):
+        x = arrays.as_array(x, "input")
         ctx.shape, ctx.index = x.shape, index.value
         return x[index.value]
 
@@ -84,6 +85,7 @@ class Cast(Function):
 
     @staticmethod
     def forward(ctx, x, dtype):
+        x = arrays.as_array(x, "input")
         ctx.dtype = x.dtype
         return x.astype(dtype)
 

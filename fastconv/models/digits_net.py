@@ -6,7 +6,7 @@ from fastconv.nn import Conv2d, Dropout, Flatten, Linear, MaxPool2d, ReLU, Seque
 
 
 def digits_net(num_classes: int = 10, *, dtype=None) -> Sequential:
-    """Three 3×3 convolutions (32, 64, 64 maps) with one pooling, dropout, and one fully connected layer.
+    """Three 3×3 convolutions (24, 48, 64 maps) with one pooling, dropout, and one fully connected layer.
 
     Shapes: (N, 1, 8, 8) -> (N, num_classes). Raises ValueError or TypeError.
 
@@ -16,12 +16,12 @@ def digits_net(num_classes: int = 10, *, dtype=None) -> Sequential:
     """
     return Sequential(
         {
-            "conv1": Conv2d(1, 32, 3, padding=1, dtype=dtype),
+            "conv1": Conv2d(1, 24, 3, padding=1, dtype=dtype),
             "relu1": ReLU(),
-            "conv2": Conv2d(32, 64, 3, padding=1, dtype=dtype),
+            "conv2": Conv2d(24, 48, 3, padding=1, dtype=dtype),
             "relu2": ReLU(),
             "pool": MaxPool2d(2),
-            "conv3": Conv2d(64, 64, 3, padding=1, dtype=dtype),
+            "conv3": Conv2d(48, 64, 3, padding=1, dtype=dtype),
             "relu3": ReLU(),
             "dropout": Dropout(0.3),
             "flatten": Flatten(),

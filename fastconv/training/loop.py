@@ -79,7 +79,8 @@ def fit(
         start = (run.epoch, run.position)
         try:
             while run.epoch < epochs:
-                with bars.bar(shown, f"epoch {run.epoch + 1}/{epochs}", run.batches, run.position) as bar:
+                title = f"epoch {run.epoch + 1}/{epochs}"
+                with bars.bar(shown, title, run.batches, run.position, stays=callback is None) as bar:
                     _train(run, images, labels, loss, augment, interrupts, bar)
                     result = (None, None) if held_out is None else evaluate(model, held_out, loss=loss)
                     with interrupts.patient(NEVER):

@@ -1,0 +1,278 @@
+"""Which backend runs: precedence, scope, threads, what is imported when, and that nothing falls back silently."""
+
+import contextvars
+import threading
+
+import numpy as np
+import pytest
+from support.backends import USABLE
+from support.process import script
+
+import fastconv as fc
+import fastconv.functional as F
+from fastconv import backends
+from fastconv.errors import BackendUnavailableError
+
+ONES = np.ones((1, 1, 4, 4), np.float32)
+pytestmark = pytest.mark.usefixtures("_restore_settings")
+two_backends = pytest.mark.skipif(len(USABLE) < 2, reason="only one backend is usable")
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch):
+    monkeypatch.delenv("FASTCONV_BACKEND", raising=False)
+
+
+def used(backend=None):
+    """The names of the backends that a forward and a backward pass run on, and why."""
+    leaf = fc.tensor(ONES, requires_grad=True)
+    with backends.recording() as launches:
+        F.max_pool2d(F.conv2d(leaf, ONES, padding=1, backend=backend), 2, backend=backend).sum().backward()
+    assert len(launches) == 4
+    names = {record.backend for record in launches}
+    assert len(names) == 1
+    return names.pop(), launches[0].why
+
+
+@two_backends
+def test_precedence(monkeypatch):
+    first, second = USABLE[0], "reference"
+    assert used() == (first, f"auto: first usable of {', '.join(backends.AUTO_ORDER)}")
+    monkeypatch.setenv("FASTCONV_BACKEND", second)
+    assert used() == (second, "chosen by FASTCONV_BACKEND")
+    assert fc.get_backend() == second
+    fc.set_backend(first)
+    assert used() == (first, "chosen by set_backend")
+    with fc.use_backend(second):
+        assert used() == (second, "chosen by use_backend")
+        assert used(first) == (first, "chosen by argument")
+        with fc.use_backend("auto"):
+            assert used()[1].startswith("auto")
+            assert fc.get_backend() == "auto"
+        assert fc.get_backend() == second
+    assert fc.get_backend() == first
+
+
+@two_backends
+def test_scopes_nest_and_end_with_an_exception():
+    manager = fc.use_backend("reference")
+    with manager, fc.use_backend(USABLE[0]), manager:
+        assert fc.get_backend() == "reference"
+    with pytest.raises(ZeroDivisionError), fc.use_backend("reference"):
+        raise ZeroDivisionError
+    assert fc.get_backend() == "auto"
+
+
+def test_an_empty_variable_chooses_nothing(monkeypatch):
+    monkeypatch.setenv("FASTCONV_BACKEND", "")
+    assert fc.get_backend() == "auto"
+    assert used()[0] == USABLE[0]
+
+
+@pytest.mark.parametrize("name", ["cuda", "Reference", "", "torch", None, 3])
+def test_unknown_names(name, monkeypatch):
+    if name in fc.available_backends():
+        pytest.skip("this build knows the name")
+    calls = [fc.use_backend, fc.set_backend, *([lambda name: used(name)] if name is not None else [])]
+    for call in calls:
+        with pytest.raises(BackendUnavailableError, match=f"no backend {name!r}; there are: auto, reference") as caught:
+            call(name)
+        assert isinstance(caught.value, ImportError)
+    assert fc.get_backend() == "auto"
+    if name and isinstance(name, str):
+        monkeypatch.setenv("FASTCONV_BACKEND", name)
+        with pytest.raises(BackendUnavailableError, match=f"no backend {name!r}"):
+            used()
+
+
+@two_backends
+def test_each_thread_has_its_own_choice():
+    barrier, seen = threading.Barrier(2), {}
+
+    def work(name):
+        with fc.use_backend(name):
+            barrier.wait()
+            seen[name] = [used()[0] for _ in range(20)]
+            barrier.wait()
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in (USABLE[0], "reference")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen == {name: [name] * 20 for name in (USABLE[0], "reference")}
+    assert fc.get_backend() == "auto"
+
+
+def test_a_new_thread_begins_with_the_choice_of_the_process():
+    seen = []
+    fc.set_backend("reference")
+    with fc.use_backend(USABLE[0]):
+        thread = threading.Thread(target=lambda: seen.append(fc.get_backend()))
+        thread.start()
+        thread.join()
+    assert seen == ["reference"]
+    fc.set_backend("auto")
+    with fc.use_backend("reference"):
+        assert contextvars.copy_context().run(fc.get_backend) == "reference"
+
+
+@two_backends
+def test_many_threads_compute_at_once(rng):
+    x, weight = (rng.integers(-3, 4, shape).astype(np.float32) for shape in ((2, 8, 12, 11), (9, 8, 3, 3)))
+    expected = F.conv2d(x, weight, padding=1, backend="reference")
+    wrong = []
+
+    def work(name):
+        with fc.use_backend(name):
+            for _ in range(30):
+                if not np.array_equal(F.conv2d(x, weight, padding=1), expected):
+                    wrong.append(name)
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in USABLE * 2]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_status_is_true_or_says_why():
+    found = fc.available_backends()
+    assert list(found) == list(backends._kernels.BACKENDS)
+    for name, status in found.items():
+        assert status.name == name
+        assert bool(status) == (status.reason is None)
+    assert found["reference"]
+
+
+@pytest.mark.parametrize("name", USABLE)
+def test_named_backends_load(name):
+    fc.set_backend(name)
+    assert used() == (name, "chosen by set_backend")
+
+
+def test_threads_of_the_kernels():
+    fc.set_num_threads(np.int64(3))
+    assert fc.get_num_threads() == 3
+    for wrong, error in ((0, ValueError), (-1, ValueError), (1.5, TypeError), ("2", TypeError), (True, TypeError)):
+        with pytest.raises(error, match="number of threads must be"):
+            fc.set_num_threads(wrong)
+    assert fc.get_num_threads() == 3
+    assert script("import fastconv as fc; print(fc.get_num_threads())", FASTCONV_NUM_THREADS="5") == "5\n"
+
+
+HEAVY = (
+    *(
+        "numba",
+        "llvmlite",
+        "cupy",
+        "matplotlib",
+        "scipy",
+        "torch",
+        "tensorflow",
+        "keras",
+        "h5py",
+        "onnx",
+        "onnxruntime",
+    ),
+    *("sklearn", "safetensors", "PIL", "pandas", "mpi4py", "rich", "tqdm", "pytest", "hypothesis", "Cython"),
+)
+LOADED = f"""
+import sys
+def loaded():
+    print(sorted(name for name in sys.modules if name.split(".")[0] in {HEAVY!r}))
+def ours():
+    print(sorted(name for name in sys.modules if name.startswith("fastconv._kernels.") and sys.modules[name]))
+"""
+
+
+def test_import_loads_no_backend_and_nothing_heavy():
+    code = "import fastconv, fastconv.functional\nloaded(); ours()"
+    modules, kernels = script(LOADED + code).splitlines()
+    assert modules == "[]"
+    assert "_cpu" not in kernels
+    assert "reference" not in kernels
+    assert "_native" not in kernels
+
+
+def test_asking_what_is_there_loads_nothing_heavy():
+    code = "import fastconv\nfastconv.available_backends(); fastconv.get_backend(); loaded(); ours()"
+    modules, kernels = script(LOADED + code).splitlines()
+    assert modules == "[]"
+    assert "numba_cpu" not in kernels
+
+
+def test_one_call_loads_one_backend():
+    code = """
+import numpy as np, fastconv.functional as F
+F.conv2d(np.ones((1, 1, 3, 3)), np.ones((1, 1, 2, 2)), backend="reference"); loaded(); ours()
+"""
+    modules, kernels = script(LOADED + code).splitlines()
+    assert modules == "[]"
+    assert "reference" in kernels
+    assert "_cpu" not in kernels
+
+
+BLOCK = """
+import sys, warnings
+for name in {blocked}:
+    sys.modules[name] = None
+import numpy as np, fastconv as fc, fastconv.functional as F
+x = np.ones((1, 1, 3, 3), np.float32)
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    for _ in range(2):
+        with fc.backends.recording() as launches:
+            assert F.conv2d(x, x).item() == 9
+        print(launches[0].backend)
+    for warning in caught:
+        print(warning.category.__name__, warning.message)
+"""
+CYTHON, NUMBA = "fastconv._kernels.cython_cpu.conv2d", "numba"
+
+
+@pytest.mark.parametrize(
+    ("blocked", "expected"), [([NUMBA], "cython"), ([CYTHON], "numba"), ([CYTHON, NUMBA], "reference")]
+)
+def test_auto_takes_the_first_that_works(blocked, expected):
+    if expected not in USABLE:
+        pytest.skip(f"{expected} is not usable here")
+    printed = script(BLOCK.format(blocked=blocked)).splitlines()
+    assert printed[:2] == [expected] * 2
+    if expected != "reference":
+        assert printed[2:] == []
+        return
+    assert len(printed) == 3  # one warning for the process
+    assert "no compiled backend is usable, the slow reference runs instead" in printed[2]
+    assert "cython:" in printed[2]
+    assert "pip install 'fastconv[numba]'" in printed[2]
+
+
+REFUSED = """
+import sys
+sys.modules["numba"] = None
+import numpy as np, fastconv as fc, fastconv.functional as F
+x = np.ones((1, 1, 3, 3), np.float32)
+def attempt(call):
+    try:
+        call()
+    except fc.BackendUnavailableError as error:
+        print(error)
+attempt(lambda: F.conv2d(x, x, backend="numba"))
+attempt(lambda: fc.use_backend("numba"))
+attempt(lambda: fc.set_backend("numba"))
+print(fc.get_backend(), fc.available_backends()["numba"].reason)
+import os
+os.environ["FASTCONV_BACKEND"] = "numba"
+attempt(lambda: F.conv2d(x, x))
+"""
+
+
+def test_a_named_backend_that_cannot_be_used_is_an_error_with_the_remedy():
+    prefix = "backend 'numba' cannot be used: "
+    by_argument, by_scope, by_process, status, by_environment = script(REFUSED).splitlines()
+    assert by_argument.startswith(prefix)
+    assert "pip install 'fastconv[numba]'" in by_argument
+    assert by_argument == by_scope == by_process == by_environment
+    assert status == f"auto {by_argument.removeprefix(prefix)}"
