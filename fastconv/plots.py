@@ -10,6 +10,8 @@ import numpy as np
 
 from fastconv.errors import missing_extra
 
+_LINE_COLOUR = (0.27, 0.51, 0.71)
+
 
 def filters(weight, axes=None, *, title: str = "filters"):
     """Draw the filters of a first layer as a grid, (K, C, kH, kW); three channels in colour, else their mean.
@@ -18,10 +20,11 @@ def filters(weight, axes=None, *, title: str = "filters"):
     """
     weight = np.asarray(weight, dtype=np.float64)
     axes = _axes(axes)
-    images = weight.transpose(0, 2, 3, 1) if weight.shape[1] == 3 else weight.mean(axis=1)[..., None]
+    in_colour = weight.shape[1] == 3
+    images = weight.transpose(0, 2, 3, 1) if in_colour else weight.mean(axis=1)[..., None].repeat(3, axis=3)
     low, high = (extreme(images, axis=(1, 2, 3), keepdims=True) for extreme in (np.min, np.max))
     scaled = (images - low) / np.maximum(high - low, 1e-12)
-    axes.imshow(_tiled(scaled).squeeze(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    axes.imshow(_tiled(scaled), interpolation="nearest")
     axes.set_axis_off()
     axes.set_title(title)
     return axes
@@ -53,11 +56,11 @@ def training_summary(weight, losses, accuracies, path) -> Path:
 
 
 def _tiled(images):
-    """(K, h, w, c) -> one picture, nearly square, with a white line between the tiles."""
-    K, height, width, channels = images.shape
+    """(K, h, w, 3) -> one picture, nearly square, with lines between the tiles that no grey hides."""
+    K, height, width, _ = images.shape
     across = math.ceil(math.sqrt(K))
     down = math.ceil(K / across)
-    picture = np.ones((down * (height + 1) + 1, across * (width + 1) + 1, channels))
+    picture = np.tile(_LINE_COLOUR, (down * (height + 1) + 1, across * (width + 1) + 1, 1))
     for index, image in enumerate(images):
         top, left = 1 + index // across * (height + 1), 1 + index % across * (width + 1)
         picture[top : top + height, left : left + width] = image

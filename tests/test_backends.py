@@ -162,26 +162,14 @@ def test_threads_of_the_kernels():
     assert script("import fastconv as fc; print(fc.get_num_threads())", FASTCONV_NUM_THREADS="5") == "5\n"
 
 
-HEAVY = (
-    *(
-        "numba",
-        "llvmlite",
-        "cupy",
-        "matplotlib",
-        "scipy",
-        "torch",
-        "tensorflow",
-        "keras",
-        "h5py",
-        "onnx",
-        "onnxruntime",
-    ),
-    *("sklearn", "safetensors", "PIL", "pandas", "mpi4py", "rich", "tqdm", "pytest", "hypothesis", "Cython"),
+HEAVY = frozenset(
+    "numba llvmlite cupy matplotlib scipy torch tensorflow keras h5py onnx onnxruntime sklearn safetensors PIL pandas "  # noqa: SIM905
+    "mpi4py rich tqdm pytest hypothesis Cython".split()
 )
 LOADED = f"""
 import sys
 def loaded():
-    print(sorted(name for name in sys.modules if name.split(".")[0] in {HEAVY!r}))
+    print(sorted(name for name in sys.modules if name.split(".")[0] in {set(HEAVY)!r}))
 def ours():
     print(sorted(name for name in sys.modules if name.startswith("fastconv._kernels.") and sys.modules[name]))
 """

@@ -84,7 +84,7 @@ def test_attributes_move_between_registries_and_disappear():
     for name in ("plain", "scale", "mean"):
         assert not hasattr(net, name)
     with pytest.raises(AttributeError, match="'Branches' object has no attribute 'scale'"):
-        net.scale  # noqa: B018
+        net.scale
     with pytest.raises(AttributeError):
         del net.scale
     net.count = fc.tensor(np.array(7))
@@ -337,7 +337,7 @@ def test_sequential_behaves_like_a_list():
             net[index]
     with pytest.raises(TypeError):
         net["0"]
-    with pytest.raises(TypeError, match="'1' must be a fastconv.nn.Module, got function"):
+    with pytest.raises(TypeError, match="'1' must be a fastconv\\.nn\\.Module, got function"):
         nn.Sequential(first, functional.relu)
     with pytest.raises(TypeError, match="got NoneType"):
         nn.Sequential(first, None)
@@ -351,30 +351,30 @@ def test_sequential_behaves_like_a_list():
 
 BAD_CONVOLUTIONS = [
     (
-        dict(in_channels=3, groups=2),
+        {"in_channels": 3, "groups": 2},
         ShapeError,
         "in_channels must be divisible by groups, got in_channels=3 and groups=2",
     ),
-    (dict(in_channels=4, out_channels=3, groups=2), ShapeError, "out_channels must be divisible by groups"),
-    (dict(groups=0), ValueError, "groups must be a positive int, got 0"),
-    (dict(in_channels=0), ValueError, "in_channels must be a positive int, got 0"),
-    (dict(out_channels=-1), ValueError, "out_channels must be a positive int, got -1"),
-    (dict(in_channels=1.0), TypeError, "in_channels must be an int"),
-    (dict(kernel_size=(1, 0)), ValueError, r"kernel_size must be 2 positive ints, got \(1, 0\)"),
-    (dict(kernel_size=2.5), TypeError, "kernel_size must be an int"),
-    (dict(kernel_size=(1, 2, 3)), ValueError, "kernel_size must be an int or 2 ints"),
-    (dict(kernel_size=2**31), ValueError, "too large"),
-    (dict(stride=0), ShapeError, "non-positive stride is not supported"),
-    (dict(dilation=0), ShapeError, "dilation should be greater than zero"),
-    (dict(padding=-1), ShapeError, "negative padding is not supported"),
-    (dict(padding=2**62), ValueError, "too large"),
-    (dict(padding="full"), ValueError, "padding must be 'same', 'valid'"),
-    (dict(padding="same", stride=2), ValueError, "padding='same' is not supported for strided convolutions"),
-    (dict(padding=(1, 1, 1, 1)), ValueError, "ambiguous"),
-    (dict(padding_mode="mirror"), ValueError, "padding_mode must be one of"),
-    (dict(bias="no"), TypeError, "bias must be True or False"),
-    (dict(dtype=np.float16), DTypeError, "supported are float32 and float64"),
-    (dict(in_channels=2**20, out_channels=2**20, kernel_size=999), MemoryError, "left are"),
+    ({"in_channels": 4, "out_channels": 3, "groups": 2}, ShapeError, "out_channels must be divisible by groups"),
+    ({"groups": 0}, ValueError, "groups must be a positive int, got 0"),
+    ({"in_channels": 0}, ValueError, "in_channels must be a positive int, got 0"),
+    ({"out_channels": -1}, ValueError, "out_channels must be a positive int, got -1"),
+    ({"in_channels": 1.0}, TypeError, "in_channels must be an int"),
+    ({"kernel_size": (1, 0)}, ValueError, r"kernel_size must be 2 positive ints, got \(1, 0\)"),
+    ({"kernel_size": 2.5}, TypeError, "kernel_size must be an int"),
+    ({"kernel_size": (1, 2, 3)}, ValueError, "kernel_size must be an int or 2 ints"),
+    ({"kernel_size": 2**31}, ValueError, "too large"),
+    ({"stride": 0}, ShapeError, "non-positive stride is not supported"),
+    ({"dilation": 0}, ShapeError, "dilation should be greater than zero"),
+    ({"padding": -1}, ShapeError, "negative padding is not supported"),
+    ({"padding": 2**62}, ValueError, "too large"),
+    ({"padding": "full"}, ValueError, "padding must be 'same', 'valid'"),
+    ({"padding": "same", "stride": 2}, ValueError, "padding='same' is not supported for strided convolutions"),
+    ({"padding": (1, 1, 1, 1)}, ValueError, "ambiguous"),
+    ({"padding_mode": "mirror"}, ValueError, "padding_mode must be one of"),
+    ({"bias": "no"}, TypeError, "bias must be True or False"),
+    ({"dtype": np.float16}, DTypeError, "supported are float32 and float64"),
+    ({"in_channels": 2**20, "out_channels": 2**20, "kernel_size": 999}, MemoryError, "left are"),
 ]
 
 
@@ -387,11 +387,11 @@ def test_conv2d_refuses_bad_arguments_at_construction(arguments, error, message)
 @pytest.mark.parametrize("layer", [nn.MaxPool2d, nn.AvgPool2d, nn.MaxUnpool2d])
 def test_pools_refuse_bad_arguments_at_construction(layer):
     for arguments, error in (
-        (dict(kernel_size=0), ValueError),
-        (dict(kernel_size="2"), TypeError),
-        (dict(kernel_size=2, stride=0), ShapeError),
-        (dict(kernel_size=2, padding=2), ShapeError),
-        (dict(kernel_size=2, padding=-1), ShapeError),
+        ({"kernel_size": 0}, ValueError),
+        ({"kernel_size": "2"}, TypeError),
+        ({"kernel_size": 2, "stride": 0}, ShapeError),
+        ({"kernel_size": 2, "padding": 2}, ShapeError),
+        ({"kernel_size": 2, "padding": -1}, ShapeError),
     ):
         with pytest.raises(error):
             layer(**arguments)
@@ -575,10 +575,7 @@ LAYERS = [
 @pytest.mark.parametrize("build", LAYERS)
 def test_layers_print_and_name_their_state_as_torch_does(build, torch):
     ours, theirs = build(nn), build(torch.nn)
-    text = (
-        repr(theirs) if isinstance(ours, nn.MaxUnpool2d) is False else "MaxUnpool2d(kernel_size=2, stride=2, padding=0)"
-    )
-    assert repr(ours) == text
+    assert repr(ours) == repr(theirs)
     assert list(ours.state_dict()) == list(theirs.state_dict())
 
 

@@ -46,12 +46,12 @@ def run(options) -> int:
 def examine() -> dict:
     """Everything that the doctor looks at, as plain values."""
     import fastconv
-    from fastconv import memory
+    from fastconv import backends, memory
     from fastconv._kernels import pool
     from fastconv._kernels.pool import limits
 
-    backends = {name: _examine_backend(name, status) for name, status in fastconv.available_backends().items()}
-    compiled = [entry for name, entry in backends.items() if name != "reference"]
+    checked = {name: _examine_backend(name, status) for name, status in fastconv.available_backends().items()}
+    compiled = [checked[name] for name in backends.AUTO_ORDER[:-1]]
     left = memory.available_bytes()
     return {
         "versions": {"fastconv": fastconv.__version__, "python": platform.python_version(), "numpy": np.__version__},
@@ -69,11 +69,11 @@ def examine() -> dict:
             "OpenMP copies loaded": _openmp_copies(),
             **{name: os.environ[name] for name in VARIABLES if name in os.environ},
         },
-        "backends": backends,
+        "backends": checked,
         "folders": {"data and weights": _home()},
         "import time (s)": _import_time(),
         "healthy": any(entry["works"] for entry in compiled)
-        and all(entry["works"] for entry in backends.values() if entry["usable"]),
+        and all(entry["works"] for entry in checked.values() if entry["usable"]),
     }
 
 

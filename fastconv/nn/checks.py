@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fastconv.geometry import Conv2dGeometry, Pool2dGeometry, Shape
+from fastconv.parameters import Pads, Pair
 
 _UNBOUNDED = 1 << 64
 
@@ -16,3 +17,11 @@ def pool2d(kernel_size, stride, padding, dilation=1, *, ceil_mode=False) -> Pool
     """Raise what ``Pool2dGeometry.of`` raises for these parameters and any large enough input."""
     plane = (1, 1, _UNBOUNDED, _UNBOUNDED)
     return Pool2dGeometry.of(plane, kernel_size, stride, padding, dilation, ceil_mode=ceil_mode)
+
+
+def shortest_padding(geometry: Conv2dGeometry | Pool2dGeometry) -> Pair | Pads:
+    """A pair where both ends of each axis are padded alike, else ((top, bottom), (left, right))."""
+    rows, cols = geometry.rows, geometry.cols
+    if (rows.low, cols.low) == (rows.high, cols.high):
+        return rows.low, cols.low
+    return (rows.low, rows.high), (cols.low, cols.high)

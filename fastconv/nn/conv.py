@@ -52,7 +52,7 @@ class Conv2d(Module):
             groups=self.groups,
             padding_mode=padding_mode,
         )
-        self.padding = padding if isinstance(padding, str) else _pads(geometry)
+        self.padding = padding if isinstance(padding, str) else checks.shortest_padding(geometry)
         storage = float_storage(dtype)
         has_bias = parameters.flag("bias", bias)
         self.weight = Parameter(arrays.empty(shape, storage))
@@ -84,11 +84,3 @@ class Conv2d(Module):
         text += f", groups={self.groups}" if self.groups != 1 else ""
         text += ", bias=False" if self.bias is None else ""
         return text + (f", padding_mode={self.padding_mode}" if self.padding_mode != "zeros" else "")
-
-
-def _pads(geometry):
-    """A pair where both ends are padded alike, else ((top, bottom), (left, right))."""
-    rows, cols = geometry.rows, geometry.cols
-    if (rows.low, cols.low) == (rows.high, cols.high):
-        return rows.low, cols.low
-    return (rows.low, rows.high), (cols.low, cols.high)

@@ -98,9 +98,10 @@ class MaxUnpool2d(Module):
 
     def __init__(self, kernel_size, stride=None, padding=0):
         super().__init__()
-        checks.pool2d(kernel_size, stride, padding)
-        self.kernel_size, self.padding = kernel_size, padding
-        self.stride = kernel_size if stride is None else stride
+        geometry = checks.pool2d(kernel_size, stride, padding)
+        self.kernel_size = (geometry.rows.kernel, geometry.cols.kernel)
+        self.stride = (geometry.rows.stride, geometry.cols.stride)
+        self.padding = checks.shortest_padding(geometry)
 
     def forward(self, x, indices, output_size=None):
         """The scattered input; zeros where no index points."""

@@ -89,7 +89,8 @@ def train(
     """Draw the network of a recipe and train it; the same seed gives the same numbers.
 
     ``root`` is where mnist or cifar10 lie. The test images are the validation data of the history: they are only
-    reported, nothing is chosen by them. A resumed run keeps the learning rates of the first one's ``epochs``. Raises ValueError for an unknown name, and what the loaders and ``fit`` raise.
+    reported, nothing is chosen by them. A resumed run keeps the learning rates of the first one's ``epochs``. Raises
+    ValueError for an unknown name, and what the loaders and ``fit`` raise.
 
     >>> model, history, result = train("digits", epochs=2, progress=False)
     >>> len(history), result.accuracy > 0.5

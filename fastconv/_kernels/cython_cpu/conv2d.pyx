@@ -7,6 +7,7 @@ from fastconv._kernels.pool._native cimport parallel_for
 
 from fastconv import arrays
 from fastconv._kernels import contract, plan
+from fastconv.dtypes import FLOAT_TYPES
 
 cdef extern from "conv2d_args.h" nogil:
     ctypedef struct fc_taps:
@@ -41,7 +42,7 @@ cdef extern from "conv2d_args.h" nogil:
     ctypedef struct fc_conv2d_kernels:
         Py_ssize_t lanes, block
         fc_kernel sum, pack, grad_weight, grad_bias
-    const fc_conv2d_kernels* fc_conv2d_select(int wide)
+    const fc_conv2d_kernels* fc_conv2d_select(int itemsize)
 
 # What one thread's sums of grad_weight may take: they should stay in its L2 cache.
 cdef Py_ssize_t SUMS_BYTES = 1 << 17
@@ -60,8 +61,8 @@ cdef class Sum:
 
     def __init__(self, problem, bint transposed):
         g = problem.geometry
-        self.kernels = fc_conv2d_select(problem.dtype == "float64")
-        self.itemsize = 8 if problem.dtype == "float64" else 4
+        self.itemsize = FLOAT_TYPES[problem.dtype].storage.itemsize
+        self.kernels = fc_conv2d_select(self.itemsize)
         self.has_bias = "bias" in problem.optional
         make_plan = plan.grad_input_axis if transposed else plan.forward_axis
         self.plans = make_plan(g.rows, g.padding_mode), make_plan(g.cols, g.padding_mode)
@@ -111,7 +112,8 @@ cdef class GradWeight:
 
     def __init__(self, problem):
         g = problem.geometry
-        self.kernels = fc_conv2d_select(problem.dtype == "float64")
+        itemsize = FLOAT_TYPES[problem.dtype].storage.itemsize
+        self.kernels = fc_conv2d_select(itemsize)
         self.plans = plan.forward_axis(g.rows, g.padding_mode), plan.grad_weight_axis(g.cols, g.padding_mode)
         a = &self.args
         a.rows = axis(self.plans[0])
@@ -121,7 +123,6 @@ cdef class GradWeight:
         a.x_strides = strides(arrays.element_strides(g.x_shape, problem.formats[1]))
         a.N, a.groups, a.C, a.K, a.tap_rows, a.tap_cols = g.N, g.groups, g.C_g, g.K_g, g.rows.kernel, g.cols.kernel
         a.out_cols, a.col_step, a.status = g.cols.out, g.cols.stride, contract.OK
-        itemsize = 8 if problem.dtype == "float64" else 4
         sums = SUMS_BYTES // (itemsize * self.kernels.block)
         a.c_block, a.row_block = plan.grad_weight_blocks(g, sums)
         self.items = g.groups * -(-g.K_g // self.kernels.block) * -(-g.C_g // a.c_block) * -(-a.tap_rows // a.row_block)
@@ -145,7 +146,8 @@ cdef class GradBias:
 
     def __init__(self, problem):
         g = problem.geometry
-        self.kernels = fc_conv2d_select(problem.dtype == "float64")
+        itemsize = FLOAT_TYPES[problem.dtype].storage.itemsize
+        self.kernels = fc_conv2d_select(itemsize)
         self.args.grad_out_strides = strides(arrays.element_strides(g.out_shape, problem.formats[0]))
         self.args.N, self.args.K, self.args.rows, self.args.cols = g.N, g.K, g.rows.out, g.cols.out
 

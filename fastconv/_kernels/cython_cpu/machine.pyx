@@ -5,6 +5,8 @@ import time
 from fastconv._kernels.cython_cpu.operands cimport fc_kernel
 from fastconv._kernels.pool._native cimport num_threads, parallel_for
 
+from fastconv.dtypes import FLOAT_TYPES
+
 cdef extern from "machine_args.h" nogil:
     ctypedef struct fc_peak_args:
         Py_ssize_t steps
@@ -13,7 +15,7 @@ cdef extern from "machine_args.h" nogil:
     ctypedef struct fc_machine_kernels:
         Py_ssize_t lanes, chains
         fc_kernel peak
-    const fc_machine_kernels* fc_machine_select(int wide)
+    const fc_machine_kernels* fc_machine_select(int itemsize)
     int fc_isa_level()
 
 LEVELS = {0: "plain", 2: "x86-64-v2", 3: "x86-64-v3 (AVX2, FMA)", 4: "x86-64-v4 (AVX-512)"}
@@ -29,7 +31,7 @@ def fma_peak(dtype="float32", seconds=0.3):
 
     Twelve independent chains of whole vectors; each thread runs the same number of steps.
     """
-    cdef const fc_machine_kernels* kernels = fc_machine_select(dtype == "float64")
+    cdef const fc_machine_kernels* kernels = fc_machine_select(FLOAT_TYPES[dtype].storage.itemsize)
     cdef fc_peak_args args
     args.steps, args.factor, args.sink = 100_000, 0.999, 0.0
     cdef Py_ssize_t items = 4 * num_threads()

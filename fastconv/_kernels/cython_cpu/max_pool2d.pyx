@@ -7,6 +7,7 @@ from fastconv._kernels.pool._native cimport parallel_for
 
 from fastconv import arrays
 from fastconv._kernels import contract, plan
+from fastconv.dtypes import FLOAT_TYPES
 
 cdef extern from "max_pool2d_args.h" nogil:
     ctypedef struct fc_pool_args:
@@ -26,7 +27,7 @@ cdef extern from "max_pool2d_args.h" nogil:
         Py_ssize_t N, C, H, W, OH, OW, taps, offset_bytes, row_stride, col_stride, row_low, col_low
     ctypedef struct fc_max_pool2d_kernels:
         fc_kernel forward, grad_input
-    const fc_max_pool2d_kernels* fc_max_pool2d_select(int wide)
+    const fc_max_pool2d_kernels* fc_max_pool2d_select(int itemsize)
 
 cdef dict OFFSET_BYTES = {"uint8": 1, "uint16": 2, "uint32": 4}
 
@@ -42,7 +43,7 @@ cdef class Forward:
 
     def __init__(self, problem):
         g = problem.geometry
-        self.kernels = fc_max_pool2d_select(problem.dtype == "float64")
+        self.kernels = fc_max_pool2d_select(FLOAT_TYPES[problem.dtype].storage.itemsize)
         self.has_offsets = "offsets" in problem.optional
         self.plans = plan.forward_axis(g.rows), plan.forward_axis(g.cols)
         a = &self.args
@@ -74,7 +75,7 @@ cdef class GradInput:
 
     def __init__(self, problem):
         g = problem.geometry
-        self.kernels = fc_max_pool2d_select(problem.dtype == "float64")
+        self.kernels = fc_max_pool2d_select(FLOAT_TYPES[problem.dtype].storage.itemsize)
         self.taps = plan.tap_positions(g.rows, g.cols)
         a = &self.args
         a.tap_rows, a.tap_cols = <const int64_t*> address(self.taps[0]), <const int64_t*> address(self.taps[1])

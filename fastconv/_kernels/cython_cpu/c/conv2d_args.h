@@ -52,9 +52,9 @@ typedef struct {
 
 FC_DECLARE_TABLES(fc_conv2d_kernels, fc_conv2d)
 
-static inline const fc_conv2d_kernels *fc_conv2d_select(int wide) {
+static inline const fc_conv2d_kernels *fc_conv2d_select(int itemsize) {
     const int level = fc_isa_level();
-    return FC_SELECT(fc_conv2d, level, wide);
+    return FC_SELECT(fc_conv2d, level, itemsize);
 }
 
 #endif

@@ -19,9 +19,9 @@ typedef struct {
 
 FC_DECLARE_TABLES(fc_machine_kernels, fc_machine)
 
-static inline const fc_machine_kernels *fc_machine_select(int wide) {
+static inline const fc_machine_kernels *fc_machine_select(int itemsize) {
     const int level = fc_isa_level();
-    return FC_SELECT(fc_machine, level, wide);
+    return FC_SELECT(fc_machine, level, itemsize);
 }
 
 #endif

@@ -29,9 +29,9 @@ typedef struct {
 
 FC_DECLARE_TABLES(fc_max_pool2d_kernels, fc_max_pool2d)
 
-static inline const fc_max_pool2d_kernels *fc_max_pool2d_select(int wide) {
+static inline const fc_max_pool2d_kernels *fc_max_pool2d_select(int itemsize) {
     const int level = fc_isa_level();
-    return FC_SELECT(fc_max_pool2d, level, wide);
+    return FC_SELECT(fc_max_pool2d, level, itemsize);
 }
 
 #endif
