@@ -103,7 +103,9 @@ def check_memory(shape: tuple[int, ...], dtype) -> None:
     left = memory.available_bytes()
     if nbytes >= 2**63 or (left is not None and nbytes > left):
         known = "an unknown number" if left is None else f"{left:,}"
-        raise MemoryError(f"an array of shape {shape} and dtype {np.dtype(dtype)} takes {nbytes:,} bytes; left are {known}")
+        raise MemoryError(
+            f"an array of shape {shape} and dtype {np.dtype(dtype)} takes {nbytes:,} bytes; left are {known}"
+        )
 
 
 def accumulate_(target: np.ndarray, addend: np.ndarray) -> None:

@@ -58,7 +58,7 @@ def test_backward_twice(backend, operation, rng):
     leaves, out = operation(rng, backend)
     out.backward(np.ones(out.shape, np.float32))
     first = [leaf.grad.numpy().copy() for leaf in leaves]
-    with pytest.raises(RuntimeError, match="backward through the graph a second time.*retain_graph=True"):
+    with pytest.raises(RuntimeError, match=r"backward through the graph a second time.*retain_graph=True"):
         out.backward(np.ones(out.shape, np.float32))
     for leaf, expected in zip(leaves, first, strict=True):
         assert_same_bits(leaf.grad.numpy(), expected)

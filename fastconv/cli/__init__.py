@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 
 COMMANDS = ("demo", "train", "doctor")
@@ -23,9 +24,18 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-    except (FastconvError, OSError) as error:
+    except (FastconvError, ValueError, OSError) as error:
+        if os.environ.get("FASTCONV_DEBUG"):
+            raise
         print(f"fastconv: {error}", file=sys.stderr)
         return 1
+
+
+def positive(text: str) -> int:
+    """An argument that counts something."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a positive integer, got {text!r}")
+    return int(text)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from fastconv.cli import positive
 from fastconv.cli.tables import table
 from fastconv.cli.train import print_epoch
 
@@ -20,7 +21,7 @@ def register(commands) -> None:
         "layers forward and backward on every usable backend, and draw the learned filters and the curves.",
     )
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same numbers (default: 0)")
-    parser.add_argument("--epochs", type=int, help="passes over the training data (default: the recipe's)")
+    parser.add_argument("--epochs", type=positive, help="passes over the training data (default: the recipe's)")
     parser.add_argument("--backend", help="backend to train on: reference, numba, cython or auto (default: auto)")
     parser.add_argument("--out", metavar="FILE.png", default="demo.png", help="the picture (default: demo.png)")
     parser.set_defaults(run=run)
@@ -31,12 +32,13 @@ def run(options) -> int:
     from fastconv import backends
     from fastconv.training import recipes
 
+    folder = Path(options.out).absolute().parent
+    if not folder.is_dir():
+        raise FileNotFoundError(f"the folder {str(folder)!r} for the picture does not exist")
     begin = time.perf_counter()
     with backends.use_backend(options.backend or backends.get_backend()):
         print(f"training on {recipes.describe('digits')} with backend {backends.select().name}")
-        model, history, result = recipes.train(
-            "digits", seed=options.seed, epochs=options.epochs, callback=print_epoch
-        )
+        model, history, result = recipes.train("digits", seed=options.seed, epochs=options.epochs, callback=print_epoch)
     seconds = time.perf_counter() - begin
     print(f"test accuracy {result.accuracy:.2%} (seed {options.seed}) in {seconds:.1f} s\n")
     print(_race(model))

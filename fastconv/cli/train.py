@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from fastconv.cli import positive
+
 DATASETS = ("digits", "mnist", "cifar10")
 
 
@@ -16,11 +18,11 @@ def register(commands) -> None:
         "Ctrl-C keeps what was learned, and --resume continues bit for bit.",
     )
     parser.add_argument("dataset", choices=DATASETS)
-    parser.add_argument("--epochs", type=int, help="passes over the training data in all (default: the recipe's)")
+    parser.add_argument("--epochs", type=positive, help="passes over the training data in all (default: the recipe's)")
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same numbers (default: 0)")
     parser.add_argument("--backend", help="reference, numba, cython or auto (default: auto)")
-    parser.add_argument("--threads", type=int, help="threads of the kernels (default: all cores allowed)")
-    parser.add_argument("--checkpoint", metavar="FILE.npz", help="where to save, after every epoch and on Ctrl-C")
+    parser.add_argument("--threads", type=positive, help="threads of the kernels (default: all cores allowed)")
+    parser.add_argument("--checkpoint", metavar="FILE.npz", help="where to save, every epoch and on Ctrl-C")
     parser.add_argument("--resume", action="store_true", help="continue from --checkpoint")
     parser.add_argument("--save", metavar="FILE", help="write the trained weights (.npz or .safetensors)")
     parser.add_argument("--root", metavar="FOLDER", help="where mnist or cifar10 lie (default: under FASTCONV_HOME)")

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from fastconv import parameters
 from fastconv.nn import CrossEntropyLoss, Module
@@ -53,82 +56,113 @@ def fit(
     Raises TypeError, ValueError, ShapeError or DTypeError for bad arguments, FormatError, with nothing changed, for a
     checkpoint that is damaged or belongs to another run, FileNotFoundError where there is none.
 
-    >>> import numpy as np
     >>> from fastconv.nn import Flatten, Linear, Sequential
     >>> images = np.eye(4, dtype=np.float32).reshape(4, 1, 2, 2)
     >>> history = fit(Sequential(Flatten(), Linear(4, 4)), (images, np.arange(4)), epochs=2, seed=0)
-    >>> len(history), history[-1].loss < history[0].loss
-    (2, True)
+    >>> history[-1].loss < history[0].loss
+    True
     """
     images, labels = checked_pair(data)
-    held_out = None if validation is None else checked_pair(validation, "validation")
-    epochs, size, every = _checked_counts(epochs, batch_size, checkpoint_every)
-    path = None if checkpoint is None else checkpoints.check_path(checkpoint)
-    shown = bars.is_shown(progress)
+    job = _Job(
+        images,
+        labels,
+        validation=None if validation is None else checked_pair(validation, "validation"),
+        loss=CrossEntropyLoss() if loss is None else loss,
+        augment=augment,
+        epochs=parameters.positive_int("epochs", epochs),
+        path=None if checkpoint is None else checkpoints.check_path(checkpoint),
+        every=parameters.positive_int("checkpoint_every", checkpoint_every),
+        shows_bars=bars.is_shown(progress),
+        callback=callback,
+    )
+    size = parameters.positive_int("batch_size", batch_size)
     optimizer = Adam(model.parameters()) if optimizer is None else optimizer
-    loss = CrossEntropyLoss() if loss is None else loss
-    if parameters.flag("resume", resume) and path is None:
-        raise ValueError("resume=True needs a checkpoint to continue from")
     run = Run(model, optimizer, scheduler, images.shape, size, seed)
     with Interrupts() as interrupts, mode(model, training=True):
-        with interrupts.patient(NEVER):
-            if resume and path is not None:
-                checkpoints.restore(path, run)
-            else:
-                run.start()
-        start = (run.epoch, run.position)
-        try:
-            while run.epoch < epochs:
-                title = f"epoch {run.epoch + 1}/{epochs}"
-                with bars.bar(shown, title, run.batches, run.position, stays=callback is None) as bar:
-                    _train(run, images, labels, loss, augment, interrupts, bar)
-                    result = (None, None) if held_out is None else evaluate(model, held_out, loss=loss)
-                    with interrupts.patient(NEVER):
-                        epoch = run.finish_epoch(result)
-                    bar.set_postfix_str(_figures(epoch))
-                if path is not None and (run.epoch % every == 0 or run.epoch == epochs):
-                    with interrupts.patient(NEVER):
-                        checkpoints.save(path, run)
-                if callback is not None:
-                    callback(epoch)
-        except KeyboardInterrupt:
-            with interrupts.patient(NEVER):
-                run.roll_back()
-                if path is not None and (run.epoch, run.position) != start:
-                    checkpoints.save(path, run)
-            raise
+        _begin(job, run, parameters.flag("resume", resume), interrupts)
+        _train(job, run, interrupts)
     return run.history
 
 
-def _train(run: Run, images, labels, loss, augment, interrupts: Interrupts, bar) -> None:
-    """The batches that are left of this epoch; each is done and committed, or leaves no trace."""
-    while run.position < run.batches:
-        with interrupts.patient(1):
-            began = time.perf_counter()
-            rows = run.next_rows()
-            batch, classes = images[rows], labels[rows]
-            if augment is not None:
-                batch = augment(batch, run.shuffling)
-            run.optimizer.zero_grad()
-            logits = run.model(batch)
-            value = loss(logits, classes)
-            value.backward()
-            total, correct = value.item() * len(rows), count_correct(logits.numpy(), classes)
-            with interrupts.patient(NEVER):
-                run.optimizer.step()
-                run.commit(total, correct, time.perf_counter() - began)
-        bar.update()
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What does not change during a run."""
+
+    images: np.ndarray
+    labels: np.ndarray
+    validation: tuple[np.ndarray, np.ndarray] | None
+    loss: Callable
+    augment: Augmentation | None
+    epochs: int
+    path: str | None
+    every: int
+    shows_bars: bool
+    callback: Callable[[Epoch], Any] | None
 
 
-def _checked_counts(epochs, batch_size, checkpoint_every) -> tuple[int, int, int]:
-    return (
-        parameters.positive_int("epochs", epochs),
-        parameters.positive_int("batch_size", batch_size),
-        parameters.positive_int("checkpoint_every", checkpoint_every),
-    )
+def _begin(job: _Job, run: Run, resume: bool, interrupts: Interrupts) -> None:
+    if resume and job.path is None:
+        raise ValueError("resume=True needs a checkpoint to continue from")
+    with interrupts.patient(NEVER):
+        if resume and job.path is not None:
+            checkpoints.restore(job.path, run)
+        else:
+            run.start()
 
 
-def _figures(epoch: Epoch) -> str:
+def _train(job: _Job, run: Run, interrupts: Interrupts) -> None:
+    """The epochs that are left; an interrupt leaves the run, and the checkpoint, at the last finished batch."""
+    written = run.epoch, run.position
+    try:
+        while run.epoch < job.epochs:
+            epoch = _train_epoch(job, run, interrupts)
+            if job.path is not None and (run.epoch % job.every == 0 or run.epoch == job.epochs):
+                with interrupts.patient(NEVER):
+                    checkpoints.save(job.path, run)
+                    written = run.epoch, run.position
+            if job.callback is not None:
+                job.callback(epoch)
+    except KeyboardInterrupt:
+        with interrupts.patient(NEVER):
+            run.roll_back()
+            if job.path is not None and (run.epoch, run.position) != written:
+                checkpoints.save(job.path, run)
+        raise
+
+
+def _train_epoch(job: _Job, run: Run, interrupts: Interrupts) -> Epoch:
+    """The batches that are left of one epoch, and its report."""
+    title = f"epoch {run.epoch + 1}/{job.epochs}"
+    with bars.bar(job.shows_bars, title, run.batches, run.position, stays=job.callback is None) as bar:
+        while run.position < run.batches:
+            with interrupts.patient(1):
+                _train_batch(job, run, interrupts)
+            bar.update()
+        figures = (None, None) if job.validation is None else evaluate(run.model, job.validation, loss=job.loss)
+        with interrupts.patient(NEVER):
+            epoch = run.finish_epoch(figures)
+        bar.set_postfix_str(_text(epoch))
+    return epoch
+
+
+def _train_batch(job: _Job, run: Run, interrupts: Interrupts) -> None:
+    """One batch: done and committed, or without a trace once the run is rolled back."""
+    began = time.perf_counter()
+    rows = run.next_rows()
+    images, labels = job.images[rows], job.labels[rows]
+    if job.augment is not None:
+        images = job.augment(images, run.shuffling)
+    run.optimizer.zero_grad()
+    logits = run.model(images)
+    value = job.loss(logits, labels)
+    value.backward()
+    total, correct = value.item() * len(rows), count_correct(logits.numpy(), labels)
+    with interrupts.patient(NEVER):
+        run.optimizer.step()
+        run.commit(total, correct, time.perf_counter() - began)
+
+
+def _text(epoch: Epoch) -> str:
     text = f"loss {epoch.loss:.4f}, accuracy {epoch.accuracy:.2%}"
     if epoch.validation_accuracy is None:
         return text

@@ -1,4 +1,4 @@
-"""The exact checks in a process of their own: ``python -m support.exact_check BACKEND [--paged] [CASE ...]``."""
+"""The exact checks in a process of their own: ``python -m support.exact_check BACKEND [OPTION ...] [CASE ...]``."""
 
 import argparse
 import faulthandler
@@ -11,11 +11,12 @@ def main():
     parser.add_argument("backend")
     parser.add_argument("--paged", action="store_true")
     parser.add_argument("--without", action="append", default=[])
+    parser.add_argument("--dtype", action="append")
     parser.add_argument("cases", nargs="*")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     faulthandler.enable()
     sys.modules.update(dict.fromkeys(options.without))
-    from support.data import Fenced
+    from support.data import DTYPES, Fenced
     from support.kernel_calls import check_all
 
     fences = [Fenced]
@@ -23,7 +24,8 @@ def main():
         from support.paged import Paged
 
         fences = [partial(Paged, at_end=True), partial(Paged, at_end=False)]
-    print("checks:", sum(check_all(options.backend, fence, options.cases or None) for fence in fences))
+    chosen = options.cases or None, options.dtype or DTYPES
+    print("checks:", sum(check_all(options.backend, fence, *chosen) for fence in fences))
     if options.backend == "cython":
         from fastconv._kernels.cython_cpu import machine
 

@@ -108,12 +108,12 @@ def assert_exact(backend, op, case, dtype, fence=Fenced):
         assert ran or (len(set(formats)) > 1 and op.endswith("forward")), (backend, op, case.name, dtype, formats)
 
 
-def check_all(backend, fence=Fenced, names=None):
-    """Every exact check of the awkward suite, or of the named cases; returns how many there were."""
+def check_all(backend, fence=Fenced, names=None, dtypes=DTYPES):
+    """Every exact check of the awkward suite, or of its named cases; returns how many there were."""
     count = 0
     for operations, cases in ((CONV_OPERATIONS, AWKWARD_CONVS), (POOL_OPERATIONS, AWKWARD_POOLS)):
         chosen = [case for case in cases if names is None or case.name in names]
-        for op, case, dtype in itertools.product(operations, chosen, DTYPES):
+        for op, case, dtype in itertools.product(operations, chosen, dtypes):
             assert_exact(backend, op, case, dtype, fence)
             count += 1
     return count
