@@ -5,6 +5,8 @@
 (1, 4, 6, 6)
 """
 
+from importlib import import_module
+
 from fastconv import functional
 from fastconv.autograd import Tensor, is_grad_enabled, no_grad, tensor
 from fastconv.backends import (
@@ -50,3 +52,16 @@ __all__ = [
     "tensor",
     "use_backend",
 ]
+
+# Rooms that cost import time and that not every user enters: loaded when they are first named.
+_LAZY = ("datasets", "models", "nn", "optim", "plots", "training", "weights")
+
+
+def __getattr__(name: str):
+    if name in _LAZY:
+        return import_module(f"fastconv.{name}")
+    raise AttributeError(f"module 'fastconv' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_LAZY])

@@ -135,7 +135,7 @@ def _requested(argument: str | None) -> tuple[str, str]:
     for name, source in ((argument, "argument"), (_scoped.get(), "use_backend"), (_process_wide, "set_backend")):
         if name is not None:
             return name, source
-    return os.environ.get(ENVIRONMENT, AUTO), ENVIRONMENT
+    return os.environ.get(ENVIRONMENT) or AUTO, ENVIRONMENT
 
 
 def _checked(name: str) -> str:

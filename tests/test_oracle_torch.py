@@ -77,6 +77,7 @@ def test_conv2d_and_its_gradients(torch, generated, backend, dtype, has_bias, wa
         assert_close(found.numpy(), other, n**0.5, dtype)
 
 
+@pytest.mark.filterwarnings("ignore:Using padding=.same. with even kernel")
 @pytest.mark.parametrize("padding", ["same", "valid", 2, (1, 3)])
 def test_conv2d_takes_torchs_paddings(torch, padding, rng):
     x, weight = rng.standard_normal((2, 3, 9, 8)), rng.standard_normal((4, 3, 4, 3))
