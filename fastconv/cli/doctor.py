@@ -33,12 +33,15 @@ def register(commands) -> None:
         "Exit code 0: a compiled backend works and no usable backend computes wrongly; 1 otherwise.",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    parser.add_argument("--speed", action="store_true", help="also time a layer on every compiled backend (seconds)")
     parser.set_defaults(run=run)
 
 
 def run(options) -> int:
     """Print the report; 0 where a compiled backend works and none is wrong."""
     report = examine()
+    if options.speed:
+        report["speed"] = _speed()
     print(json.dumps(report, indent=1) if options.json else _text(report))
     return 0 if report["healthy"] else 1
 
@@ -115,6 +118,26 @@ def _kernel_machine() -> dict:
         "instruction set": machine.instruction_set(),
         "FMA peak (GFLOP/s, float32, all threads)": round(machine.fma_peak("float32") / 1e9, 1),
         "FMA peak (GFLOP/s, float64, all threads)": round(machine.fma_peak("float64") / 1e9, 1),
+    }
+
+
+def _speed() -> dict:
+    """Percent of the multiply-add peak on one large layer, by backend and direction."""
+    try:
+        from fastconv._kernels.cython_cpu import machine
+    except ImportError:
+        return {"unknown": "the compiled extension that measures the peak is missing"}
+    from fastconv import available_backends
+    from fastconv.backends import AUTO_ORDER
+    from fastconv.bench.peak import RESNET_LAYER, peak_fractions
+
+    names = [name for name in AUTO_ORDER[:-1] if available_backends()[name]]
+    fractions = peak_fractions(RESNET_LAYER, names, peak=machine.fma_peak())
+    return {
+        f"{name}, {RESNET_LAYER.name}, N={RESNET_LAYER.x_shape[0]}, % of FMA peak": ", ".join(
+            f"{op.removeprefix('conv2d_')} {fraction:.0%}" for op, fraction in directions.items()
+        )
+        for name, directions in fractions.items()
     }
 
 
