@@ -11,7 +11,7 @@ from numba import carray
 from fastconv._kernels.numba_cpu.arguments import planned, strided, structure
 from fastconv._kernels.numba_cpu.conv2d_sum import block_vectors, lanes
 from fastconv._kernels.numba_cpu.settings import MAX_VECTORS, RangeKernel, serial
-from fastconv._kernels.numba_cpu.vectors import pointer, tile_switch
+from fastconv._kernels.numba_cpu.vectors import add_panel, pointer
 
 GRAD_WEIGHT = structure(
     *strided("grad_out"), *strided("x"), *planned("rows"), "cols_first", "cols_segments", "segment_count",
@@ -52,7 +52,6 @@ def grad_weight_kernel(dtype: str) -> RangeKernel:
 
 
 def _sum_image(real, itemsize):
-    add_panel = tile_switch(real, serial)
     width_of_vector = lanes(itemsize)
 
     @serial
@@ -70,7 +69,7 @@ def _sum_image(real, itemsize):
                     source = x + (iw * a.x_w + c * a.x_c) * itemsize
                     target = sums + (kw * a.c_block + c) * width_bytes
                     step, shift = a.col_step * a.x_w * itemsize, a.x_c * itemsize
-                    add_panel(vectors, columns, count, grad_row + ow * width_bytes, source, step, shift, target)
+                    add_panel(real, vectors, columns, count, grad_row + ow * width_bytes, source, step, shift, target)
                     c += columns
 
     @serial

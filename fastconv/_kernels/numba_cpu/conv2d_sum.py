@@ -10,7 +10,7 @@ from numba import carray
 
 from fastconv._kernels.numba_cpu.arguments import planned, strided, structure
 from fastconv._kernels.numba_cpu.settings import MAX_VECTORS, VECTOR_BYTES, RangeKernel, serial
-from fastconv._kernels.numba_cpu.vectors import pointer, tile_switch
+from fastconv._kernels.numba_cpu.vectors import add_panel, pointer
 
 TILE_COLUMNS = 6
 # Products in one block of a sum: long sums are cut into blocks, which keeps their rounding error small.
@@ -124,7 +124,6 @@ def sum_kernel(dtype: str) -> RangeKernel:
 
 
 def _sum_tile(real, itemsize):
-    add_panel = tile_switch(real, serial)
     width_of_vector = lanes(itemsize)
 
     @serial
@@ -144,7 +143,7 @@ def _sum_tile(real, itemsize):
                     count = min(a.C - c, BLOCK_TERMS)
                     weight = packed + (tap * a.C + c) * vectors * width_of_vector * itemsize
                     x = pixel + c * a.source_c * itemsize
-                    add_panel(vectors, columns, count, weight, x, a.source_c * itemsize, shift, sums)
+                    add_panel(real, vectors, columns, count, weight, x, a.source_c * itemsize, shift, sums)
 
     return sum_tile
 

@@ -11,23 +11,31 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from fastconv._kernels.numba_cpu.settings import HAS_FMA, VECTOR_BYTES
+from fastconv._kernels.numba_cpu.settings import HAS_FMA, MAX_VECTORS, VECTOR_BYTES
 
 _I64 = ir.IntType(64)
-_BYTE = ir.IntType(8)
+# Vectors x columns: few enough to compile fast, and any number of either splits into them.
+TILES = [(vectors, columns) for vectors in (4, 2, 1) if vectors <= MAX_VECTORS for columns in (6, 4, 2, 1)]
+_TILE_KEY = 8
 _SCALAR = {"float32": ir.FloatType(), "float64": ir.DoubleType()}
 
 
-@intrinsic(prefer_literal=True)
-def panel(typingctx, real, vectors, columns, count, w, x, step, shift, sums):
-    """Add one panel of products to the sums; ``vectors`` and ``columns`` are literals, the rest int64."""
-    if not (isinstance(vectors, types.IntegerLiteral) and isinstance(columns, types.IntegerLiteral)):
-        return None
-    tile = real.dtype, vectors.literal_value, columns.literal_value
-    signature = types.void(real, vectors, columns, *[types.int64] * 6)
+@intrinsic
+def add_panel(typingctx, real, vectors, columns, count, w, x, step, shift, sums):
+    """Add one panel of products to the sums; (vectors, columns) must be one of TILES, all but ``real`` are int64."""
+    signature = types.void(real, *[types.int64] * 8)
 
     def codegen(context, builder, signature, args):
-        builder.call(_microkernel(builder.module, *tile), args[3:])
+        tile = builder.add(builder.mul(args[1], _I64(_TILE_KEY)), args[2])
+        end = builder.append_basic_block("panel_added")
+        switch = builder.switch(tile, end)
+        for vectors, columns in TILES:
+            block = builder.append_basic_block(f"panel_{vectors}x{columns}")
+            switch.add_case(_I64(vectors * _TILE_KEY + columns), block)
+            with builder.goto_block(block):
+                builder.call(_microkernel(builder.module, real.dtype, vectors, columns), args[3:])
+                builder.branch(end)
+        builder.position_at_end(end)
         return context.get_dummy_value()
 
     return signature, codegen
@@ -110,41 +118,3 @@ def _multiply_add(module, builder, a, b, c):
     name = f"llvm.fma.v{a.type.count}{a.type.element.intrinsic_name}"
     function = module.globals.get(name) or ir.Function(module, ir.FunctionType(a.type, [a.type] * 3), name)
     return builder.call(function, [a, b, c])
-
-
-def tile_switch(real, serial):
-    """A compiled function (vectors, columns, ...) that calls the microkernel of that tile.
-
-    Tiles have 1, 2 or 4 vectors and 1, 2, 4 or 6 columns: few enough to compile fast.
-    """
-
-    @serial
-    def add_panel(vectors, columns, count, w, x, step, shift, sums):
-        if vectors == 4:
-            if columns == 6:
-                panel(real, 4, 6, count, w, x, step, shift, sums)
-            elif columns == 4:
-                panel(real, 4, 4, count, w, x, step, shift, sums)
-            elif columns == 2:
-                panel(real, 4, 2, count, w, x, step, shift, sums)
-            else:
-                panel(real, 4, 1, count, w, x, step, shift, sums)
-        elif vectors == 2:
-            if columns == 6:
-                panel(real, 2, 6, count, w, x, step, shift, sums)
-            elif columns == 4:
-                panel(real, 2, 4, count, w, x, step, shift, sums)
-            elif columns == 2:
-                panel(real, 2, 2, count, w, x, step, shift, sums)
-            else:
-                panel(real, 2, 1, count, w, x, step, shift, sums)
-        elif columns == 6:
-            panel(real, 1, 6, count, w, x, step, shift, sums)
-        elif columns == 4:
-            panel(real, 1, 4, count, w, x, step, shift, sums)
-        elif columns == 2:
-            panel(real, 1, 2, count, w, x, step, shift, sums)
-        else:
-            panel(real, 1, 1, count, w, x, step, shift, sums)
-
-    return add_panel
