@@ -108,7 +108,7 @@ class recording:  # noqa: N801 - a context manager, used like a function
 
 
 def set_backend(name: str) -> None:
-    """Choose the backend for the whole process; ``"auto"`` gives the choice back."""
+    """Choose the backend for the whole process; ``"auto"`` means the first usable one, whatever FASTCONV_BACKEND says."""
     global _process_wide
     _process_wide = _checked(name)
 

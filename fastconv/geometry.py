@@ -152,7 +152,7 @@ class Pool2dGeometry:
         kernel = parameters.kernel_size(kernel_size)
         stride = kernel if stride is None else parameters.stride(stride)
         dilation = parameters.dilation(dilation)
-        pads = parameters.pool_padding(padding, kernel, dilation)
+        pads = parameters.pool_padding(padding, kernel)
         ceil_mode = parameters.flag("ceil_mode", ceil_mode)
         _check_extents("input", x_shape)
         rows = Axis.of(H, kernel[0], stride[0], pads[0], dilation[0], ceil_mode=ceil_mode)

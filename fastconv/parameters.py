@@ -89,16 +89,16 @@ def conv_padding(value, kernel: Pair, stride: Pair, dilation: Pair) -> Pads:
     return top_bottom, left_right
 
 
-def pool_padding(value, kernel: Pair, dilation: Pair) -> Pads:
-    """((top, bottom), (left, right)), at most half of the effective kernel; raises ShapeError in torch's words."""
+def pool_padding(value, kernel: Pair) -> Pads:
+    """((top, bottom), (left, right)), at most half of the kernel; raises ShapeError in torch's words."""
     if isinstance(value, str):
         raise TypeError(f"padding of a pooling must be an int, a pair or explicit pads, got {value!r}")
     pads = _pads(value)
-    for pair, k, d in zip(pads, kernel, dilation, strict=True):
-        if max(pair) > (d * (k - 1) + 1) // 2:
+    for pair, k in zip(pads, kernel, strict=True):
+        if max(pair) > k // 2:
             raise ShapeError(
-                "pad should be at most half of effective kernel size, "
-                f"but got pad={max(pair)}, kernel_size={k} and dilation={d}"
+                "pad should be smaller than or equal to half of kernel size, "
+                f"but got pad={max(pair)}, kernel_size={k} in padding={value!r}"
             )
     return pads
 

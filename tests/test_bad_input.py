@@ -142,7 +142,7 @@ POOL_ROWS = {
     "padding above half": (
         {"kernel_size": 3, "padding": 2},
         ShapeError,
-        "pad should be at most half of effective kernel size, but got pad=2, kernel_size=3 and dilation=1",
+        "pad should be smaller than or equal to half of kernel size, but got pad=2, kernel_size=3",
     ),
     "padding 'same'": ({"padding": "same"}, TypeError, "padding of a pooling must be .*got 'same'"),
     "padding 2**62": ({"padding": HUGE}, ValueError, "padding is too large"),

@@ -57,13 +57,13 @@ CONSTRUCTION = {
     "pool padding above half": (
         lambda: nn.MaxPool2d(3, padding=2),
         ShapeError,
-        "pad should be at most half of effective kernel size, but got pad=2, kernel_size=3 and dilation=1",
+        "pad should be smaller than or equal to half of kernel size, but got pad=2, kernel_size=3",
     ),
     "pool padding 2**62": (lambda: nn.MaxPool2d(2, padding=HUGE), ValueError, "padding is too large"),
     "pool ceil_mode 1": (lambda: nn.MaxPool2d(2, ceil_mode=1), TypeError, "ceil_mode must be True or False, got 1"),
     "pool indices 1": (lambda: nn.MaxPool2d(2, return_indices=1), TypeError, "return_indices must be True or False"),
     "average kernel 0": (lambda: nn.AvgPool2d(0), ValueError, "kernel_size must be 2 positive ints, got 0"),
-    "average padding above half": (lambda: nn.AvgPool2d(3, padding=2), ShapeError, "pad should be at most half"),
+    "average padding above half": (lambda: nn.AvgPool2d(3, padding=2), ShapeError, "pad should be smaller than or equal to half"),
     "average divisor 0": (
         lambda: nn.AvgPool2d(2, divisor_override=0),
         ValueError,

@@ -152,7 +152,7 @@ AWKWARD_POOLS = (
     _odd_pool("rounded up", (1, 3, 10, 9), 3, stride=2, ceil_mode=True),
     _odd_pool("rounded up, padded", (2, 2, 7, 10), (2, 3), stride=(3, 4), padding=(1, 1), ceil_mode=True),
     _odd_pool("rounded up, stride above kernel", (1, 2, 8, 11), 2, stride=(5, 4), padding=1, ceil_mode=True),
-    _odd_pool("dilated", (1, 3, 12, 11), (3, 2), stride=2, padding=(2, 1), dilation=(2, 3)),
+    _odd_pool("dilated", (1, 3, 12, 11), (3, 2), stride=2, padding=1, dilation=(2, 3)),
     _odd_pool("kernel is input", (2, 3, 5, 4), (5, 4)),
     _odd_pool("kernel one", (1, 3, 6, 5), 1, stride=2),
     _odd_pool("width one", (2, 3, 9, 1), (3, 1), stride=2),
@@ -163,7 +163,7 @@ AWKWARD_POOLS = (
     _odd_pool("channels above 128", (1, 131, 3, 4), 2, stride=1),
     _odd_pool("unequal pads", (1, 3, 6, 5), 3, stride=2, padding=((0, 1), (1, 0))),
     _odd_pool("no input at all", (1, 2, 2, 5), 2, padding=(1, 0), dilation=(3, 1)),
-    _odd_pool("windows without input", (1, 2, 1, 2), 2, stride=1, padding=2, dilation=3),
+    _odd_pool("windows without input", (1, 2, 2, 2), 2, stride=1, padding=1, dilation=3),
     _odd_pool("window of 272 taps", (1, 2, 20, 19), (17, 16), stride=(1, 2), padding=(3, 1)),
 )
 

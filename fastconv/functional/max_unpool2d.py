@@ -57,7 +57,7 @@ class MaxUnpool2d(Function):
 def _output_size(size, kernel_size, stride, padding, output_size):
     kernel = parameters.kernel_size(kernel_size)
     strides = kernel if stride is None else parameters.stride(stride)
-    pads = parameters.pool_padding(padding, kernel, (1, 1))
+    pads = parameters.pool_padding(padding, kernel)
     default = [(o - 1) * s - sum(p) + k for o, s, p, k in zip(size, strides, pads, kernel, strict=True)]
     if output_size is None:
         chosen = default

@@ -65,13 +65,13 @@ FC_INLINE void FC_FN(sum_tile)(const int V, const int P, const fc_sum_args *a, c
                                     a->cols.sources[e] * a->source_strides.w + tile->source_shift;
             for (ptrdiff_t c = 0; c < a->C; c += FC_BLOCK_TERMS) {
                 const ptrdiff_t count = a->C - c < FC_BLOCK_TERMS ? a->C - c : FC_BLOCK_TERMS;
-                FC_PANEL(count, packed + (tap * a->C + c) * V * FC_LANES, source + pixel + c * a->source_strides.c,
-                         a->source_strides.c, tile->source_step);
-                terms += count;
-                if (terms >= FC_BLOCK_TERMS) {
+                if (terms + count > FC_BLOCK_TERMS) {
                     FC_EACH(FC_FLUSH)
                     terms = 0;
                 }
+                FC_PANEL(count, packed + (tap * a->C + c) * V * FC_LANES, source + pixel + c * a->source_strides.c,
+                         a->source_strides.c, tile->source_step);
+                terms += count;
             }
         }
     FC_EACH(FC_FLUSH)
