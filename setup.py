@@ -9,6 +9,7 @@ import os
 import platform
 import sys
 from pathlib import Path
+from textwrap import shorten
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
@@ -63,7 +64,7 @@ class BuildExtensions(build_ext):
         except Exception as error:
             if REQUIRED:
                 raise
-            self.failures[ext.name] = f"{type(error).__name__}: {error}"
+            self.failures[ext.name] = shorten(f"{type(error).__name__}: {error}", width=160, placeholder=" ...")
             self.warn(f"{ext.name} was not built: {error}")
         finally:
             self.build_temp = temp

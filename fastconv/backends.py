@@ -76,7 +76,9 @@ class LaunchRecord:
 
 
 class use_backend:  # noqa: N801 - a context manager, used like a function
-    """Run everything inside the ``with`` block on one backend; raises BackendUnavailableError where it is not usable.
+    """Run everything inside the ``with`` block on one backend; other threads are not affected.
+
+    Raises BackendUnavailableError where it is not usable.
 
     >>> with use_backend("reference"):
     ...     get_backend()
@@ -146,6 +148,8 @@ def _checked(name: str) -> str:
 
 @lru_cache(maxsize=64)
 def _kernel_set(name: str, why: str) -> KernelSet:
+    if not isinstance(name, str):
+        raise TypeError(f"a backend is named by a str, got {name!r}")
     if name not in _kernels.BACKENDS:
         known = ", ".join([AUTO, *_kernels.BACKENDS])
         raise BackendUnavailableError(f"this build of fastconv has no backend {name!r}; there are: {known}")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fastconv import backends
+from fastconv import arrays, backends
 from fastconv.autograd import no_grad
 from fastconv.backends import LaunchRecord
 
@@ -72,7 +72,7 @@ def explain(target: Callable, *args, **kwargs) -> Explanation:
     13824
     """
     with no_grad(), backends.recording() as records:
-        target(*map(_array, args), **kwargs)
+        target(*(_array(value, position) for position, value in enumerate(args)), **kwargs)
     return Explanation(tuple(map(_step, records)), backends.get_num_threads())
 
 
@@ -80,15 +80,16 @@ def _aligned(cells, widths):
     return "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
 
 
-def _array(value):
-    is_shape = isinstance(value, tuple) and len(value) > 2 and all(isinstance(extent, int) for extent in value)
-    return np.zeros(value, np.float32) if is_shape else value
+def _array(value, position):
+    """The first argument may have any number of axes; a later pair of numbers is a kernel size or a stride."""
+    is_shape = isinstance(value, tuple) and all(isinstance(extent, int) for extent in value)
+    return arrays.zeros(value, np.dtype(np.float32)) if is_shape and (position == 0 or len(value) > 2) else value
 
 
 def _step(record: LaunchRecord) -> Step:
     problem, g = record.problem, record.problem.geometry
     weight = getattr(g, "weight_shape", None)
-    arrays = [g.x_shape, g.out_shape, *([weight] if weight else [])]
+    operands = [g.x_shape, g.out_shape, *([weight] if weight else [])]
     return Step(
         op=record.op,
         backend=record.backend,
@@ -96,8 +97,8 @@ def _step(record: LaunchRecord) -> Step:
         why=record.why,
         layout=" -> ".join(dict.fromkeys(problem.formats)),
         dtype=problem.dtype,
-        shapes=" ".join("x".join(map(str, shape)) for shape in arrays),
+        shapes=" ".join("x".join(map(str, shape)) for shape in operands),
         flops=g.flops,
-        nbytes=sum(map(math.prod, arrays)) * np.dtype(problem.dtype).itemsize,
+        nbytes=sum(map(math.prod, operands)) * np.dtype(problem.dtype).itemsize,
         workspace_bytes=record.workspace_bytes,
     )

@@ -63,7 +63,11 @@ CONSTRUCTION = {
     "pool ceil_mode 1": (lambda: nn.MaxPool2d(2, ceil_mode=1), TypeError, "ceil_mode must be True or False, got 1"),
     "pool indices 1": (lambda: nn.MaxPool2d(2, return_indices=1), TypeError, "return_indices must be True or False"),
     "average kernel 0": (lambda: nn.AvgPool2d(0), ValueError, "kernel_size must be 2 positive ints, got 0"),
-    "average padding above half": (lambda: nn.AvgPool2d(3, padding=2), ShapeError, "pad should be smaller than or equal to half"),
+    "average padding above half": (
+        lambda: nn.AvgPool2d(3, padding=2),
+        ShapeError,
+        "pad should be smaller than or equal to half",
+    ),
     "average divisor 0": (
         lambda: nn.AvgPool2d(2, divisor_override=0),
         ValueError,

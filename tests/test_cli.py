@@ -14,7 +14,7 @@ DEMO_LAYERS = ("conv1", "conv2", "pool", "conv3")
 
 
 def _start(*arguments, **options):
-    command = [sys.executable, "-c", "import sys; from fastconv.cli import main; sys.exit(main())", *arguments]
+    command = [sys.executable, "-P", "-c", "import sys; from fastconv.cli import main; sys.exit(main())", *arguments]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
 
 
@@ -53,7 +53,7 @@ def test_no_command_prints_the_help(capsys):
         (["demo", "--backend", "cuda"], "no backend 'cuda'"),
         (["demo", "--out", "{folder}/absent/x.png"], "does not exist"),
         (["train", "digits", "--checkpoint", "{folder}/absent/x.npz"], "does not exist"),
-        (["train", "digits", "--resume"], "needs a checkpoint"),
+        (["train", "digits", "--resume"], "--resume needs --checkpoint"),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_status_1(arguments, words, capsys, tmp_path):
@@ -81,7 +81,10 @@ def test_ctrl_c_leaves_a_checkpoint_that_resumes(tmp_path):
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 130
-    assert errors.strip() == "interrupted"
+    assert "--resume continues" in errors
+    assert errors.strip().endswith("interrupted")
+    again = _start("train", "digits", "--checkpoint", str(target))
+    assert "exists already" in again.communicate(timeout=120)[1]
     resumed = _start("train", "digits", "--epochs", "500", "--checkpoint", str(target), "--resume")
     assert not resumed.stdout.readline().startswith("epoch   1 ")
     resumed.send_signal(signal.SIGINT)

@@ -74,8 +74,8 @@ from helpers import assert_covers, assert_two_threads_meet, chunks_of, drive, po
 def script(code, prelude=HELPERS, **environment):
     """Run Python code in a fresh process, after ``prelude``, and return what it prints."""
     result = subprocess.run(
-        [sys.executable, "-c", prelude + textwrap.dedent(code)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(["", *sys.path]), **environment},
+        [sys.executable, "-P", "-c", prelude + textwrap.dedent(code)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **environment},
         capture_output=True,
         text=True,
         timeout=PATIENCE,

@@ -26,6 +26,7 @@ BACKENDS = {
     "cython": BackendEntry("fastconv._kernels.cython_cpu", None, _COMPILER),
 }
 _FAILURES = os.path.join(os.path.dirname(__file__), "build_failures.json")
+_SETUP = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(__file__))), "setup.py")
 _import_errors: dict[str, str] = {}
 
 
@@ -51,7 +52,12 @@ def reason(name: str) -> str | None:
         return f"package {entry.package} is not installed ({entry.remedy})"
     if name not in _import_errors:
         return None
-    return f"{build_failure(entry.module) or _import_errors[name]} ({entry.remedy})"
+    if built := build_failure(entry.module):
+        return f"{built} ({entry.remedy})"
+    if entry.package is None and os.path.exists(_SETUP):
+        folder = os.path.dirname(_SETUP)
+        return f"Python imports the source tree {folder}, which holds no compiled kernels: start it in another folder"
+    return f"{_import_errors[name]} ({entry.remedy})"
 
 
 def build_failure(module: str) -> str | None:

@@ -168,6 +168,11 @@ class Tensor:
     def __index__(self) -> int:
         return self._array.__index__()
 
+    def __format__(self, specification: str) -> str:
+        return (
+            format(self.item(), specification) if specification and not self.shape else format(str(self), specification)
+        )
+
     def __hash__(self) -> int:
         return id(self)
 
@@ -203,9 +208,12 @@ def tensor(data, dtype=None, requires_grad: bool = False) -> Tensor:
     dtype('float32')
     """
     if isinstance(data, (list, tuple, int, float)) and not isinstance(data, bool):
-        array = np.array([unwrap(item) for item in data] if isinstance(data, (list, tuple)) else data)
-        array = arrays.as_array(array, "data")
-        dtype = np.float32 if dtype is None else dtype
+        items = [unwrap(item) for item in data] if isinstance(data, (list, tuple)) else data
+        array = arrays.as_array(np.array(items), "data")
+        if array.dtype.kind == "c":
+            raise DTypeError(f"data has dtype {array.dtype}; supported are {dtypes.SUPPORTED}, integers and bool")
+        # From the items again: NumPy refuses numbers that do not fit, where a cast would wrap them around.
+        array = np.array(items, dtype=np.float32 if dtype is None else dtype)
     else:
         array = arrays.as_array(unwrap(data), "data")
     array = np.array(array, dtype=dtype, copy=True, order="K")

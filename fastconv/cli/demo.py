@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fastconv.cli import positive
 from fastconv.cli.tables import table
-from fastconv.cli.train import print_epoch
+from fastconv.cli.train import check_folder, print_epoch
 
 BATCH = 64
 
@@ -32,9 +32,7 @@ def run(options) -> int:
     from fastconv import backends
     from fastconv.training import recipes
 
-    folder = Path(options.out).absolute().parent
-    if not folder.is_dir():
-        raise FileNotFoundError(f"the folder {str(folder)!r} for the picture does not exist")
+    check_folder(options.out)
     begin = time.perf_counter()
     with backends.use_backend(options.backend or backends.get_backend()):
         print(f"training on {recipes.describe('digits')} with backend {backends.select().name}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from fastconv.cli import positive
@@ -34,23 +35,50 @@ def run(options) -> int:
     from fastconv import backends, weights
     from fastconv.training import recipes
 
+    check_targets(options)
     if options.threads is not None:
         backends.set_num_threads(options.threads)
     with backends.use_backend(options.backend or backends.get_backend()):
-        model, history, result = recipes.train(
-            options.dataset,
-            seed=options.seed,
-            epochs=options.epochs,
-            root=options.root,
-            checkpoint=options.checkpoint,
-            resume=options.resume,
-            callback=print_epoch,
-        )
+        try:
+            model, history, result = recipes.train(
+                options.dataset,
+                seed=options.seed,
+                epochs=options.epochs,
+                root=options.root,
+                checkpoint=options.checkpoint,
+                resume=options.resume,
+                callback=print_epoch,
+            )
+        except KeyboardInterrupt:
+            if options.checkpoint and os.path.exists(options.checkpoint):
+                print(f"{options.checkpoint} holds what was learned; --resume continues from it", file=sys.stderr)
+            raise
     print(f"test accuracy {result.accuracy:.2%} after {len(history)} epochs (seed {options.seed})")
     if options.save:
         weights.save(model.state_dict(), options.save)
         print(f"weights written to {options.save}")
     return 0
+
+
+def check_targets(options) -> None:
+    """Find out before hours of work what could not be written after them."""
+    if options.resume and not options.checkpoint:
+        raise ValueError("--resume needs --checkpoint FILE.npz to continue from")
+    if options.checkpoint and not options.resume and os.path.exists(options.checkpoint):
+        raise FileExistsError(f"{options.checkpoint} exists already: continue it with --resume, or remove it")
+    if options.save and options.checkpoint and os.path.abspath(options.save) == os.path.abspath(options.checkpoint):
+        raise ValueError("--save and --checkpoint must be different files")
+    if options.save:
+        check_folder(options.save)
+
+
+def check_folder(path: str) -> None:
+    """Raise OSError where a file at ``path`` could not be written."""
+    folder = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f"the folder {folder!r} for {path!r} does not exist")
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(f"the folder {folder!r} for {path!r} is not writable")
 
 
 def print_epoch(epoch) -> None:

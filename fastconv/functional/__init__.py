@@ -3,7 +3,7 @@
 import numpy as np
 
 from fastconv.autograd import Tensor
-from fastconv.functional.arithmetic import add, div, mul, neg, pow, sub
+from fastconv.functional.arithmetic import add, div, in_place, mul, neg, pow, sub
 from fastconv.functional.avg_pool2d import avg_pool2d
 from fastconv.functional.compare import comparison
 from fastconv.functional.conv2d import conv2d
@@ -58,6 +58,10 @@ _METHODS = {
     "__rmul__": _reflected(mul),
     "__truediv__": div,
     "__rtruediv__": _reflected(div),
+    "__iadd__": in_place(add),
+    "__isub__": in_place(sub),
+    "__imul__": in_place(mul),
+    "__itruediv__": in_place(div),
     "__matmul__": matmul,
     "__rmatmul__": _reflected(matmul),
     "__neg__": neg,

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fastconv.autograd import Function
+from fastconv.autograd import Function, is_grad_enabled
 from fastconv.functional.broadcasting import operands, reduce_to
 
 
@@ -128,3 +128,19 @@ class Pow(Function):
         if ctx.exponent == 0:
             return np.zeros_like(a), None
         return reduce_to(grad * ctx.exponent * np.power(a, ctx.exponent - 1), a), None
+
+
+def in_place(operation):
+    """The in-place operator of an operation, such as ``-=`` of ``sub``.
+
+    Where nothing is recorded it writes into the Tensor's memory; where something is, it makes a new Tensor, as for
+    ``total += loss``. A leaf that requires grad refuses it while recording, as it refuses every write.
+    """
+
+    def operator(self, other):
+        records = is_grad_enabled() and (self.requires_grad or getattr(other, "requires_grad", False))
+        if records and not (self.is_leaf and self.requires_grad):
+            return operation(self, other)
+        return self.copy_(operation(self.detach(), other) if not records else other)
+
+    return operator

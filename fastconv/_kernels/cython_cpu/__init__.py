@@ -1,7 +1,9 @@
 """Kernels in C, compiled ahead of time for every instruction set and chosen at run time."""
 
+# In this form a missing extension is named as such, not suspected to be a circular import.
+import fastconv._kernels.cython_cpu.conv2d as conv2d
+import fastconv._kernels.cython_cpu.max_pool2d as max_pool2d
 from fastconv._kernels import contract
-from fastconv._kernels.cython_cpu import conv2d, max_pool2d
 
 VARIANTS = {**conv2d.VARIANTS, **max_pool2d.VARIANTS}
 
