@@ -81,6 +81,8 @@ def extensions():
     from Cython.Build import cythonize
 
     found = [extension(pyx) for pyx in sorted(KERNELS.glob("*/*.pyx"))]
+    if not found:
+        raise RuntimeError(f"no .pyx file below {KERNELS}: this source distribution is incomplete")
     return cythonize(found, compiler_directives={"language_level": "3", "freethreading_compatible": True})
 
 

@@ -16,6 +16,7 @@ from fastconv import _kernels
 from fastconv._kernels import contract, pool
 from fastconv._kernels.contract import Declined, Kernel, Problem
 from fastconv.errors import BackendUnavailableError, UnsupportedError
+from fastconv.scopes import Scope
 
 AUTO = "auto"
 AUTO_ORDER = ("cython", "numba", "reference")
@@ -75,7 +76,7 @@ class LaunchRecord:
     workspace_bytes: int
 
 
-class use_backend:  # noqa: N801 - a context manager, used like a function
+class use_backend(Scope):  # noqa: N801 - a context manager, used like a function
     """Run everything inside the ``with`` block on one backend; other threads are not affected.
 
     Raises BackendUnavailableError where it is not usable.
@@ -86,15 +87,7 @@ class use_backend:  # noqa: N801 - a context manager, used like a function
     """
 
     def __init__(self, name: str):
-        self.name = _checked(name)
-        self._tokens: list = []
-
-    def __enter__(self) -> use_backend:
-        self._tokens.append(_scoped.set(self.name))
-        return self
-
-    def __exit__(self, *exc_info) -> None:
-        _scoped.reset(self._tokens.pop())
+        super().__init__(_scoped, _checked(name))
 
 
 class recording:  # noqa: N801 - a context manager, used like a function
@@ -110,7 +103,7 @@ class recording:  # noqa: N801 - a context manager, used like a function
 
 
 def set_backend(name: str) -> None:
-    """Choose the backend for the whole process; ``"auto"`` means the first usable one, whatever FASTCONV_BACKEND says."""
+    """Choose the backend for the whole process; ``"auto"``, too, comes before FASTCONV_BACKEND."""
     global _process_wide
     _process_wide = _checked(name)
 
@@ -146,13 +139,15 @@ def _checked(name: str) -> str:
     return name
 
 
-@lru_cache(maxsize=64)
 def _kernel_set(name: str, why: str) -> KernelSet:
-    if not isinstance(name, str):
-        raise TypeError(f"a backend is named by a str, got {name!r}")
-    if name not in _kernels.BACKENDS:
+    if not isinstance(name, str) or name not in _kernels.BACKENDS:
         known = ", ".join([AUTO, *_kernels.BACKENDS])
         raise BackendUnavailableError(f"this build of fastconv has no backend {name!r}; there are: {known}")
+    return _loaded(name, why)
+
+
+@lru_cache(maxsize=64)
+def _loaded(name: str, why: str) -> KernelSet:
     module = _kernels.load(name)
     if module is None:
         raise BackendUnavailableError(f"backend {name!r} cannot be used: {_kernels.reason(name)}")
@@ -172,6 +167,6 @@ def _auto() -> KernelSet:
     return _kernel_set(name, f"auto: first usable of {', '.join(AUTO_ORDER)}")
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=512)
 def _prepare(module: ModuleType, op: str, problem: Problem) -> Kernel | Declined:
     return module.prepare(op, problem)

@@ -71,8 +71,9 @@ def explain(target: Callable, *args, **kwargs) -> Explanation:
     >>> explanation.flops
     13824
     """
+    named = {name: _array(value, 1) for name, value in kwargs.items()}
     with no_grad(), backends.recording() as records:
-        target(*(_array(value, position) for position, value in enumerate(args)), **kwargs)
+        target(*(_array(value, position) for position, value in enumerate(args)), **named)
     return Explanation(tuple(map(_step, records)), backends.get_num_threads())
 
 

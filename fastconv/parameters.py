@@ -110,7 +110,7 @@ def _bounded(name, number, value):
 
 
 def _sequence(value):
-    return isinstance(value, (tuple, list)) or (hasattr(value, "__len__") and not isinstance(value, (str, bytes, dict)))
+    return isinstance(value, (tuple, list)) or (hasattr(value, "__array__") and getattr(value, "ndim", 0) > 0)
 
 
 def _pair(name, value) -> Pair:

@@ -1,6 +1,5 @@
 """Tensors: what NumPy sees of them, what in-place writes do, dtypes, and gradients of broadcasting and of indexing."""
 
-import copy
 import pickle
 
 import numpy as np
@@ -220,9 +219,8 @@ def test_numbers_and_containers():
         bool(x)
     with pytest.raises(TypeError, match=r"len\(\) of a Tensor without axes"):
         len(x.sum())
-    for attempt in (pickle.dumps, copy.deepcopy):
-        with pytest.raises(TypeError, match="Tensors are not pickled"):
-            attempt(x)
+    with pytest.raises(TypeError, match="Tensors are not pickled"):
+        pickle.dumps(x)
 
 
 def test_asking_for_gradients():

@@ -35,7 +35,7 @@ def load(name: str) -> ModuleType | None:
     """The backend's module, or None where it cannot be imported (``reason`` then says why)."""
     try:
         return importlib.import_module(BACKENDS[name].module)
-    except ImportError as error:
+    except Exception as error:  # a broken package may raise anything; it is recorded, and told by ``reason``
         _import_errors[name] = f"{type(error).__name__}: {error}"
         return None
 

@@ -24,6 +24,8 @@ from fastconv.geometry import Axis, Conv2dGeometry
 _INT = np.int64
 # How many tables of (positions, taps) are alive at once while a plan is made.
 _TABLES = 8
+# Plans kept per direction: the axes of a few large networks.
+_PLANS = 128
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,14 +71,14 @@ def source_table(axis: Axis, padding_mode: str = "zeros") -> np.ndarray:
     return np.where(inside, position, -1)
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=_PLANS)
 def forward_axis(axis: Axis, padding_mode: str = "zeros") -> AxisPlan:
     """Entries of every output position, in ascending order of taps."""
     targets, taps, sources = _entries(axis, padding_mode)
     return _group(axis.out, targets, taps, sources, phases=1, source_step=axis.stride)
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=_PLANS)
 def grad_input_axis(axis: Axis, padding_mode: str = "zeros") -> AxisPlan:
     """Entries of every input position; runs step over the stride, so that each phase is a dense convolution."""
     targets, taps, sources = _entries(axis, padding_mode)
@@ -85,7 +87,7 @@ def grad_input_axis(axis: Axis, padding_mode: str = "zeros") -> AxisPlan:
     return _group(axis.size, sources[order], taps[order], targets[order], phases=axis.stride, source_step=1)
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=_PLANS)
 def grad_weight_axis(axis: Axis, padding_mode: str = "zeros") -> TapPlan:
     """Segments of every tap, in ascending order of output positions."""
     targets, taps, sources = _entries(axis, padding_mode)
@@ -126,14 +128,18 @@ def _runs(positions, first, taps, sources, phases, source_step):
 def _continues(order, first, taps, sources, source_step):
     """Whether each position but the first of ``order`` has its predecessor's taps and shifted sources."""
     counts = np.diff(first)[order]
-    widest = int(counts.max(initial=0))
-    slots = np.arange(widest)
-    used = slots < counts[:, None]
-    index = np.where(used, first[order][:, None] + slots, 0)
-    tap_rows = np.where(used, taps[index] if len(taps) else 0, -1)
-    source_rows = np.where(used, sources[index] if len(sources) else 0, 0)
-    shifted = np.where(used[:-1], source_rows[:-1] + source_step, 0)
-    return (tap_rows[1:] == tap_rows[:-1]).all(axis=1) & (source_rows[1:] == shifted).all(axis=1)
+    same_count = counts[1:] == counts[:-1]
+    pairs = np.flatnonzero(same_count)
+    lengths = counts[1:][pairs]
+    # Every entry of a position against the entry in the same place of its predecessor.
+    pair_of = np.repeat(np.arange(len(pairs)), lengths)
+    place = np.arange(len(pair_of)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    before = first[order[:-1][pairs]][pair_of] + place
+    after = first[order[1:][pairs]][pair_of] + place
+    differs = (taps[after] != taps[before]) | (sources[after] != sources[before] + source_step)
+    result = same_count.copy()
+    result[pairs[pair_of[differs]]] = False
+    return result
 
 
 def _frozen(plan):
@@ -152,7 +158,7 @@ def grad_weight_blocks(geometry: Conv2dGeometry, sums: int) -> tuple[int, int]:
     return channels, max(1, min(rows, sums // (cols * channels)))
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=_PLANS)
 def tap_positions(rows: Axis, cols: Axis) -> tuple[np.ndarray, np.ndarray]:
     """Row and column of every tap inside its window, dilation included, in the order kh * kW + kw."""
     arrays.check_memory((_TABLES, rows.kernel, cols.kernel), _INT)

@@ -46,7 +46,7 @@ class Context:
         for tensor in tensors:
             if any(array is not None and np.may_share_memory(array, tensor._array) for array in self._saved):
                 self._watched.append((tensor._version, tensor._version.count))
-        if os.environ.get("FASTCONV_DEBUG"):
+        if os.environ.get("FASTCONV_DEBUG", "0") not in ("", "0"):
             self._checksums = _checksums(self._saved)
 
 

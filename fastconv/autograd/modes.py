@@ -5,20 +5,16 @@ from __future__ import annotations
 import functools
 from contextvars import ContextVar
 
+from fastconv.scopes import Scope
+
 _grad_enabled: ContextVar[bool] = ContextVar("fastconv_grad_enabled", default=True)
 
 
-class no_grad:  # noqa: N801 - a context manager and decorator, named as torch's
+class no_grad(Scope):  # noqa: N801 - a context manager and decorator, named as torch's
     """Record nothing inside the ``with`` block or the decorated function."""
 
     def __init__(self):
-        self._tokens: list = []
-
-    def __enter__(self) -> None:
-        self._tokens.append(_grad_enabled.set(False))
-
-    def __exit__(self, *exc_info) -> None:
-        _grad_enabled.reset(self._tokens.pop())
+        super().__init__(_grad_enabled, False)
 
     def __call__(self, function):
         """The function, run without recording."""

@@ -176,6 +176,12 @@ class Tensor:
     def __hash__(self) -> int:
         return id(self)
 
+    def __deepcopy__(self, memo: dict) -> Tensor:
+        if not self.is_leaf:
+            raise RuntimeError("only Tensors that are leaves of the tape can be copied deeply; use detach()")
+        copied = memo[id(self)] = Tensor(self._array.copy(order="K"), self._requires_grad)
+        return copied
+
     def __reduce__(self):
         raise TypeError("Tensors are not pickled; save their .numpy() or a state_dict with fastconv.weights")
 

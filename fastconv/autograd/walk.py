@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 
 from fastconv import arrays
 from fastconv.autograd.function import Node
 from fastconv.autograd.tensor import Tensor, unwrap
 from fastconv.errors import DTypeError, ShapeError
+
+# Several Python threads may walk to the same leaves.
+_committing = threading.Lock()
 
 
 def backward(root: Tensor, gradient=None, *, retain_graph: bool = False) -> None:
@@ -21,24 +26,74 @@ def backward(root: Tensor, gradient=None, *, retain_graph: bool = False) -> None
         raise RuntimeError("this Tensor does not require grad and was not made by a recorded operation")
     seed = _seed(root, gradient)
     if root._node is None:
-        _accumulate_leaf(root, seed, owned=False)
+        _commit([(root, seed, False)])
         return
-    pending = {root._node: [None] * len(root._node.outputs)}
-    pending[root._node][root._output] = seed
-    owned: set[tuple[Node, int]] = set()
     order = _topological(root._node)
     for node in order:
         node.check()
+    gradients = _Gradients()
+    gradients.add((root._node, root._output), seed, fresh=False)
+    leaves: dict[int, Tensor] = {}
     for node in order:
-        grads = pending.pop(node, None)
-        if grads is None:
+        grads = [gradients.take((node, output)) for output in range(len(node.outputs))]
+        if all(grad is None for grad in grads):
             continue
         results = node.gradients(grads)
         for edge, result in zip(node.edges, results, strict=True):
-            if edge is not None:
-                _deliver(edge, result, _is_fresh(result, results, grads), pending, owned)
-        if not retain_graph:
+            if edge is None:
+                continue
+            if edge.leaf is not None:
+                leaves[id(edge.leaf)] = edge.leaf
+            key = (edge.node, edge.output) if edge.leaf is None else id(edge.leaf)
+            gradients.add(key, result, _is_fresh(result, results, grads, node.context))
+    # Nothing outside this walk has been changed so far: a kernel that failed leaves gradients and tape as they were.
+    _commit([(leaf, *gradients.with_ownership(key)) for key, leaf in leaves.items()])
+    if not retain_graph:
+        for node in order:
             node.context = None
+
+
+class _Gradients:
+    """Sums of gradients on their way, by where they go; added up in place only where the walk owns the array."""
+
+    def __init__(self):
+        self._arrays: dict = {}
+        self._owned: set = set()
+
+    def add(self, key, grad, fresh):
+        present = self._arrays.get(key)
+        if present is None:
+            self._arrays[key] = grad
+            if fresh:
+                self._owned.add(key)
+            return
+        if key not in self._owned:
+            self._arrays[key] = present = present.copy(order="K")
+            self._owned.add(key)
+        arrays.accumulate_(present, grad)
+
+    def take(self, key):
+        return self._arrays.pop(key, None)
+
+    def with_ownership(self, key):
+        return self._arrays[key], key in self._owned
+
+
+def _commit(gradients) -> None:
+    """Add to every leaf's ``grad``, or to none where one of them holds something else."""
+    with _committing:
+        for leaf, grad, _ in gradients:
+            held = leaf.grad
+            if held is not None and not (isinstance(held, Tensor) and held.shape == grad.shape):
+                raise ShapeError(
+                    f"grad of a Tensor of shape {grad.shape} was set to {type(held).__name__} {np.shape(held)}"
+                )
+        for leaf, grad, owned in gradients:
+            if leaf.grad is None:
+                leaf.grad = Tensor(grad if owned else grad.copy(order="K"))
+            else:
+                arrays.accumulate_(leaf.grad._array, grad)
+                leaf.grad.bump_version()
 
 
 def _seed(root, gradient):
@@ -68,33 +123,8 @@ def _topological(root: Node) -> list[Node]:
     return order[::-1]
 
 
-def _deliver(edge, grad, fresh, pending, owned):
-    if edge.leaf is not None:
-        _accumulate_leaf(edge.leaf, grad, fresh)
-        return
-    slots = pending.setdefault(edge.node, [None] * len(edge.node.outputs))
-    key = (edge.node, edge.output)
-    present = slots[edge.output]
-    if present is None:
-        slots[edge.output] = grad
-        if fresh:
-            owned.add(key)
-        return
-    if key not in owned:
-        slots[edge.output] = present = present.copy(order="K")
-        owned.add(key)
-    arrays.accumulate_(present, grad)
-
-
-def _accumulate_leaf(leaf, grad, owned):
-    if leaf.grad is None:
-        leaf.grad = Tensor(grad if owned else grad.copy(order="K"))
-    else:
-        arrays.accumulate_(leaf.grad._array, grad)
-        leaf.grad.bump_version()
-
-
-def _is_fresh(result, results, grads):
-    """Whether nobody else holds this array: not an incoming gradient, not a view, not returned twice."""
-    shared = result.base is not None or not result.flags.writeable or any(result is grad for grad in grads)
-    return not shared and sum(result is other for other in results) == 1
+def _is_fresh(result, results, grads, context):
+    """Whether nobody else holds this array: no view, no incoming gradient, not saved, not returned twice."""
+    if result.base is not None or not result.flags.writeable or any(result is grad for grad in grads):
+        return False
+    return not any(result is saved for saved in context.saved) and sum(result is other for other in results) == 1

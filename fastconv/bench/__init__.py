@@ -1,1 +1,1 @@
-"""The benchmark engine: cases, timing, peers, roofline, report."""
+"""The benchmark engine: cases, timing, and what a layer reaches."""

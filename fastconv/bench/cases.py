@@ -162,6 +162,7 @@ AWKWARD_POOLS = (
     _odd_pool("channels above 64", (1, 67, 5, 6), 3, stride=2, padding=1),
     _odd_pool("channels above 128", (1, 131, 3, 4), 2, stride=1),
     _odd_pool("unequal pads", (1, 3, 6, 5), 3, stride=2, padding=((0, 1), (1, 0))),
+    _odd_pool("one pixel in, more out", (2, 5, 1, 1), 2, stride=1, padding=1),
     _odd_pool("no input at all", (1, 2, 2, 5), 2, padding=(1, 0), dilation=(3, 1)),
     _odd_pool("windows without input", (1, 2, 2, 2), 2, stride=1, padding=1, dilation=3),
     _odd_pool("window of 272 taps", (1, 2, 20, 19), (17, 16), stride=(1, 2), padding=(3, 1)),

@@ -44,13 +44,13 @@ class MaxUnpool2d(Function):
         out = arrays.zeros((N, C, H * W), x.dtype)
         np.put_along_axis(out, flat, x.reshape(flat.shape), axis=2)
         ctx.save(flat)
-        ctx.shape = x.shape
+        ctx.shape, ctx.positions = x.shape, H * W
         return out.reshape(*x.shape[:-2], H, W)
 
     @staticmethod
     def backward(ctx, grad_out):
         (flat,) = ctx.saved
-        gathered = np.take_along_axis(grad_out.reshape(*flat.shape[:2], -1), flat, axis=2)
+        gathered = np.take_along_axis(grad_out.reshape(*flat.shape[:2], ctx.positions), flat, axis=2)
         return gathered.reshape(ctx.shape), None, None
 
 

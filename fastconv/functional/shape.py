@@ -60,7 +60,8 @@ class _Index:
 
     def __init__(self, index):
         items = index if isinstance(index, tuple) else (index,)
-        plain = tuple(np.asarray(item) if hasattr(item, "numpy") else item for item in items)
+        # Copies: backward must see the positions that forward took.
+        plain = tuple(np.array(item) if hasattr(item, "__array__") else item for item in items)
         self.value = plain if isinstance(index, tuple) else plain[0]
 
 

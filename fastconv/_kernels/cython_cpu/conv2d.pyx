@@ -40,7 +40,7 @@ cdef extern from "conv2d_args.h" nogil:
         fc_strides grad_out_strides
         Py_ssize_t N, K, rows, cols
     ctypedef struct fc_conv2d_kernels:
-        Py_ssize_t lanes, block
+        Py_ssize_t lanes, block, columns
         fc_kernel sum, pack, grad_weight, grad_bias
     const fc_conv2d_kernels* fc_conv2d_select(int itemsize)
 
@@ -126,7 +126,7 @@ cdef class GradWeight:
         sums = SUMS_BYTES // (itemsize * self.kernels.block)
         a.c_block, a.row_block = plan.grad_weight_blocks(g, sums)
         self.items = g.groups * -(-g.K_g // self.kernels.block) * -(-g.C_g // a.c_block) * -(-a.tap_rows // a.row_block)
-        sums = 2 * a.row_block * a.tap_cols * a.c_block + a.out_cols
+        sums = 2 * a.row_block * a.tap_cols * a.c_block + self.kernels.columns
         self.scratch_bytes = sums * self.kernels.block * itemsize
 
     def __call__(self, grad_out, x, grad_weight):

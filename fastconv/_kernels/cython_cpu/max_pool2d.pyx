@@ -5,6 +5,8 @@ from libc.stdint cimport int64_t
 from fastconv._kernels.cython_cpu.operands cimport address, axis, fc_axis, fc_kernel, fc_strides, grain, strides
 from fastconv._kernels.pool._native cimport parallel_for
 
+import numpy as np
+
 from fastconv import arrays
 from fastconv._kernels import contract, plan
 from fastconv.dtypes import FLOAT_TYPES
@@ -17,6 +19,7 @@ cdef extern from "max_pool2d_args.h" nogil:
         fc_strides x_strides, out_strides
         fc_axis rows, cols
         Py_ssize_t N, C, tap_cols, offset_bytes
+        int channels_last
     ctypedef struct fc_unpool_args:
         const void *grad_out
         const void *offsets
@@ -25,11 +28,11 @@ cdef extern from "max_pool2d_args.h" nogil:
         const int64_t *tap_rows
         const int64_t *tap_cols
         Py_ssize_t N, C, H, W, OH, OW, taps, offset_bytes, row_stride, col_stride, row_low, col_low
+        Py_ssize_t channels
     ctypedef struct fc_max_pool2d_kernels:
+        Py_ssize_t channels_last_item
         fc_kernel forward, grad_input
     const fc_max_pool2d_kernels* fc_max_pool2d_select(int itemsize)
-
-cdef dict OFFSET_BYTES = {"uint8": 1, "uint16": 2, "uint32": 4}
 
 
 cdef class Forward:
@@ -51,8 +54,9 @@ cdef class Forward:
         a.x_strides = strides(arrays.element_strides(g.x_shape, problem.formats[0]))
         a.out_strides = strides(arrays.element_strides(g.out_shape, problem.formats[1]))
         a.N, a.C, a.tap_cols = g.N, g.C, g.cols.kernel
-        a.offset_bytes = OFFSET_BYTES[contract.offsets_dtype(g)]
-        self.items = g.N * g.rows.out * (1 if a.x_strides.c == 1 else g.C)
+        a.offset_bytes = np.dtype(contract.offsets_dtype(g)).itemsize
+        a.channels_last = problem.formats[0] == arrays.CHANNELS_LAST
+        self.items = g.N * g.rows.out * (1 if a.channels_last else g.C)
         self.item_flops = g.flops // max(1, self.items)
 
     def __call__(self, x, out, *offsets):
@@ -82,15 +86,15 @@ cdef class GradInput:
         a.out_strides = strides(arrays.element_strides(g.out_shape, problem.formats[0]))
         a.x_strides = strides(arrays.element_strides(g.x_shape, problem.formats[1]))
         a.N, a.C, a.H, a.W, a.OH, a.OW = g.N, g.C, g.rows.size, g.cols.size, g.rows.out, g.cols.out
-        a.taps, a.offset_bytes = g.taps, OFFSET_BYTES[contract.offsets_dtype(g)]
+        a.taps, a.offset_bytes = g.taps, np.dtype(contract.offsets_dtype(g)).itemsize
         a.row_stride, a.col_stride, a.row_low, a.col_low = g.rows.stride, g.cols.stride, g.rows.low, g.cols.low
-        # In channels_last an item is one cache line of channels.
-        self.items = g.N * (-(-g.C // 16) if a.x_strides.c == 1 else g.C)
+        a.channels = self.kernels.channels_last_item if problem.formats[1] == arrays.CHANNELS_LAST else 1
+        self.items = g.N * -(-g.C // a.channels)
 
     def __call__(self, grad_out, offsets, grad_input):
         cdef fc_unpool_args a = self.args
         a.grad_out, a.offsets, a.grad_input = address(grad_out), address(offsets), address(grad_input)
-        cdef Py_ssize_t items = self.items, chunk = grain(8 * a.OH * a.OW)
+        cdef Py_ssize_t items = self.items, chunk = grain(8 * a.channels * a.OH * a.OW)
         with nogil:
             parallel_for(self.kernels.grad_input, &a, items, chunk)
         return contract.OK

@@ -101,7 +101,7 @@ def _prepare_grad_weight(problem: Problem) -> Kernel:
         conv2d_grad_weight.grad_weight_kernel(problem.dtype).run(context, items, 1)
         return OK
 
-    scratch = (2 * row_block * g.cols.kernel * c_block + g.cols.out) * widest * itemsize
+    scratch = (2 * row_block * g.cols.kernel * c_block + conv2d_grad_weight.BLOCK_COLUMNS) * widest * itemsize
     return Kernel("direct", run, workspace_bytes=scratch, keeps=(rows, cols))
 
 

@@ -13,6 +13,9 @@ from fastconv._kernels.numba_cpu.conv2d_sum import block_vectors, lanes
 from fastconv._kernels.numba_cpu.settings import MAX_VECTORS, RangeKernel, serial
 from fastconv._kernels.numba_cpu.vectors import add_panel, pointer
 
+# Output columns in one block: what a thread packs at a time, and the terms of one block of a sum.
+BLOCK_COLUMNS = 128
+
 GRAD_WEIGHT = structure(
     *strided("grad_out"), *strided("x"), *planned("rows"), "cols_first", "cols_segments", "segment_count",
     "grad_weight", "N", "groups", "C", "K", "tap_rows", "tap_cols", "out_cols", "col_step", "c_block", "row_block",
@@ -34,7 +37,7 @@ def grad_weight_kernel(dtype: str) -> RangeKernel:
         c_blocks, row_blocks = -(-a.C // a.c_block), -(-a.tap_rows // a.row_block)
         size = a.row_block * a.tap_cols * a.c_block * MAX_VECTORS * width_of_vector
         sums, total = np.empty(size, real), np.empty(size, real)
-        grad_row = np.empty(a.out_cols * MAX_VECTORS * width_of_vector, real)
+        grad_row = np.empty(BLOCK_COLUMNS * MAX_VECTORS * width_of_vector, real)
         for item in range(lo, hi):
             outer, kh0 = item // row_blocks, item % row_blocks * a.row_block
             first, vectors = block_vectors(outer // c_blocks % k_blocks, in_all)
@@ -55,22 +58,35 @@ def _sum_image(real, itemsize):
     width_of_vector = lanes(itemsize)
 
     @serial
-    def row_pair(a, x, vectors, channels, grad_row, sums):
+    def row_pair(a, begin, end, x, vectors, channels, grad_row, sums):
         segments = carray(pointer(a.cols_segments), 3 * a.segment_count, numba.int64)
         first = carray(pointer(a.cols_first), a.tap_cols + 1, numba.int64)
         width_bytes = vectors * width_of_vector * itemsize
         for kw in range(a.tap_cols):
             for s in range(first[kw], first[kw + 1]):
-                ow, iw, count = segments[3 * s], segments[3 * s + 1], segments[3 * s + 2]
+                target, source, count = segments[3 * s], segments[3 * s + 1], segments[3 * s + 2]
+                ow, last = max(target, begin), min(target + count, end)
+                if ow >= last:
+                    continue
+                iw = source + (ow - target) * a.col_step
                 c = 0
                 while c < channels:
                     left = channels - c
                     columns = 6 if left >= 6 else 4 if left >= 4 else 2 if left >= 2 else 1
-                    source = x + (iw * a.x_w + c * a.x_c) * itemsize
-                    target = sums + (kw * a.c_block + c) * width_bytes
+                    column = x + (iw * a.x_w + c * a.x_c) * itemsize
+                    row = grad_row + (ow - begin) * width_bytes
+                    tile = sums + (kw * a.c_block + c) * width_bytes
                     step, shift = a.col_step * a.x_w * itemsize, a.x_c * itemsize
-                    add_panel(real, vectors, columns, count, grad_row + ow * width_bytes, source, step, shift, target)
+                    add_panel(real, vectors, columns, last - ow, row, column, step, shift, tile)
                     c += columns
+
+    @serial
+    def pack_row(a, grad_out, at, columns, valid, width, grad_row):
+        """Some columns of a row of grad_out as [ow][lane], zero beyond the valid channels."""
+        for ow in range(columns):
+            for k in range(width):
+                value = grad_out[at + ow * a.grad_out_w + k * a.grad_out_c] if k < valid else 0
+                grad_row[ow * width + k] = value
 
     @serial
     def sum_image(a, n, g, k0, c0, kh0, vectors, grad_row, sums):
@@ -83,20 +99,18 @@ def _sum_image(real, itemsize):
         x = a.x + (n * a.x_n + (g * a.C + c0) * a.x_c) * itemsize
         for oh in range(a.rows_targets):
             at = n * a.grad_out_n + (g * a.K + k0) * a.grad_out_c + oh * a.grad_out_h
-            packed = False
-            for r in range(row_first[oh], row_first[oh + 1]):
-                kh = row_taps[r] - kh0
-                if kh < 0 or kh >= tap_rows:
-                    continue
-                if not packed:
-                    for ow in range(a.out_cols):
-                        for k in range(width):
-                            value = grad_out[at + ow * a.grad_out_w + k * a.grad_out_c] if k < valid else 0
-                            grad_row[ow * width + k] = value
-                    packed = True
-                target = sums.ctypes.data + kh * a.tap_cols * a.c_block * width * itemsize
-                source = x + row_sources[r] * a.x_h * itemsize
-                row_pair(a, source, vectors, channels, grad_row.ctypes.data, target)
+            for begin in range(0, a.out_cols, BLOCK_COLUMNS):
+                end, packed = min(a.out_cols, begin + BLOCK_COLUMNS), False
+                for r in range(row_first[oh], row_first[oh + 1]):
+                    kh = row_taps[r] - kh0
+                    if kh < 0 or kh >= tap_rows:
+                        continue
+                    if not packed:
+                        pack_row(a, grad_out, at + begin * a.grad_out_w, end - begin, valid, width, grad_row)
+                        packed = True
+                    target = sums.ctypes.data + kh * a.tap_cols * a.c_block * width * itemsize
+                    source = x + row_sources[r] * a.x_h * itemsize
+                    row_pair(a, begin, end, source, vectors, channels, grad_row.ctypes.data, target)
 
     return sum_image
 
@@ -117,7 +131,7 @@ def _store_block(real):
 
 @cache
 def grad_bias_kernel(dtype: str) -> RangeKernel:
-    """One item per output channel: sums of rows, of images, of all."""
+    """One item per output channel: sums of rows, of images, of all, in float64."""
     real = getattr(numba, dtype)
 
     def grad_bias(context, lo, hi, slot):
@@ -125,12 +139,12 @@ def grad_bias_kernel(dtype: str) -> RangeKernel:
         grad_out = carray(pointer(a.grad_out), a.N * a.grad_out_n, real)
         target = carray(pointer(a.grad_bias), a.K, real)
         for k in range(lo, hi):
-            total = real(0)
+            total = 0.0
             for n in range(a.N):
-                image = real(0)
+                image = 0.0
                 for h in range(a.rows):
                     at = n * a.grad_out_n + k * a.grad_out_c + h * a.grad_out_h
-                    row = real(0)
+                    row = 0.0
                     for w in range(a.cols):
                         row += grad_out[at + w * a.grad_out_w]
                     image += row

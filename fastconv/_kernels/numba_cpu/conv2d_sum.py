@@ -95,6 +95,7 @@ def sum_kernel(dtype: str) -> RangeKernel:
         bias = carray(pointer(a.bias), a.groups * a.K, real)
         target = carray(pointer(a.target), a.N * a.target_n, real)
         sums = np.empty(TILE_COLUMNS * MAX_VECTORS * width_of_vector, real)
+        total = np.empty_like(sums)
         for item in range(lo, hi):
             row, outer = item % a.rows_targets, item // a.rows_targets
             block, n, g = outer % count, outer // count // a.groups, outer // count % a.groups
@@ -111,13 +112,13 @@ def sum_kernel(dtype: str) -> RangeKernel:
                 while done < length:
                     left = length - done
                     columns = 6 if left >= 6 else 4 if left >= 4 else 2 if left >= 2 else 1
-                    sums[:] = 0
+                    total[:] = 0
                     shifted = source + done * source_step * a.source_w * itemsize
-                    sum_tile(a, row, start, shifted, source_step, packed, vectors, columns, sums.ctypes.data)
+                    sum_tile(a, row, start, shifted, source_step, packed, vectors, columns, sums, total)
                     at = base + (start + done * target_step) * a.target_w
                     bias_at = g * a.K + k0 if a.bias != 0 else -1
                     pixel_step, width = target_step * a.target_w, vectors * width_of_vector
-                    store_tile(target, at, pixel_step, a.target_c, sums, width, columns, channels, bias, bias_at)
+                    store_tile(target, at, pixel_step, a.target_c, total, width, columns, channels, bias, bias_at)
                     done += columns
 
     return RangeKernel(sum_rows)
@@ -127,7 +128,13 @@ def _sum_tile(real, itemsize):
     width_of_vector = lanes(itemsize)
 
     @serial
-    def sum_tile(a, row, start, source, source_step, packed, vectors, columns, sums):
+    def flush(sums, total, size):
+        for i in range(size):
+            total[i] += sums[i]
+            sums[i] = 0
+
+    @serial
+    def sum_tile(a, row, start, source, source_step, packed, vectors, columns, sums, total):
         row_first = carray(pointer(a.rows_first), a.rows_targets + 1, numba.int64)
         col_first = carray(pointer(a.cols_first), a.cols_targets + 1, numba.int64)
         row_taps = carray(pointer(a.rows_taps), row_first[a.rows_targets], numba.int64)
@@ -135,15 +142,22 @@ def _sum_tile(real, itemsize):
         col_taps = carray(pointer(a.cols_taps), col_first[a.cols_targets], numba.int64)
         col_sources = carray(pointer(a.cols_sources), col_first[a.cols_targets], numba.int64)
         shift = source_step * a.source_w * itemsize
+        size, terms = columns * vectors * width_of_vector, 0
+        sums[:size] = 0
         for r in range(row_first[row], row_first[row + 1]):
             for e in range(col_first[start], col_first[start + 1]):
                 tap = row_taps[r] * a.tap_cols + col_taps[e]
                 pixel = source + (row_sources[r] * a.source_h + col_sources[e] * a.source_w) * itemsize
                 for c in range(0, a.C, BLOCK_TERMS):
                     count = min(a.C - c, BLOCK_TERMS)
+                    if terms + count > BLOCK_TERMS:
+                        flush(sums, total, size)
+                        terms = 0
+                    terms += count
                     weight = packed + (tap * a.C + c) * vectors * width_of_vector * itemsize
                     x = pixel + c * a.source_c * itemsize
-                    add_panel(real, vectors, columns, count, weight, x, a.source_c * itemsize, shift, sums)
+                    add_panel(real, vectors, columns, count, weight, x, a.source_c * itemsize, shift, sums.ctypes.data)
+        flush(sums, total, size)
 
     return sum_tile
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fastconv import arrays
 from fastconv._kernels import plan
 from fastconv._kernels.contract import OK, Declined, Kernel, Problem, Variant, offsets_dtype
 from fastconv._kernels.numba_cpu import max_pool2d_kernels as kernels
@@ -13,15 +14,17 @@ def _prepare_forward(problem: Problem) -> Kernel | Declined:
         return Declined("x and out must have one memory format")
     g = problem.geometry
     rows, cols = plan.forward_axis(g.rows), plan.forward_axis(g.cols)
+    # Strides cannot tell: a 1×1 plane has channels 1 apart in both formats.
+    is_channels_last = problem.formats[0] == arrays.CHANNELS_LAST
     template = fill(
         kernels.POOL,
         **stride_values("x", g.x_shape, problem.formats[0]),
         **stride_values("out", g.out_shape, problem.formats[1]),
         **plan_values("rows", rows),
         **plan_values("cols", cols),
-        **{"N": g.N, "C": g.C, "tap_cols": g.cols.kernel},
+        **{"N": g.N, "C": g.C, "tap_cols": g.cols.kernel, "channels_last": is_channels_last},
     )
-    items = g.N * g.rows.out * (1 if template["x_c"][0] == 1 else g.C)
+    items = g.N * g.rows.out * (1 if is_channels_last else g.C)
     chunk = grain(8 * g.flops // max(1, items))
     has_offsets = "offsets" in problem.optional
 
@@ -38,16 +41,17 @@ def _prepare_forward(problem: Problem) -> Kernel | Declined:
 def _prepare_grad_input(problem: Problem) -> Kernel:
     g = problem.geometry
     taps = plan.tap_positions(g.rows, g.cols)
+    width = kernels.UNPOOL_CHANNELS if problem.formats[1] == arrays.CHANNELS_LAST else 1
     template = fill(
         kernels.UNPOOL,
         **stride_values("out", g.out_shape, problem.formats[0]),
         **stride_values("x", g.x_shape, problem.formats[1]),
         **{"N": g.N, "C": g.C, "H": g.rows.size, "W": g.cols.size, "OH": g.rows.out, "OW": g.cols.out, "taps": g.taps},
         **{"row_stride": g.rows.stride, "col_stride": g.cols.stride, "row_low": g.rows.low, "col_low": g.cols.low},
+        channels=width,
         tap_rows=taps[0].ctypes.data,
         tap_cols=taps[1].ctypes.data,
     )
-    width = kernels.UNPOOL_CHANNELS if template["x_c"][0] == 1 else 1
     items = g.N * -(-g.C // width)
     chunk = grain(8 * width * g.rows.out * g.cols.out)
 

@@ -17,10 +17,12 @@ POOL_LANES = 64
 # In channels_last one item of grad_input is a cache line of channels.
 UNPOOL_CHANNELS = 16
 
-POOL = structure(*strided("x"), *strided("out"), *planned("rows"), *planned("cols"), "offsets", "N", "C", "tap_cols")
+POOL = structure(
+    *strided("x"), *strided("out"), *planned("rows"), *planned("cols"), "offsets", "N", "C", "tap_cols", "channels_last"
+)
 UNPOOL = structure(
     *strided("out"), *strided("x"), "offsets", "tap_rows", "tap_cols", "N", "C", "H", "W", "OH", "OW", "taps",
-    "row_stride", "col_stride", "row_low", "col_low",
+    "row_stride", "col_stride", "row_low", "col_low", "channels",
 )  # fmt: skip
 
 
@@ -37,7 +39,7 @@ def pool_kernel(dtype: str, offsets_dtype: str) -> RangeKernel:
         best, winner = np.empty(POOL_LANES, real), np.empty(POOL_LANES, numba.uint32)
         for item in range(lo, hi):
             row, outer = item % a.rows_targets, item // a.rows_targets
-            if a.x_c == 1:
+            if a.channels_last:
                 for col in range(a.cols_targets):
                     for c in range(0, a.C, POOL_LANES):
                         count = min(a.C - c, POOL_LANES)
@@ -108,14 +110,14 @@ def _store_lanes(real, offset):
 
 @cache
 def unpool_kernel(dtype: str, offsets_dtype: str) -> RangeKernel:
-    """One item per (image, channel), or per (image, a cache line of channels) in channels_last."""
+    """One item per (image, block of channels)."""
     real, offset = getattr(numba, dtype), getattr(numba, offsets_dtype)
     unpool_plane = _unpool_plane(real, offset)
 
     def unpool(context, lo, hi, slot):
         a = carray(pointer(context), 1, UNPOOL)[0]
         grad_input = carray(pointer(a.x), a.N * a.x_n, real)
-        width = UNPOOL_CHANNELS if a.x_c == 1 else 1
+        width = a.channels
         blocks = (a.C + width - 1) // width
         for item in range(lo, hi):
             n, c = item // blocks, item % blocks * width

@@ -7,6 +7,7 @@
 const fc_conv2d_kernels FC_FN(fc_conv2d) = {
     .lanes = FC_LANES,
     .block = FC_BLOCK,
+    .columns = FC_BLOCK_COLUMNS,
     .sum = FC_FN(sum),
     .pack = FC_FN(pack),
     .grad_weight = FC_FN(grad_weight),

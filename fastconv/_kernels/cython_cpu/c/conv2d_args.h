@@ -26,7 +26,7 @@ typedef struct {
     ptrdiff_t groups, C, K, taps, group_stride, c_stride, k_stride;
 } fc_pack_args;
 
-/* grad_weight[g*K + k, c, kh, kw] = sum over n, oh, ow of grad_out * x; row_step and col_step are the strides. */
+/* grad_weight[g*K + k, c, kh, kw] = sum over n, oh, ow of grad_out * x; col_step is the stride along columns. */
 typedef struct {
     const void *grad_out, *x;
     void *grad_weight;
@@ -44,9 +44,9 @@ typedef struct {
     ptrdiff_t N, K, rows, cols;
 } fc_grad_bias_args;
 
-/* The kernels of one dtype and level; ``lanes`` and ``block`` are numbers of output channels. */
+/* The kernels of one dtype and level. lanes, block: output channels; columns: those that grad_weight packs at a time. */
 typedef struct {
-    ptrdiff_t lanes, block;
+    ptrdiff_t lanes, block, columns;
     fc_kernel sum, pack, grad_weight, grad_bias;
 } fc_conv2d_kernels;
 

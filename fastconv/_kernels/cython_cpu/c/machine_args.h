@@ -5,7 +5,7 @@
 #include "axis.h"
 #include "isa.h"
 
-/* Each item runs ``steps`` rounds of FC_PEAK_CHAINS multiply-adds of one vector; ``sink`` keeps the result alive. */
+/* Each item runs ``steps`` rounds of ``chains`` multiply-adds of one vector; ``sink`` keeps the result alive. */
 typedef struct {
     ptrdiff_t steps;
     double factor;

@@ -98,7 +98,7 @@ static void FC_FN(pool)(void *ctx, ptrdiff_t lo, ptrdiff_t hi, ptrdiff_t slot) {
     (void)slot;
     for (ptrdiff_t item = lo; item < hi; item++) {
         const ptrdiff_t row = item % a->rows.targets, outer = item / a->rows.targets;
-        if (a->x_strides.c == 1) FC_FN(pool_pixels)(a, outer, row);
+        if (a->channels_last) FC_FN(pool_pixels)(a, outer, row);
         else FC_FN(pool_row)(a, outer / a->C, outer % a->C, row);
     }
 }
@@ -122,10 +122,10 @@ static void FC_FN(clear)(const fc_unpool_args *a, real *grad_input, ptrdiff_t ch
         for (ptrdiff_t c = 0; c < channels; c++) grad_input[pixel * a->x_strides.w + c] = 0;
 }
 
-/* One item per (image, channel), or per (image, a cache line of channels) in channels_last. */
+/* One item per (image, block of channels). */
 static void FC_FN(unpool)(void *ctx, ptrdiff_t lo, ptrdiff_t hi, ptrdiff_t slot) {
     const fc_unpool_args *a = ctx;
-    const ptrdiff_t width = a->x_strides.c == 1 ? FC_UNPOOL_CHANNELS : 1, blocks = (a->C + width - 1) / width;
+    const ptrdiff_t width = a->channels, blocks = (a->C + width - 1) / width;
     (void)slot;
     for (ptrdiff_t item = lo; item < hi; item++) {
         const ptrdiff_t n = item / blocks, c = item % blocks * width;
@@ -139,4 +139,8 @@ static void FC_FN(unpool)(void *ctx, ptrdiff_t lo, ptrdiff_t hi, ptrdiff_t slot)
     }
 }
 
-const fc_max_pool2d_kernels FC_FN(fc_max_pool2d) = {.forward = FC_FN(pool), .grad_input = FC_FN(unpool)};
+const fc_max_pool2d_kernels FC_FN(fc_max_pool2d) = {
+    .channels_last_item = FC_UNPOOL_CHANNELS,
+    .forward = FC_FN(pool),
+    .grad_input = FC_FN(unpool),
+};

@@ -12,6 +12,7 @@ typedef struct {
     fc_strides x_strides, out_strides;
     fc_axis rows, cols;
     ptrdiff_t N, C, tap_cols, offset_bytes;
+    int channels_last; /* strides cannot tell: a 1 x 1 plane has channels 1 apart in both formats */
 } fc_pool_args;
 
 /* tap_rows and tap_cols: each tap's place in the window, dilation included. */
@@ -21,9 +22,11 @@ typedef struct {
     fc_strides out_strides, x_strides;
     const int64_t *tap_rows, *tap_cols;
     ptrdiff_t N, C, H, W, OH, OW, taps, offset_bytes, row_stride, col_stride, row_low, col_low;
+    ptrdiff_t channels; /* of one item */
 } fc_unpool_args;
 
 typedef struct {
+    ptrdiff_t channels_last_item; /* channels of one item of grad_input in channels_last: a cache line */
     fc_kernel forward, grad_input;
 } fc_max_pool2d_kernels;
 

@@ -1,0 +1,158 @@
+"""What the tape does when something goes wrong, or happens twice at once: nothing is lost, nothing is half done."""
+
+import copy
+import threading
+
+import numpy as np
+import pytest
+
+import fastconv as fc
+from fastconv.autograd import Function
+
+
+class Failing(Function):
+    """The identity, whose gradient fails while ``broken``."""
+
+    broken = True
+
+    @staticmethod
+    def forward(ctx, x):
+        return x + 0
+
+    @staticmethod
+    def backward(ctx, grad):
+        if Failing.broken:
+            raise MemoryError("no room for the gradient")
+        return grad + 0
+
+
+class Saved(Function):
+    """a * b with the saved array itself as the gradient of a."""
+
+    @staticmethod
+    def forward(ctx, a, b):
+        ctx.save(b)
+        return a * b
+
+    @staticmethod
+    def backward(ctx, grad):
+        return ctx.saved[0], None
+
+
+def test_a_failed_walk_changes_nothing_and_can_be_repeated(monkeypatch):
+    early, late = (fc.tensor([1.0, 2.0], requires_grad=True) for _ in range(2))
+    total = (Failing.apply(early) * late).sum()
+    with pytest.raises(MemoryError, match="no room"):
+        total.backward()
+    assert early.grad is None
+    assert late.grad is None
+    monkeypatch.setattr(Failing, "broken", False)
+    total.backward()
+    assert late.grad.tolist() == early.grad.tolist() == [1.0, 2.0]
+
+
+def test_a_saved_array_never_becomes_a_gradient_that_is_added_to():
+    weight = np.array([3.0, 4.0])
+    leaf = fc.tensor(np.ones(2), requires_grad=True)
+    for _ in range(2):
+        Saved.apply(leaf, weight).sum().backward()
+    assert leaf.grad.tolist() == [6.0, 8.0]
+    assert weight.tolist() == [3.0, 4.0]
+
+
+def test_threads_that_walk_to_one_leaf_lose_nothing():
+    leaf = fc.tensor(np.zeros(100_000), requires_grad=True)
+
+    def work():
+        for _ in range(25):
+            (leaf * np.ones(100_000)).sum().backward()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert set(leaf.grad.numpy()) == {100.0}
+
+
+def test_positions_are_those_of_the_forward_call():
+    positions = np.array([0, 1])
+    leaf = fc.tensor([1.0, 2.0, 3.0, 4.0], requires_grad=True)
+    taken = leaf[positions]
+    positions[:] = 3
+    taken.sum().backward()
+    assert leaf.grad.tolist() == [1.0, 1.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("wrong", [np.zeros(2), fc.tensor(np.zeros((3, 2)))])
+def test_a_grad_that_does_not_fit_is_refused_before_any_change(wrong):
+    first, second = (fc.tensor([1.0, 2.0], requires_grad=True) for _ in range(2))
+    second.grad = wrong
+    with pytest.raises(fc.ShapeError, match="was set to"):
+        (first * second).sum().backward()
+    assert first.grad is None
+
+
+def test_one_scope_object_serves_several_threads():
+    scope = fc.use_backend("reference")
+    inside, leave = threading.Barrier(2, timeout=60), threading.Barrier(2, timeout=60)
+    seen = []
+
+    def work():
+        with scope:
+            inside.wait()
+            leave.wait()
+            seen.append(fc.get_backend())
+        seen.append(fc.get_backend())
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    with scope:
+        inside.wait()
+    leave.wait()
+    thread.join()
+    assert seen == ["reference", "auto"]
+    assert fc.get_backend() == "auto"
+
+
+def test_in_place_operators_write_where_nothing_is_recorded():
+    leaf = fc.tensor([1.0, 2.0], requires_grad=True)
+    same = leaf
+    with pytest.raises(RuntimeError, match="in-place"):
+        leaf -= 1.0
+    with fc.no_grad():
+        leaf -= 0.5
+        leaf *= 2.0
+    assert leaf is same
+    assert leaf.tolist() == [1.0, 3.0]
+    total = fc.tensor(0.0)
+    total += (leaf * leaf).sum()
+    total.backward()
+    assert leaf.grad.tolist() == [2.0, 6.0]
+
+
+def test_leaves_copy_deeply_and_results_do_not():
+    leaf = fc.tensor([1.0], requires_grad=True)
+    copied = copy.deepcopy(leaf)
+    copied.detach().zero_()
+    assert leaf.tolist() == [1.0]
+    assert copied.requires_grad
+    with pytest.raises(RuntimeError, match="leaves"):
+        copy.deepcopy(leaf * 2)
+
+
+def test_numbers_print_as_users_print_losses():
+    assert f"{fc.tensor(1.23456):.3f}" == "1.235"
+
+
+def test_an_empty_batch_goes_back_through_unpooling():
+    leaf = fc.tensor(np.zeros((0, 2, 2, 2)), requires_grad=True)
+    fc.functional.max_unpool2d(leaf, np.zeros((0, 2, 2, 2), int), 2).sum().backward()
+    assert leaf.grad.shape == (0, 2, 2, 2)
+
+
+def test_tensor_refuses_what_would_change_the_numbers():
+    with pytest.raises(TypeError, match="complex"):
+        fc.tensor([1 + 2j])
+    with pytest.raises(OverflowError):
+        fc.tensor([300], dtype="int8")
