@@ -21,7 +21,9 @@ NATIVE = [path for path in NATIVE if path not in GENERATED]
 BACKEND_FOLDERS = ("reference", "numba_cpu", "cython_cpu", "numba_cuda")
 KERNEL_SOURCES = [path for path in (*SOURCES, *NATIVE) if path.parent.name in BACKEND_FOLDERS]
 
-LEAVES = {f"fastconv.{name}" for name in ("errors", "dtypes", "geometry", "parameters", "arrays", "memory", "rng")}
+LEAVES = {
+    f"fastconv.{name}" for name in ("errors", "dtypes", "geometry", "parameters", "arrays", "memory", "rng", "scopes")
+}
 CONTRACT = {f"fastconv._kernels.{name}" for name in ("contract", "plan", "pool")}
 FUNCTIONAL = {"fastconv.functional", "fastconv.autograd", *LEAVES}
 # Module or package -> what of fastconv it may import, itself apart; the longest prefix decides.

@@ -151,6 +151,14 @@ def test_an_empty_batch_goes_back_through_unpooling():
     assert leaf.grad.shape == (0, 2, 2, 2)
 
 
+@pytest.mark.parametrize("wrong", [None, "ab", [None, None], np.array([1j, 2j])])
+def test_writes_pass_the_gate(wrong):
+    leaf = fc.tensor([1.0, 2.0])
+    with pytest.raises(TypeError):
+        leaf.copy_(wrong)
+    assert leaf.tolist() == [1.0, 2.0]
+
+
 def test_tensor_refuses_what_would_change_the_numbers():
     with pytest.raises(TypeError, match="complex"):
         fc.tensor([1 + 2j])

@@ -54,6 +54,8 @@ def test_no_command_prints_the_help(capsys):
         (["demo", "--out", "{folder}/absent/x.png"], "does not exist"),
         (["train", "digits", "--checkpoint", "{folder}/absent/x.npz"], "does not exist"),
         (["train", "digits", "--resume"], "--resume needs --checkpoint"),
+        (["train", "digits", "--save", "{folder}/x.foo"], "must end in .npz or .safetensors"),
+        (["demo", "--out", "{folder}/x.txt"], "must end in .png"),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_status_1(arguments, words, capsys, tmp_path):

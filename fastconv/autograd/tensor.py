@@ -196,7 +196,11 @@ class Tensor:
             raise RuntimeError(
                 f"{kind} Tensor that requires grad is being used in an in-place operation; use no_grad()"
             )
-        values = unwrap(source)
+        is_number = isinstance(source, (bool, int, float, np.generic))
+        source = np.array(source) if isinstance(source, list) else unwrap(source)
+        values = source if is_number else arrays.as_array(source, "source")
+        if np.iscomplexobj(values):
+            raise DTypeError(f"complex values cannot be written to a Tensor of {self.dtype}")
         try:
             self._array[unwrap(index)] = values
         except ValueError as error:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fastconv.cli import positive
 from fastconv.cli.tables import table
-from fastconv.cli.train import check_folder, print_epoch
+from fastconv.cli.train import check_folder, check_suffix, print_epoch
 
 BATCH = 64
 
@@ -32,6 +32,7 @@ def run(options) -> int:
     from fastconv import backends
     from fastconv.training import recipes
 
+    check_suffix(options.out, ".png", ".svg", ".pdf")
     check_folder(options.out)
     begin = time.perf_counter()
     with backends.use_backend(options.backend or backends.get_backend()):

@@ -67,7 +67,7 @@ def examine() -> dict:
             **_kernel_machine(),
         },
         "threads": {
-            "used": fastconv.get_num_threads(),
+            "used": _threads(),
             "native pool": "ready" if pool.is_native() else f"missing: {_pool_reason()}",
             "OpenMP copies loaded": _openmp_copies(),
             **{name: os.environ[name] for name in VARIABLES if name in os.environ},
@@ -139,6 +139,15 @@ def _speed() -> dict:
         )
         for name, directions in fractions.items()
     }
+
+
+def _threads() -> int | str:
+    from fastconv import get_num_threads
+
+    try:
+        return get_num_threads()
+    except ValueError as error:
+        return f"MALFORMED: {error}"
 
 
 def _pool_reason() -> str:

@@ -69,7 +69,14 @@ def check_targets(options) -> None:
     if options.save and options.checkpoint and os.path.abspath(options.save) == os.path.abspath(options.checkpoint):
         raise ValueError("--save and --checkpoint must be different files")
     if options.save:
+        check_suffix(options.save, ".npz", ".safetensors")
         check_folder(options.save)
+
+
+def check_suffix(path: str, *suffixes: str) -> None:
+    """Raise ValueError where the name of a file does not say one of the formats that can be written."""
+    if not path.lower().endswith(suffixes):
+        raise ValueError(f"the name of {path!r} must end in {' or '.join(suffixes)}")
 
 
 def check_folder(path: str) -> None:

@@ -77,6 +77,7 @@ def fit(
     )
     size = parameters.positive_int("batch_size", batch_size)
     optimizer = Adam(model.parameters()) if optimizer is None else optimizer
+    seed = None if seed is None else parameters.integer("seed", seed)
     run = Run(model, optimizer, scheduler, images.shape, size, seed)
     with Interrupts() as interrupts, mode(model, training=True):
         _begin(job, run, parameters.flag("resume", resume), interrupts)

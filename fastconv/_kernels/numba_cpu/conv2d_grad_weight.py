@@ -9,7 +9,7 @@ import numpy as np
 from numba import carray
 
 from fastconv._kernels.numba_cpu.arguments import planned, strided, structure
-from fastconv._kernels.numba_cpu.conv2d_sum import block_vectors, lanes
+from fastconv._kernels.numba_cpu.conv2d_sum import block_count, block_vectors, lanes
 from fastconv._kernels.numba_cpu.settings import MAX_VECTORS, RangeKernel, serial
 from fastconv._kernels.numba_cpu.vectors import add_panel, pointer
 
@@ -33,7 +33,7 @@ def grad_weight_kernel(dtype: str) -> RangeKernel:
     def grad_weight(context, lo, hi, slot):
         a = carray(pointer(context), 1, GRAD_WEIGHT)[0]
         in_all = (a.K + width_of_vector - 1) // width_of_vector
-        k_blocks = in_all // MAX_VECTORS + (in_all % MAX_VECTORS + 1) // 2
+        k_blocks = block_count(in_all)
         c_blocks, row_blocks = -(-a.C // a.c_block), -(-a.tap_rows // a.row_block)
         size = a.row_block * a.tap_cols * a.c_block * MAX_VECTORS * width_of_vector
         sums, total = np.empty(size, real), np.empty(size, real)

@@ -34,9 +34,14 @@ def padded(K: int, itemsize: int) -> int:
 
 
 def blocks(K: int, itemsize: int) -> int:
-    """Blocks of MAX_VECTORS, and of every smaller power of two that the rest needs."""
-    whole, rest = divmod(padded(K, itemsize) // lanes(itemsize), MAX_VECTORS)
-    return whole + rest.bit_count()
+    """Blocks of output channels."""
+    return block_count.py_func(padded(K, itemsize) // lanes(itemsize))
+
+
+@serial
+def block_count(vectors_in_all):
+    """Blocks of MAX_VECTORS, and of 2 and 1 as the rest needs."""
+    return vectors_in_all // MAX_VECTORS + (vectors_in_all % MAX_VECTORS + 1) // 2
 
 
 @serial
@@ -61,7 +66,7 @@ def pack_kernel(dtype: str) -> RangeKernel:
     def pack(context, lo, hi, slot):
         a = carray(pointer(context), 1, PACK)[0]
         in_all = (a.K + width_of_vector - 1) // width_of_vector
-        count = in_all // MAX_VECTORS + (in_all % MAX_VECTORS + 1) // 2
+        count = block_count(in_all)
         weight = carray(pointer(a.weight), a.groups * a.group_stride, real)
         packed = carray(pointer(a.packed), a.groups * in_all * width_of_vector * a.taps * a.C, real)
         for item in range(lo, hi):
@@ -90,7 +95,7 @@ def sum_kernel(dtype: str) -> RangeKernel:
     def sum_rows(context, lo, hi, slot):
         a = carray(pointer(context), 1, SUM)[0]
         in_all = (a.K + width_of_vector - 1) // width_of_vector
-        count = in_all // MAX_VECTORS + (in_all % MAX_VECTORS + 1) // 2
+        count = block_count(in_all)
         runs = carray(pointer(a.cols_runs), 4 * a.cols_run_count, numba.int64)
         bias = carray(pointer(a.bias), a.groups * a.K, real)
         target = carray(pointer(a.target), a.N * a.target_n, real)
