@@ -32,11 +32,13 @@ def test_the_public_function_gives_the_bits_of_the_reference(backend, case, rng)
     grad = integers(rng, geometry_of(case).out_shape, "float64")
     expected = passes(x, grad, case, "reference")
     for wanted in FORMATS:
-        found = passes(in_format(x, wanted), grad, case, backend)
+        given = in_format(x, wanted)
+        found = passes(given, grad, case, backend)
         for array, other in zip(found, expected, strict=True):
             assert_same_bits(array, other)
         for array in found[::2]:
-            assert arrays.memory_format(array) in (wanted, arrays.memory_format(in_format(array, wanted)))
+            # A plane of one pixel is in both formats, and counts as contiguous.
+            assert arrays.memory_format(array) == arrays.memory_format(in_format(array, arrays.memory_format(given)))
 
 
 def passes(x, grad, case, backend):
