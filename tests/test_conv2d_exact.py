@@ -16,7 +16,8 @@ every_case = pytest.mark.parametrize("case", AWKWARD_CONVS, ids=lambda case: cas
 LEVELS = {"0": "plain", "2": "x86-64-v2", "3": "x86-64-v3 (AVX2, FMA)", "4": "x86-64-v4 (AVX-512)"}
 MANY_TAILS = (
     *("distinct primes, strided and padded", "channels above 64", "width seventeen", "depthwise with multiplier"),
-    *("first layer", "pointwise", "kernel is input", "windows without input", "overlapping", "wide row"),
+    *("first layer", "pointwise", "kernel is input", "pool, windows without input", "pool, overlapping"),
+    *("wide row", "pool, wide row"),
 )
 # Compiling takes longer than checking: one process shows also that Numba's own threads do where the pool is missing.
 OWN_PROCESS = {"numba": ("--dtype", "float32", "--without", "fastconv._kernels.pool._native", *MANY_TAILS)}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastconv import autograd, backends
-from fastconv.bench.timing import interleaved
+from fastconv.bench.timing import Budget, medians
 from fastconv.nn import Sequential
 
 
@@ -30,6 +30,7 @@ def layer_times(model: Sequential, x: np.ndarray, names: Sequence[str], *, secon
 
     ``seconds`` bounds the time per layer and direction. Backward computes all gradients that training needs.
     """
+    budget = Budget(rounds=7, seconds=seconds / len(names), least=3, warm_up=2, pause=0.0, sample=0.0)
     rows = []
     value = np.asarray(x)
     for index, (name, layer) in enumerate(model.named_children()):
@@ -39,7 +40,7 @@ def layer_times(model: Sequential, x: np.ndarray, names: Sequence[str], *, secon
             forward = {backend: _forward(layer, value, backend) for backend in names}
             backward = {backend: _backward(layer, value, backend, needs_input=index > 0) for backend in names}
             rows += [
-                LayerTimes(name, direction, interleaved(calls, seconds=seconds))
+                LayerTimes(name, direction, medians(calls, budget))
                 for direction, calls in (("forward", forward), ("backward", backward))
             ]
         value = out

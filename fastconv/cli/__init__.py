@@ -7,7 +7,7 @@ import importlib
 import os
 import sys
 
-COMMANDS = ("demo", "train", "doctor")
+COMMANDS = ("demo", "train", "bench", "compare", "doctor")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -36,6 +36,23 @@ def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be a positive integer, got {text!r}")
     return int(text)
+
+
+def check_suffix(path: str, *suffixes: str) -> None:
+    """Raise ValueError where the name of a file does not say one of the formats that can be written."""
+    if not path.lower().endswith(suffixes):
+        raise ValueError(f"the name of {path!r} must end in {' or '.join(suffixes)}")
+
+
+def check_folder(path: str) -> None:
+    """Raise OSError where a file at ``path`` could not be written."""
+    folder = os.path.dirname(os.path.abspath(path))
+    if os.path.isdir(path):
+        raise IsADirectoryError(f"{path!r} is a folder; a file is to be written there")
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f"the folder {folder!r} for {path!r} does not exist")
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(f"the folder {folder!r} for {path!r} is not writable")
 
 
 def _parser() -> argparse.ArgumentParser:

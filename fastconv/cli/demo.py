@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from fastconv.cli import positive
+from fastconv.cli import check_folder, check_suffix, positive
 from fastconv.cli.tables import table
-from fastconv.cli.train import check_folder, check_suffix, print_epoch
+from fastconv.cli.train import print_epoch
 
 BATCH = 64
 

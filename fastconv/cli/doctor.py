@@ -52,6 +52,7 @@ def examine() -> dict:
     from fastconv import backends, memory
     from fastconv._kernels import pool
     from fastconv._kernels.pool import limits
+    from fastconv.bench import machine
 
     checked = {name: _examine_backend(name, status) for name, status in fastconv.available_backends().items()}
     compiled = [checked[name] for name in backends.AUTO_ORDER[:-1]]
@@ -59,7 +60,7 @@ def examine() -> dict:
     return {
         "versions": {"fastconv": fastconv.__version__, "python": platform.python_version(), "numpy": np.__version__},
         "machine": {
-            "cpu": _cpu_name(),
+            "cpu": machine.cpu_name(),
             "cores": os.cpu_count(),
             "cores allowed": len(limits.AFFINITY),
             "cgroup quota (cores)": limits.cgroup_cpus(),
@@ -110,35 +111,44 @@ def _small_network(backend, x, weight):
 
 
 def _kernel_machine() -> dict:
-    try:
-        from fastconv._kernels.cython_cpu import machine
-    except ImportError:
+    from fastconv.bench import limits, machine
+    from fastconv.dtypes import FLOAT_TYPES
+
+    name = machine.instruction_set()
+    if name is None:
         return {"instruction set": "unknown: the compiled extension is missing"}
-    return {
-        "instruction set": machine.instruction_set(),
-        "FMA peak (GFLOP/s, float32, all threads)": round(machine.fma_peak("float32") / 1e9, 1),
-        "FMA peak (GFLOP/s, float64, all threads)": round(machine.fma_peak("float64") / 1e9, 1),
+    peaks = {dtype: limits.fma_peak(dtype, seconds=0.3) for dtype in FLOAT_TYPES}
+    title = "FMA peak (GFLOP/s, {}, all threads)"
+    return {"instruction set": name} | {
+        title.format(dtype): round(peak / 1e9, 1) for dtype, peak in peaks.items() if peak
     }
 
 
 def _speed() -> dict:
     """Percent of the multiply-add peak on one large layer, by backend and direction."""
-    try:
-        from fastconv._kernels.cython_cpu import machine
-    except ImportError:
-        return {"unknown": "the compiled extension that measures the peak is missing"}
-    from fastconv import available_backends
-    from fastconv.backends import AUTO_ORDER
-    from fastconv.bench.peak import RESNET_LAYER, peak_fractions
+    from fastconv import get_num_threads
+    from fastconv.bench import limits, lineup, machine
+    from fastconv.bench.cases import RESNET_LAYER
+    from fastconv.bench.engine import Engine, Plan
+    from fastconv.bench.timing import QUICK
 
-    names = [name for name in AUTO_ORDER[:-1] if available_backends()[name]]
-    fractions = peak_fractions(RESNET_LAYER, names, peak=machine.fma_peak())
-    return {
-        f"{name}, {RESNET_LAYER.name}, N={RESNET_LAYER.x_shape[0]}, % of FMA peak": ", ".join(
-            f"{op.removeprefix('conv2d_')} {fraction:.0%}" for op, fraction in directions.items()
-        )
-        for name, directions in fractions.items()
-    }
+    if machine.loops() is None:
+        return {"unknown": "the compiled extension that measures the peak is missing"}
+    plan = Plan(
+        [RESNET_LAYER],
+        lineup.backends(lineup.compiled_backends()),
+        directions=RESNET_LAYER.directions,
+        batches=[16],
+        layouts=["channels_last"],
+        threads=[get_num_threads()],
+        budget=QUICK,
+    )
+    found: dict[str, list[str]] = {}
+    for record in (record for job in Engine(plan, peak=limits.fma_peak).run() for record in job):
+        said = record.reason if record.peak_fraction is None else f"{record.peak_fraction:.0%}"
+        found.setdefault(record.contestant, []).append(f"{record.direction} {said}")
+    title = f"{RESNET_LAYER.suite} {RESNET_LAYER.name}, N=16, channels_last, % of FMA peak"
+    return {f"{name}, {title}": ", ".join(words) for name, words in found.items()}
 
 
 def _threads() -> int | str:
@@ -155,15 +165,6 @@ def _pool_reason() -> str:
     from fastconv._kernels import pool
 
     return _kernels.build_failure("fastconv._kernels.pool._native") or str(pool.native_reason())
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.machine())
 
 
 def _openmp_copies() -> list[str]:

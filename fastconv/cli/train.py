@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from fastconv.cli import positive
+from fastconv.cli import check_folder, check_suffix, positive
 
 DATASETS = ("digits", "mnist", "cifar10")
 
@@ -71,21 +71,6 @@ def check_targets(options) -> None:
     if options.save:
         check_suffix(options.save, ".npz", ".safetensors")
         check_folder(options.save)
-
-
-def check_suffix(path: str, *suffixes: str) -> None:
-    """Raise ValueError where the name of a file does not say one of the formats that can be written."""
-    if not path.lower().endswith(suffixes):
-        raise ValueError(f"the name of {path!r} must end in {' or '.join(suffixes)}")
-
-
-def check_folder(path: str) -> None:
-    """Raise OSError where a file at ``path`` could not be written."""
-    folder = os.path.dirname(os.path.abspath(path))
-    if not os.path.isdir(folder):
-        raise FileNotFoundError(f"the folder {folder!r} for {path!r} does not exist")
-    if not os.access(folder, os.W_OK):
-        raise PermissionError(f"the folder {folder!r} for {path!r} is not writable")
 
 
 def print_epoch(epoch) -> None:

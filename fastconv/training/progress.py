@@ -19,13 +19,13 @@ def is_shown(wanted: bool | None) -> bool:
     return installed and sys.stderr is not None and sys.stderr.isatty()
 
 
-def bar(shown: bool, description: str, total: int, done: int, *, stays: bool) -> Any:
+def bar(shown: bool, description: str, total: int, done: int, *, stays: bool, unit: str = "batch") -> Any:
     """A bar to use in a ``with`` statement, with ``update`` and ``set_postfix_str``; ``stays`` on screen or not."""
     if not shown:
         return _Silence()
     from tqdm import tqdm
 
-    return tqdm(desc=description, total=total, initial=done, unit="batch", leave=stays, dynamic_ncols=True)
+    return tqdm(desc=description, total=total, initial=done, unit=unit, leave=stays, dynamic_ncols=True)
 
 
 class _Silence:
@@ -38,7 +38,7 @@ class _Silence:
         pass
 
     def update(self) -> None:
-        """Count one batch."""
+        """Count one unit."""
 
     def set_postfix_str(self, text: str) -> None:
         """Show figures."""

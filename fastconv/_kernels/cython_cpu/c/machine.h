@@ -1,6 +1,7 @@
-/* The multiply-add peak: more independent chains than latency x ports, nothing but registers. */
+/* The machine's limits. The multiply-add peak: more independent chains than latency x ports, nothing but registers. */
 #include "machine_args.h"
 #include "tile.h"
+#include "bandwidth.h"
 
 /* Every chain starts elsewhere: equal ones would be computed once. */
 #define FC_PEAK_CHAIN(o, p) vec chain_##o##_##p = seed + (real)(o * FC_TILE_COLUMNS + p);
@@ -22,4 +23,12 @@ static void FC_FN(peak)(void *ctx, ptrdiff_t lo, ptrdiff_t hi, ptrdiff_t slot) {
     a->sink = (double)total[0];
 }
 
-const fc_machine_kernels FC_FN(fc_machine) = {.lanes = FC_LANES, .chains = 2 * FC_TILE_COLUMNS, .peak = FC_FN(peak)};
+const fc_machine_kernels FC_FN(fc_machine) = {
+    .lanes = FC_LANES,
+    .chains = 2 * FC_TILE_COLUMNS,
+    .peak = FC_FN(peak),
+    .read = FC_FN(read),
+    .write = FC_FN(write),
+    .copy = FC_FN(copy),
+    .stream = FC_FN(stream),
+};

@@ -12,9 +12,17 @@ typedef struct {
     volatile double sink;
 } fc_peak_args;
 
+/* Each item goes ``passes`` times over its own ``size`` bytes of ``source`` and ``target``, a multiple of 4096. */
+typedef struct {
+    const char *source;
+    char *target;
+    ptrdiff_t size, passes;
+    volatile double sink;
+} fc_bandwidth_args;
+
 typedef struct {
     ptrdiff_t lanes, chains;
-    fc_kernel peak;
+    fc_kernel peak, read, write, copy, stream;
 } fc_machine_kernels;
 
 FC_DECLARE_TABLES(fc_machine_kernels, fc_machine)

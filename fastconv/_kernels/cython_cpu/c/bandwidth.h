@@ -1,0 +1,59 @@
+/* Memory bandwidth: whole vectors, four at a time, nothing else in the loop. */
+#ifndef FASTCONV_BANDWIDTH_H
+#define FASTCONV_BANDWIDTH_H
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+/* Between passes: the compiler must neither merge them nor make a library call of a loop. */
+#define FC_FENCE() __asm__ volatile("" ::: "memory")
+
+#define FC_BANDWIDTH(name, body)                                                                    \
+    static void FC_FN(name)(void *ctx, ptrdiff_t lo, ptrdiff_t hi, ptrdiff_t slot) {                \
+        fc_bandwidth_args *a = ctx;                                                                 \
+        const ptrdiff_t count = a->size / (ptrdiff_t)sizeof(vec);                                   \
+        const vec value = (vec){0} + (real)1;                                                       \
+        vec sum_0 = {0}, sum_1 = {0}, sum_2 = {0}, sum_3 = {0};                                     \
+        (void)slot, (void)value;                                                                    \
+        for (ptrdiff_t item = lo; item < hi; item++) {                                              \
+            const vec *source = (const vec *)(a->source + item * a->size);                          \
+            vec *target = (vec *)(a->target + item * a->size);                                      \
+            (void)source, (void)target;                                                             \
+            for (ptrdiff_t pass = 0; pass < a->passes; pass++) {                                    \
+                for (ptrdiff_t i = 0; i < count; i += 4) {                                          \
+                    body(0) body(1) body(2) body(3) FC_FENCE();                                     \
+                }                                                                                   \
+            }                                                                                       \
+            FC_STREAM_FENCE();                                                                      \
+        }                                                                                           \
+        a->sink = (double)(sum_0 + sum_1 + sum_2 + sum_3)[0];                                       \
+    }
+
+#define FC_READ(k) sum_##k += source[i + k];
+#define FC_WRITE(k) target[i + k] = value;
+#define FC_COPY(k) target[i + k] = source[i + k];
+#define FC_STREAM(k) FC_STREAM_STORE(target + i + k, source[i + k]);
+#endif
+
+/* A store that goes past the caches, where the processor has one. */
+#undef FC_STREAM_STORE
+#undef FC_STREAM_FENCE
+#if !defined(__x86_64__)
+#define FC_STREAM_STORE(address, value) (*(address) = (value))
+#define FC_STREAM_FENCE() ((void)0)
+#else
+#define FC_STREAM_FENCE() _mm_sfence()
+#if FC_VECTOR_BYTES == 64
+#define FC_STREAM_STORE(address, value) _mm512_stream_si512((void *)(address), (__m512i)(value))
+#elif FC_VECTOR_BYTES == 32
+#define FC_STREAM_STORE(address, value) _mm256_stream_si256((void *)(address), (__m256i)(value))
+#else
+#define FC_STREAM_STORE(address, value) _mm_stream_si128((void *)(address), (__m128i)(value))
+#endif
+#endif
+
+FC_BANDWIDTH(read, FC_READ)
+FC_BANDWIDTH(write, FC_WRITE)
+FC_BANDWIDTH(copy, FC_COPY)
+FC_BANDWIDTH(stream, FC_STREAM)

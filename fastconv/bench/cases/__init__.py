@@ -1,0 +1,52 @@
+"""The one list of shapes: tests prove them right, benchmarks time them. Data only.
+
+The suite ``awkward`` has small shapes on which kernels go wrong; the networks' suites hold their layers for one image,
+with ``count`` saying how often a layer occurs; ``pool`` and ``linear`` collect those of all networks.
+"""
+
+from fastconv.bench.cases.awkward import AWKWARD_CONVS, AWKWARD_POOLS
+from fastconv.bench.cases.kinds import NORMAL, SUBNORMAL, Case, ChainCase, ConvCase, LinearCase, PoolCase
+from fastconv.bench.cases.networks import (
+    ALEXNET,
+    CIFAR,
+    DIGITS,
+    GOOGLENET,
+    LENET,
+    LINEAR,
+    MOBILENET,
+    POOLS,
+    RESNET50,
+    RESNET_LAYER,
+    VGG16,
+)
+from fastconv.bench.cases.small import CHAINS, SMALL
+
+__all__ = [
+    "AWKWARD_CONVS",
+    "AWKWARD_POOLS",
+    "NORMAL",
+    "RESNET_LAYER",
+    "SUBNORMAL",
+    "SUITES",
+    "Case",
+    "ChainCase",
+    "ConvCase",
+    "LinearCase",
+    "PoolCase",
+]
+
+SUITES: dict[str, tuple[Case, ...]] = {
+    "lenet": LENET,
+    "cifar": CIFAR,
+    "digits": DIGITS,
+    "alexnet": ALEXNET,
+    "vgg16": VGG16,
+    "googlenet": GOOGLENET,
+    "resnet50": RESNET50,
+    "mobilenet": MOBILENET,
+    "pool": POOLS,
+    "linear": LINEAR,
+    "chain": CHAINS,
+    "small": SMALL,
+    "awkward": (*AWKWARD_CONVS, *AWKWARD_POOLS),
+}

@@ -1,0 +1,112 @@
+"""What a case is: shapes and parameters of one operation. Data only; needs nothing but the standard library."""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+NORMAL = "normal"
+SUBNORMAL = "subnormal"
+
+
+@dataclass(frozen=True, slots=True)
+class ConvCase:
+    """One convolution: shapes and what ``functional.conv2d`` is told.
+
+    ``count`` says how often the layer occurs in its network; ``values`` how the data is drawn.
+    """
+
+    kind: ClassVar[str] = "conv2d"
+    directions: ClassVar[tuple[str, ...]] = ("forward", "grad_input", "grad_weight")
+    name: str
+    suite: str
+    x_shape: tuple[int, int, int, int]
+    weight_shape: tuple[int, int, int, int]
+    stride: int | tuple[int, int] = 1
+    padding: int | str | tuple = 0
+    dilation: int | tuple[int, int] = 1
+    groups: int = 1
+    padding_mode: str = "zeros"
+    bias: bool = True
+    count: int = 1
+    values: str = NORMAL
+
+    @property
+    def parameters(self) -> dict:
+        """The keyword arguments of ``functional.conv2d`` and of ``Conv2dGeometry.of``."""
+        names = ("stride", "padding", "dilation", "groups", "padding_mode")
+        return {name: getattr(self, name) for name in names}
+
+    def with_batch(self, N: int) -> "ConvCase":
+        """The same layer for N images."""
+        return replace(self, x_shape=(N, *self.x_shape[1:]))
+
+
+@dataclass(frozen=True, slots=True)
+class PoolCase:
+    """One max-pooling: shape and what ``functional.max_pool2d`` is told."""
+
+    kind: ClassVar[str] = "max_pool2d"
+    directions: ClassVar[tuple[str, ...]] = ("forward", "grad_input")
+    name: str
+    suite: str
+    x_shape: tuple[int, int, int, int]
+    kernel_size: int | tuple[int, int]
+    stride: int | tuple[int, int] | None = None
+    padding: int | tuple = 0
+    dilation: int | tuple[int, int] = 1
+    ceil_mode: bool = False
+    count: int = 1
+    values: str = NORMAL
+
+    @property
+    def parameters(self) -> dict:
+        """The keyword arguments of ``functional.max_pool2d`` and of ``Pool2dGeometry.of``."""
+        names = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
+        return {name: getattr(self, name) for name in names}
+
+    def with_batch(self, N: int) -> "PoolCase":
+        """The same layer for N images."""
+        return replace(self, x_shape=(N, *self.x_shape[1:]))
+
+
+@dataclass(frozen=True, slots=True)
+class LinearCase:
+    """One fully connected layer: (N, inputs) -> (N, outputs)."""
+
+    kind: ClassVar[str] = "linear"
+    directions: ClassVar[tuple[str, ...]] = ("forward", "grad_input", "grad_weight")
+    name: str
+    suite: str
+    x_shape: tuple[int, int]
+    weight_shape: tuple[int, int]
+    bias: bool = True
+    count: int = 1
+    values: str = NORMAL
+
+    def with_batch(self, N: int) -> "LinearCase":
+        """The same layer for N samples."""
+        return replace(self, x_shape=(N, *self.x_shape[1:]))
+
+
+@dataclass(frozen=True, slots=True)
+class ChainCase:
+    """Convolutions one after the other: what a conversion of layouts in the middle would cost."""
+
+    kind: ClassVar[str] = "chain"
+    directions: ClassVar[tuple[str, ...]] = ("forward",)
+    name: str
+    suite: str
+    layers: tuple[ConvCase, ...]
+    count: int = 1
+    values: str = NORMAL
+
+    @property
+    def x_shape(self) -> tuple[int, int, int, int]:
+        """The input of the first layer."""
+        return self.layers[0].x_shape
+
+    def with_batch(self, N: int) -> "ChainCase":
+        """The same layers for N images."""
+        return replace(self, layers=tuple(layer.with_batch(N) for layer in self.layers))
+
+
+Case = ConvCase | PoolCase | LinearCase | ChainCase

@@ -1,0 +1,41 @@
+"""What takes part in a benchmark: all that the engine knows of a backend or a peer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastconv._kernels.contract import Declined
+from fastconv.bench.workloads import Workload
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A workload made ready: ``call`` does the work once and is timed.
+
+    ``result`` turns what the call returned into an array, outside the timing; ``variant`` says which implementation
+    ran, and is asked after the first call.
+    """
+
+    call: Callable[[], object]
+    result: Callable[[object], np.ndarray] = np.asarray
+    variant: Callable[[], str] = str
+
+
+@dataclass(frozen=True, slots=True)
+class Contestant:
+    """A name, how it makes a workload ready (or declines it), and the context in which it works with n threads."""
+
+    name: str
+    prepare: Callable[[Workload], Prepared | Declined]
+    environment: Callable[[int], AbstractContextManager]
+    is_peer: bool
+
+
+def offered(table, workload: Workload, *arguments) -> Prepared | Declined:
+    """Prepare by the function that a table from operations to functions names, or decline what it lacks."""
+    prepare = table.get(workload.op)
+    return Declined(f"offers no {workload.op}") if prepare is None else prepare(workload, *arguments)

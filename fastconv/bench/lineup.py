@@ -1,0 +1,78 @@
+"""From the names that users type to contestants; everything that is wrong with a name is said before any measuring."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Iterable, Sequence
+
+from fastconv import available_backends
+from fastconv.backends import AUTO_ORDER
+from fastconv.bench import ours
+from fastconv.bench.contestant import Contestant
+from fastconv.bench.peers import PEERS
+from fastconv.bench.records import OURS
+from fastconv.errors import BackendUnavailableError, missing_extra
+
+
+def installed_peers() -> list[str]:
+    """The peers whose packages are here."""
+    return [name for name in PEERS if not _missing(name)]
+
+
+def compiled_backends() -> list[str]:
+    """The usable backends, the slow reference apart."""
+    status = available_backends()
+    return [name for name in AUTO_ORDER[:-1] if status[name]]
+
+
+def backends(names: Iterable[str], variant: str | None = None) -> list[Contestant]:
+    """The contestants of ``backend`` or ``backend:flavour`` names.
+
+    Raises BackendUnavailableError for a backend that is unknown or not usable, ValueError for a flavour or a variant
+    that none of them has.
+    """
+    found: list[Contestant] = []
+    known: set[str] = set()
+    for name in names:
+        backend = name.split(":")[0]
+        status = available_backends().get(backend)
+        if status is None:
+            raise BackendUnavailableError(f"no backend {backend!r}; there are: {', '.join(available_backends())}")
+        if not status:
+            raise BackendUnavailableError(f"backend {backend!r} cannot be used: {status.reason}")
+        found += _flavoured(f"{OURS}{name}", ours.contestants(backend, variant))
+        known |= ours.variants(backend)
+    if variant is not None and variant not in known:
+        raise ValueError(f"no chosen backend has a variant {variant!r}; there are: {', '.join(sorted(known))}")
+    return found
+
+
+def peers(names: Iterable[str]) -> list[Contestant]:
+    """The contestants of ``peer`` or ``peer:flavour`` names.
+
+    Raises ValueError for an unknown name, BackendUnavailableError with the pip line for a missing package.
+    """
+    found: list[Contestant] = []
+    for name in names:
+        peer = name.split(":")[0]
+        if peer not in PEERS:
+            raise ValueError(f"no peer {peer!r}; there are: {', '.join(PEERS)}")
+        if missing := _missing(peer):
+            raise missing_extra(missing, "bench", f"peer {peer!r}")
+        found += _flavoured(name, importlib.import_module(PEERS[peer].module).CONTESTANTS)
+    return found
+
+
+def _flavoured(name: str, contestants: Sequence[Contestant]) -> list[Contestant]:
+    """The one that has this name in full, else all whose name begins with it."""
+    chosen = [contestant for contestant in contestants if contestant.name == name]
+    chosen = chosen or [contestant for contestant in contestants if contestant.name.startswith(f"{name}:")]
+    if not chosen:
+        known = ", ".join(contestant.name for contestant in contestants)
+        raise ValueError(f"no contestant {name!r}; there are: {known}")
+    return chosen
+
+
+def _missing(peer: str) -> str | None:
+    return next((package for package in PEERS[peer].packages if importlib.util.find_spec(package) is None), None)

@@ -1,0 +1,198 @@
+"""This package's backends as contestants: called as users call them, and, with ``:kept``, with packed weights kept."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from functools import partial
+
+import numpy as np
+
+import fastconv as fc
+import fastconv.functional as F
+from fastconv import arrays, backends
+from fastconv._kernels.contract import OPERATIONS, Declined, Problem, offsets_dtype
+from fastconv.bench import blas
+from fastconv.bench.contestant import Contestant, Prepared, offered
+from fastconv.bench.records import OURS
+from fastconv.bench.workloads import LAYOUTS, Workload
+from fastconv.dtypes import FLOAT_TYPES
+
+KEPT = "kept"
+
+
+def contestants(backend: str, variant: str | None) -> tuple[Contestant, ...]:
+    """The contestants of a usable backend; ``variant`` forces one algorithm."""
+    name = f"{OURS}{backend}"
+    return (
+        Contestant(name, partial(_prepare, backend, variant), _environment, is_peer=False),
+        Contestant(f"{name}:{KEPT}", partial(_prepare_kept, backend, variant), _environment, is_peer=False),
+    )
+
+
+def variants(backend: str) -> set[str]:
+    """The names of all algorithms of a backend."""
+    return {variant.name for table in backends.select(backend).module.VARIANTS.values() for variant in table}
+
+
+@contextlib.contextmanager
+def _environment(threads: int) -> Iterator[None]:
+    before = fc.get_num_threads()
+    fc.set_num_threads(threads)
+    try:
+        with blas.threads(threads):
+            yield
+    finally:
+        fc.set_num_threads(before)
+
+
+def _prepare(backend, variant, workload):
+    return offered(_KERNELS if variant else _PUBLIC | _GRADIENTS, workload, backend, variant)
+
+
+def _prepare_kept(backend, variant, workload):
+    """Forward alone: training changes the weights at every step, and packing belongs to it."""
+    if workload.op != "conv2d_forward":
+        return Declined("weights are kept in conv2d_forward alone")
+    kernel = _kernel(workload, backend, variant)
+    if isinstance(kernel, Declined):
+        return kernel
+    if kernel.pack is None:
+        return Declined(f"variant {kernel.variant} packs no weights")
+    inputs = dict(workload.inputs)
+    inputs["weight"] = kernel.pack(inputs["weight"])
+
+    def call():
+        out = _empty(workload)
+        kernel(*_operands(workload, inputs), out)
+        return out
+
+    return Prepared(call, variant=lambda: kernel.variant)
+
+
+def _public(function, workload, backend, _variant):
+    """A call of the public function, and the variant that it ran."""
+    call = partial(function, backend=backend)
+
+    def variant():
+        with backends.recording() as records:
+            call()
+        return "+".join(dict.fromkeys(record.variant for record in records))
+
+    return Prepared(call, variant=variant)
+
+
+def _conv2d(workload, backend, variant):
+    inputs, parameters = workload.inputs, workload.case.parameters
+    function = partial(F.conv2d, inputs["x"], inputs["weight"], inputs.get("bias"), **parameters)
+    return _public(function, workload, backend, variant)
+
+
+def _max_pool2d(workload, backend, variant):
+    return _public(partial(F.max_pool2d, workload.inputs["x"], **workload.case.parameters), workload, backend, variant)
+
+
+def _chain(workload, backend, variant):
+    inputs = workload.inputs
+    layers = [
+        (inputs[f"weight{i}"], inputs.get(f"bias{i}"), layer.parameters) for i, layer in enumerate(workload.case.layers)
+    ]
+
+    def function(backend):
+        x = inputs["x"]
+        for weight, bias, parameters in layers:
+            x = F.conv2d(x, weight, bias, **parameters, backend=backend)
+        return x
+
+    return _public(function, workload, backend, variant)
+
+
+def _direct(workload, backend, variant):
+    """The kernel of an operation with a fresh output, as the layers call it."""
+    kernel = _kernel(workload, backend, variant)
+    if isinstance(kernel, Declined):
+        return kernel
+    run, problem, operands = backends.select(backend).run, _problem(workload, variant), _operands(workload)
+
+    def call():
+        out = _empty(workload)
+        run(workload.op, problem, *operands, out)
+        return out
+
+    return Prepared(call, variant=lambda: kernel.variant)
+
+
+def _max_pool2d_grad_input(workload, backend, variant):
+    g, run = workload.geometry, backends.select(backend).run
+    layout = LAYOUTS[workload.layout]
+    out = arrays.empty(g.out_shape, FLOAT_TYPES[workload.dtype].storage, layout)
+    offsets = arrays.empty(g.out_shape, np.dtype(offsets_dtype(g)), layout)
+    forward = Problem(g, workload.dtype, (layout, layout), frozenset({"offsets"}))
+    run("max_pool2d_forward", forward, workload.inputs["x"], out, offsets)
+    problem = _problem(workload, variant)
+    kernel = _kernel(workload, backend, variant)
+    if isinstance(kernel, Declined):
+        return kernel
+
+    def call():
+        grad_input = _empty(workload)
+        run(workload.op, problem, workload.inputs["grad_out"], offsets, grad_input)
+        return grad_input
+
+    return Prepared(call, variant=lambda: kernel.variant)
+
+
+def _linear(workload, _backend, _variant):
+    """NumPy's product, whichever backend is chosen."""
+    return Prepared(partial(F.linear, *workload.inputs.values()), variant=lambda: "NumPy")
+
+
+def _linear_gradient(workload, _backend, _variant):
+    """Backward of the tape, for the one gradient that is asked for."""
+    grad_out = workload.inputs["grad_out"]
+    wanted = fc.tensor(np.zeros(workload.exact.shape, grad_out.dtype), requires_grad=True)
+    out = F.linear(workload.inputs.get("x", wanted), workload.inputs.get("weight", wanted))
+
+    def call():
+        wanted.grad = None
+        out.backward(grad_out, retain_graph=True)
+        return wanted.grad
+
+    return Prepared(call, variant=lambda: "NumPy")
+
+
+def _problem(workload, variant):
+    optional = frozenset(OPERATIONS[workload.op].optional) & frozenset(workload.inputs)
+    return Problem(workload.geometry, workload.dtype, (LAYOUTS[workload.layout],) * 2, optional, variant)
+
+
+def _kernel(workload, backend, variant):
+    return backends.select(backend).module.prepare(workload.op, _problem(workload, variant))
+
+
+def _operands(workload, inputs=None):
+    inputs = workload.inputs if inputs is None else inputs
+    return [inputs[name] for name in OPERATIONS[workload.op].inputs if name in inputs]
+
+
+def _empty(workload: Workload):
+    storage = FLOAT_TYPES[workload.dtype].storage
+    layout = LAYOUTS[workload.layout] if workload.gives_activations else arrays.CONTIGUOUS
+    return arrays.empty(workload.exact.shape, storage, layout)
+
+
+_PUBLIC = {
+    "conv2d_forward": _conv2d,
+    "max_pool2d_forward": _max_pool2d,
+    "chain_forward": _chain,
+    "linear_forward": _linear,
+    "linear_grad_input": _linear_gradient,
+    "linear_grad_weight": _linear_gradient,
+}
+_GRADIENTS = {
+    "conv2d_grad_input": _direct,
+    "conv2d_grad_weight": _direct,
+    "max_pool2d_grad_input": _max_pool2d_grad_input,
+}
+# What can be forced to one algorithm.
+_KERNELS = _GRADIENTS | {"conv2d_forward": _direct, "max_pool2d_forward": _direct}

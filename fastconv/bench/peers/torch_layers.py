@@ -1,0 +1,206 @@
+"""PyTorch on the CPU, computing in NCHW and in channels_last; data in the other layout is converted there and back."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from fastconv._kernels.contract import Declined
+from fastconv.bench import blas
+from fastconv.bench.contestant import Contestant, Prepared, offered
+from fastconv.bench.peers import onednn
+from fastconv.bench.workloads.workload import ACTIVATIONS
+
+_FORMATS = {"nchw": torch.contiguous_format, "channels_last": torch.channels_last}
+_PADDING_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "replicate", "circular": "circular"}
+_aten = torch.ops.aten
+
+
+@contextlib.contextmanager
+def _environment(threads: int) -> Iterator[None]:
+    """Inference mode: nothing records; gradients are asked for as operations of their own."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with blas.threads(threads), torch.inference_mode():
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+class _Tensors:
+    """The inputs as tensors; activations as they are given, weights in the format that is computed in."""
+
+    def __init__(self, workload, flavour):
+        self.inner, self.outer = _FORMATS[flavour], _FORMATS[workload.layout]
+        self.converts = workload.is_spatial and flavour != workload.layout
+        tensors = {name: torch.from_numpy(array) for name, array in workload.inputs.items()}
+        self.activations = [tensor for name, tensor in tensors.items() if name in ACTIVATIONS]
+        self.weights: list[Any] = [
+            tensor.contiguous(memory_format=self.inner) if tensor.ndim == 4 else tensor
+            for name, tensor in tensors.items()
+            if name not in ACTIVATIONS
+        ]
+
+    def prepared(self, function, *, converts_back=True) -> Prepared:
+        """``function(*activations)`` in the inner format, the result in the outer one where that is wanted."""
+        inner, outer, given = self.inner, self.outer, self.activations
+
+        def plain():
+            return function(*given)
+
+        def converting():
+            found = function(*(tensor.contiguous(memory_format=inner) for tensor in given))
+            return found.contiguous(memory_format=outer) if converts_back else found
+
+        call = converting if self.converts else plain
+        return Prepared(call, _array, partial(onednn.implementation, call))
+
+
+def _array(tensor):
+    return tensor.numpy()
+
+
+def _conv2d_forward(workload, flavour):
+    g, tensors = workload.geometry, _Tensors(workload, flavour)
+    weight, bias = (*tensors.weights, None)[:2]
+    amount, ahead, mode = _padding(g)
+    parameters = _strides(g), amount, _dilations(g), g.groups
+
+    def function(x):
+        return F.conv2d(F.pad(x, ahead, mode) if ahead else x, weight, bias, *parameters)
+
+    return tensors.prepared(function)
+
+
+def _conv2d_gradient(which, workload, flavour):
+    """One of the three results of the operation that backward calls."""
+    g, tensors = workload.geometry, _Tensors(workload, flavour)
+    amount, ahead, _ = _padding(g)
+    if ahead:
+        return Declined("pads unequal sides and other modes than zeros in an operation of its own")
+    parameters = (
+        None,
+        _strides(g),
+        amount,
+        _dilations(g),
+        False,
+        (0, 0),
+        g.groups,
+        [index == which for index in range(3)],
+    )
+    shape = g.x_shape if which == 0 else g.weight_shape
+    unread = torch.empty(shape).to(tensors.activations[0].dtype).contiguous(memory_format=tensors.inner)
+    if which == 0:
+        (weight,) = tensors.weights
+        return tensors.prepared(lambda grad: _aten.convolution_backward(grad, unread, weight, *parameters)[0])
+    return tensors.prepared(
+        lambda grad, x: _aten.convolution_backward(grad, x, unread, *parameters)[1], converts_back=False
+    )
+
+
+def _padding(g):
+    """What conv2d pads itself, and the widths and the mode of what must be padded ahead of it."""
+    pads = (g.cols.low, g.cols.high, g.rows.low, g.rows.high)
+    if g.padding_mode == "zeros" and pads[0] == pads[1] and pads[2] == pads[3]:
+        return (g.rows.low, g.cols.low), None, "constant"
+    return (0, 0), pads, _PADDING_MODES[g.padding_mode]
+
+
+def _strides(g):
+    return g.rows.stride, g.cols.stride
+
+
+def _dilations(g):
+    return g.rows.dilation, g.cols.dilation
+
+
+def _pool_parameters(workload):
+    """Arguments after the input, or None where torch cannot pad unequally."""
+    g = workload.geometry
+    if g.rows.low != g.rows.high or g.cols.low != g.cols.high:
+        return None
+    kernel, padding = (g.rows.kernel, g.cols.kernel), (g.rows.low, g.cols.low)
+    return kernel, _strides(g), padding, _dilations(g), workload.case.ceil_mode
+
+
+def _max_pool2d_forward(workload, flavour):
+    parameters = _pool_parameters(workload)
+    if parameters is None:
+        return Declined("pads both sides alike")
+    return _Tensors(workload, flavour).prepared(lambda x: F.max_pool2d(x, *parameters))
+
+
+def _max_pool2d_grad_input(workload, flavour):
+    parameters, tensors = _pool_parameters(workload), _Tensors(workload, flavour)
+    if parameters is None:
+        return Declined("pads both sides alike")
+    x = torch.from_numpy(workload.inputs["x"]).contiguous(memory_format=tensors.inner)
+    _, indices = _aten.max_pool2d_with_indices(x, *parameters)
+    tensors.activations = tensors.activations[:1]
+    return tensors.prepared(lambda grad: _aten.max_pool2d_with_indices_backward(grad, x, *parameters, indices))
+
+
+def _chain_forward(workload, flavour):
+    tensors = _Tensors(workload, flavour)
+    if any(_padding(g)[1] for g in workload.geometry):
+        return Declined("pads unequal sides and other modes than zeros in an operation of its own")
+    weights = [torch.from_numpy(workload.inputs[f"weight{i}"]) for i in range(len(workload.geometry))]
+    layers = [
+        (weight.contiguous(memory_format=tensors.inner), workload.inputs.get(f"bias{i}"), g)
+        for i, (weight, g) in enumerate(zip(weights, workload.geometry, strict=True))
+    ]
+    calls = [
+        (weight, None if bias is None else torch.from_numpy(bias), _strides(g), _padding(g)[0], _dilations(g), g.groups)
+        for weight, bias, g in layers
+    ]
+
+    def function(x):
+        for parameters in calls:
+            x = F.conv2d(x, *parameters)
+        return x
+
+    return tensors.prepared(function)
+
+
+def _linear_forward(workload, flavour):
+    tensors = _Tensors(workload, flavour)
+    return tensors.prepared(lambda x: F.linear(x, *tensors.weights))
+
+
+def _linear_grad_input(workload, flavour):
+    tensors = _Tensors(workload, flavour)
+    return tensors.prepared(lambda grad: grad @ tensors.weights[0])
+
+
+def _linear_grad_weight(workload, flavour):
+    return _Tensors(workload, flavour).prepared(lambda grad, x: grad.t() @ x)
+
+
+_TABLE = {
+    "conv2d_forward": _conv2d_forward,
+    "conv2d_grad_input": partial(_conv2d_gradient, 0),
+    "conv2d_grad_weight": partial(_conv2d_gradient, 1),
+    "max_pool2d_forward": _max_pool2d_forward,
+    "max_pool2d_grad_input": _max_pool2d_grad_input,
+    "chain_forward": _chain_forward,
+    "linear_forward": _linear_forward,
+    "linear_grad_input": _linear_grad_input,
+    "linear_grad_weight": _linear_grad_weight,
+}
+
+
+def _prepare(flavour, workload):
+    if not workload.is_spatial and flavour != workload.layout:
+        return Declined("without spatial axes there is one layout")
+    return offered(_TABLE, workload, flavour)
+
+
+CONTESTANTS = tuple(
+    Contestant(f"torch:{flavour}", partial(_prepare, flavour), _environment, is_peer=True) for flavour in _FORMATS
+)

@@ -1,0 +1,126 @@
+"""What a benchmark run leaves behind: one record per case and contestant, and the machine; read and written as JSON.
+
+The fields and their units are described in ``docs/benchmark-records.md``; ``record.schema.json`` beside this file is
+the same in JSON Schema. SCHEMA_VERSION grows when a field changes its meaning or goes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from fastconv.errors import FormatError
+from fastconv.weights.atomic import atomic_write
+
+SCHEMA = "fastconv-bench"
+SCHEMA_VERSION = 1
+
+# What became of a contestant in a case.
+TIMED = "timed"
+WRONG = "wrong"
+DECLINED = "declined"
+
+OURS = "fastconv:"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One contestant in one case. Without a measurement (``status`` not timed) the measured fields are None.
+
+    Times are seconds of one call; a ratio above 1 says that this contestant is faster than the best peer.
+    """
+
+    case: str
+    suite: str
+    count: int
+    direction: str
+    batch: int
+    layout: str
+    dtype: str
+    threads: int
+    contestant: str
+    status: str
+    reason: str = ""
+    variant: str = ""
+    flops: int = 0
+    bytes: int = 0
+    time_median: float | None = None
+    time_min: float | None = None
+    time_first: float | None = None
+    rounds: int = 0
+    gflops: float | None = None
+    peak_gflops: float | None = None
+    peak_fraction: float | None = None
+    roofline_fraction: float | None = None
+    gbytes_per_s: float | None = None
+    max_error: float | None = None
+    error_ulp: float | None = None
+    best_peer: str | None = None
+    ratio_to_best_peer: float | None = None
+    ratio_low: float | None = None
+    ratio_high: float | None = None
+    samples: tuple[float, ...] = ()
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the contestant is one of this package's backends."""
+        return self.contestant.startswith(OURS)
+
+    @property
+    def job(self) -> tuple:
+        """What the contestants of one comparison share."""
+        return (self.suite, self.case, self.direction, self.batch, self.layout, self.dtype, self.threads)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The records of one run, the machine they were measured on, and how; ``complete`` is False after Ctrl-C."""
+
+    machine: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    records: tuple[Record, ...] = field(default=())
+    complete: bool = True
+
+
+def save(run: Run, path) -> None:
+    """Write a run as JSON, a record a line; the old file stays whole until the new one is."""
+    head = {
+        "schema": SCHEMA,
+        "schema_version": SCHEMA_VERSION,
+        "complete": run.complete,
+        "machine": run.machine,
+        "settings": run.settings,
+    }
+    opening = json.dumps(head, indent=1, allow_nan=False).removesuffix("\n}")
+    lines = ",\n".join(json.dumps(asdict(record), allow_nan=False) for record in run.records)
+    with atomic_write(path) as file:
+        file.write(f'{opening},\n "records": [\n{lines}\n]\n}}\n'.encode())
+
+
+def load(path) -> Run:
+    """Read a run; raises OSError, or FormatError with the path and the reason."""
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise FormatError(f"{path} is not JSON: {error}") from None
+    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+        raise FormatError(f"{path} is no record of a benchmark run: it lacks 'schema': {SCHEMA!r}")
+    if content.get("schema_version") != SCHEMA_VERSION:
+        raise FormatError(
+            f"{path} has schema version {content.get('schema_version')!r}; this fastconv reads version {SCHEMA_VERSION}"
+        )
+    try:
+        records = tuple(_record(entry) for entry in content["records"])
+        return Run(content["machine"], content["settings"], records, content["complete"])
+    except (KeyError, TypeError) as error:
+        raise FormatError(f"{path} does not follow the schema: {error!r}") from None
+
+
+def _record(entry: Mapping[str, Any]) -> Record:
+    known = {item.name for item in fields(Record)}
+    if unknown := set(entry) - known:
+        raise TypeError(f"unknown fields {', '.join(sorted(unknown))}")
+    return Record(**{**entry, "samples": tuple(entry.get("samples", ()))})

@@ -1,0 +1,106 @@
+"""The tables that the terminal shows: every contestant of every job, losses first, then the means."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from fastconv.bench.ratios import Ratio
+from fastconv.bench.records import DECLINED, OURS, TIMED, Record
+from fastconv.bench.summary import means
+
+Table = tuple[tuple[str, ...], list[tuple[str, ...]]]
+
+_HEADER = ("contestant", "median", "fastest", "GFLOP/s", "GB/s", "peak", "roof", "error", "to best peer", "95 %", "")
+_MEANS = ("suite", "direction", "N", "layout", "dtype", "threads", "contestant", "cases")
+_MEANS_FIGURES = ("geometric mean", "lowest", "network", "peak")
+
+
+def jobs(records: Iterable[Record]) -> list[tuple[str, Table]]:
+    """(title, table) of every job; the one with the smallest ratio of one of this package's contestants comes first."""
+    groups: dict[tuple, list[Record]] = {}
+    for record in records:
+        groups.setdefault(record.job, []).append(record)
+    ordered = sorted(groups.values(), key=_lowest_ratio)
+    return [(_title(group[0]), (_HEADER, [_row(record) for record in _ranked(group)])) for group in ordered]
+
+
+def summary(records: Iterable[Record]) -> Table:
+    """The means over each suite; this package's contestants first, of these the smallest ratio."""
+    found = sorted(means(records), key=lambda mean: (not mean.contestant.startswith(OURS), mean.ratio or math.inf))
+    rows: list[tuple[str, ...]] = [
+        (
+            *(mean.suite, mean.direction, str(mean.batch), mean.layout, mean.dtype, str(mean.threads)),
+            *(mean.contestant, str(mean.cases)),
+            *(
+                _number(mean.ratio),
+                _number(mean.lowest_ratio),
+                time(mean.network_seconds),
+                _percent(mean.peak_fraction),
+            ),
+        )
+        for mean in found
+    ]
+    return (*_MEANS, *_MEANS_FIGURES), rows
+
+
+def time(seconds: float) -> str:
+    """Seconds in a unit that leaves few digits.
+
+    >>> time(0.00123456)
+    '1.235 ms'
+    """
+    for unit, scale in (("s", 1.0), ("ms", 1e-3)):
+        if seconds >= scale:
+            return f"{seconds / scale:.3f} {unit}"
+    return f"{seconds / 1e-6:.2f} us"
+
+
+def _title(record):
+    settings = f"N {record.batch}, {record.layout}, {record.dtype}, {record.threads} threads"
+    return f"{record.suite}: {record.case}, {record.direction}, {settings}"
+
+
+def _lowest_ratio(group):
+    ratios = [r.ratio_to_best_peer for r in group if r.is_ours and r.ratio_to_best_peer is not None]
+    return min(ratios, default=math.inf)
+
+
+def _ranked(group):
+    """The fastest first, then what was not timed."""
+    return sorted(group, key=lambda record: (record.time_median is None, record.time_median or 0.0))
+
+
+def _row(record):
+    if record.status != TIMED:
+        said = "declined" if record.status == DECLINED else "WRONG"
+        return (record.contestant, said, *[""] * (len(_HEADER) - 3), record.reason)
+    return (
+        record.contestant,
+        time(record.time_median),
+        time(record.time_min),
+        f"{record.gflops:.1f}",
+        f"{record.gbytes_per_s:.1f}",
+        _percent(record.peak_fraction),
+        _percent(record.roofline_fraction),
+        f"{record.error_ulp:.1f} u",
+        _number(record.ratio_to_best_peer),
+        "" if record.ratio_low is None else f"{record.ratio_low:.2f}-{record.ratio_high:.2f}",
+        " ".join(word for word in (_verdict(record), record.variant) if word),
+    )
+
+
+def _verdict(record):
+    """For this package's contestants only: slower or faster than the best peer, beyond noise."""
+    if record.ratio_to_best_peer is None or not record.is_ours:
+        return ""
+    ratio = Ratio(record.ratio_to_best_peer, record.ratio_low, record.ratio_high)
+    return ("LOSS" if ratio.value < 1 else "ahead") if ratio.is_outside_noise else "even"
+
+
+def _number(value):
+    return "" if value is None else f"{value:.2f}"
+
+
+def _percent(value):
+    return "" if value is None else f"{value:.0%}"

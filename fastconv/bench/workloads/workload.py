@@ -1,0 +1,98 @@
+"""What contestants are given and what they are checked against."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from fastconv import arrays
+from fastconv.bench.cases import SUBNORMAL, Case
+from fastconv.dtypes import FLOAT_TYPES
+
+# The user's names of the memory formats.
+LAYOUTS = {"nchw": arrays.CONTIGUOUS, "channels_last": arrays.CHANNELS_LAST}
+ACTIVATIONS = ("x", "grad_out")
+# Zero-mean data stays within 16 u forward and 32 u in grad_weight, transforms within 64 u; a missing term does not.
+TOLERANCE = 64.0
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """One case in one direction: its data, the answer in float64, and what it costs.
+
+    ``scale`` is the sum of the magnitudes of what each element of ``exact`` sums; errors are counted in units of
+    u · scale, and more than ``tolerance`` of them are a wrong result. Inputs named in ``saved`` were read before: what
+    is kept of them is not counted. ``flops`` are multiplications and additions, or, where nothing ``multiplies``,
+    comparisons or additions alone, which the multiply-add peak does not limit.
+    """
+
+    case: Case
+    direction: str
+    dtype: str
+    geometry: Any
+    inputs: Mapping[str, np.ndarray]
+    exact: np.ndarray
+    scale: np.ndarray
+    flops: int
+    multiplies: bool = True
+    tolerance: float = TOLERANCE
+    saved: tuple[str, ...] = ()
+    layout: str = "nchw"
+
+    @property
+    def op(self) -> str:
+        """What contestants are asked for: conv2d_forward, max_pool2d_grad_input, ..."""
+        return f"{self.case.kind}_{self.direction}"
+
+    @property
+    def read(self) -> int:
+        """Bytes of the inputs that must be read."""
+        return sum(array.nbytes for name, array in self.inputs.items() if name not in self.saved)
+
+    @property
+    def written(self) -> int:
+        """Bytes of the output."""
+        return self.exact.size * FLOAT_TYPES[self.dtype].storage.itemsize
+
+    @property
+    def gives_activations(self) -> bool:
+        """Whether the result has a layout, as the gradient of a weight has not."""
+        return self.exact.ndim == 4 and self.direction != "grad_weight"
+
+    @property
+    def is_spatial(self) -> bool:
+        """Whether the data has a layout at all."""
+        return any(self.inputs[name].ndim == 4 for name in ACTIVATIONS if name in self.inputs)
+
+    def in_layout(self, layout: str) -> Workload:
+        """The same work with activations in another layout, there and back; weights stay as they are."""
+        inputs = {
+            name: arrays.to_format(array, LAYOUTS[layout])
+            if array.ndim == 4 and not name.startswith("weight")
+            else array
+            for name, array in self.inputs.items()
+        }
+        return replace(self, inputs=inputs, layout=layout)
+
+
+def draw(case: Case, dtype: str, rng: np.random.Generator, **shapes: tuple[int, ...]) -> dict[str, np.ndarray]:
+    """Standard normal data by name; of a case of subnormal numbers the first array is scaled below the normal range."""
+    storage = FLOAT_TYPES[dtype].storage
+    found = {name: rng.standard_normal(shape, storage) for name, shape in shapes.items()}
+    if case.values == SUBNORMAL:
+        first = next(iter(found.values()))
+        first *= np.finfo(storage).tiny / 8
+    return found
+
+
+def widened(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The data in float64, in which the answer is computed."""
+    return {name: array.astype(np.float64) for name, array in inputs.items()}
+
+
+def magnitudes(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The data without signs: the same computation then gives the sum of magnitudes."""
+    return {name: np.abs(array) for name, array in inputs.items()}
