@@ -28,9 +28,9 @@ NASTY = "<script>alert('$x_1$')</script> & \"more\""
 
 
 def pooling(**changes):
-    """A record without FLOPs or a peak: only the memory limits it."""
-    values = {"suite": "pool", "case": "pool 64@112 k3s2", "flops": 0, "peak_gflops": None, "gflops": None}
-    return record(**(values | {"roofline_fraction": 0.62} | changes))
+    """A record of comparisons, which have no peak: only the memory limits it."""
+    values = {"suite": "pool", "case": "pool 64@112 k3s2", "flops": 1_605_632, "bytes": 4_014_080, "peak_gflops": None}
+    return record(**(values | {"time_median": 0.3e-3, "roofline_fraction": 0.62} | changes))
 
 
 def mixed_run():
@@ -40,7 +40,7 @@ def mixed_run():
         record(case="refused", status=WRONG, reason="max. error 0.3"),
         record(case="refused", contestant="onnxruntime", status=DECLINED, reason="no gradients"),
     )
-    pools = (pooling(roofline_fraction=0.83), pooling(contestant="torch:nchw", time_median=4e-6))
+    pools = (pooling(roofline_fraction=0.83), pooling(contestant="torch:nchw", time_median=0.4e-3))
     return bench_runs.run(*made.records, *refusals, *pools, command="fastconv bench")
 
 
@@ -61,7 +61,7 @@ ODD_RUNS = {
     "nasty names": bench_runs.run(record(case=NASTY, suite=NASTY, direction=NASTY, layout="$a$", contestant=NASTY)),
     "above the peak": bench_runs.run(record(time_median=1e-3)),
     "many threads and dtypes": bench_runs.run(*(record(threads=t, dtype=d) for t in (1, 2, 4) for d in ("f", "g"))),
-    "interrupted": replace(bench_runs.full_run(), complete=False),
+    "not complete": replace(bench_runs.full_run(), complete=False),
     "mixed": mixed_run(),
 }
 every_odd_run = pytest.mark.parametrize("name", ODD_RUNS)
@@ -181,6 +181,47 @@ def test_what_memory_limits_is_measured_against_the_roofline():
     assert "% of FMA peak" in charts.svg(charts.suite_figure(bench_runs.run(record(), limited[0]), "resnet50"), "any")
 
 
+@pytest.mark.parametrize("speeds", [(20, 95), (32, 149, 193), (20, 45, 50), (98, 99, 100), (1, 1000), ()], ids=str)
+@pytest.mark.parametrize("threads", [(1,), (1, 2)], ids=len)
+@pytest.mark.parametrize("is_fast", [False, True])
+def test_no_label_of_the_roofline_touches_anything(speeds, threads, is_fast):
+    levels = {f"L{5 - number}": {"read": speed} for number, speed in enumerate(speeds)}
+    limits = [{"threads": n, "peak_gflops": {"float32": 118.0}, "bandwidths": levels} for n in threads]
+    made = bench_runs.full_run({"resnet50": 12}, threads=threads)
+    slow = (replace(entry, time_median=entry.time_median * 30 ** (i % 3)) for i, entry in enumerate(made.records))
+    figure = charts.roofline_figure(bench_runs.run(*(made.records if is_fast else slow), machine={"limits": limits}))
+    pytest.importorskip("matplotlib.backends.backend_agg").FigureCanvasAgg(figure).draw()
+    for axes in figure.axes[:-1]:
+        labels = [_corner_and_sides(label) for label in axes.texts]
+        assert len(labels) == 1 + len(speeds) - sum(label.get_text().count(", ") for label in axes.texts)
+        things = [_along(line) for line in (*axes.lines, *axes.artists)]
+        things += [corner + np.outer(np.linspace(0, 1, 50), side) for corner, *sides in labels for side in sides]
+        for corner, *sides in labels:
+            for thing in things:
+                inside = np.linalg.solve(np.transpose(sides), (thing - corner).T)
+                assert not np.all((inside > 0.03) & (inside < 0.97), axis=0).any()
+
+
+def _corner_and_sides(label):
+    """Where a text begins, and the vectors along its line and across it, in dots."""
+    angle, begin = np.deg2rad(label.get_rotation()), label.get_transform().transform(label.xyann)
+    label.set_rotation(0)
+    box = label.get_window_extent()
+    along, across = np.array([np.cos(angle), np.sin(angle)]), np.array([-np.sin(angle), np.cos(angle)])
+    shift = {"left": 0, "right": box.width}[label.get_ha()]
+    return begin - shift * along, box.width * along, box.height * across
+
+
+def _along(line):
+    """Points of a line, or around a marker, in dots."""
+    ends = line.axes.transData.transform(line.get_xydata())
+    if len(ends) > 1:
+        return ends[0] + np.outer(np.linspace(0, 1, 500), ends[1] - ends[0])
+    turns = np.linspace(0, 2 * np.pi, 12)
+    radius = line.get_markersize() / 2 / 72 * line.figure.dpi
+    return ends + radius * np.transpose([np.cos(turns), np.sin(turns)])
+
+
 def test_a_contestant_keeps_its_colour_in_all_charts():
     text = odd_page("mixed")
     colours = {}
@@ -190,9 +231,9 @@ def test_a_contestant_keeps_its_colour_in_all_charts():
     assert len(set.union(*colours.values())) == len(bench_runs.CONTESTANTS)
 
 
-def test_an_interrupted_run_says_so():
-    assert "interrupted" in odd_page("interrupted")
-    assert "interrupted" not in odd_page("one record")
+def test_a_run_that_is_not_complete_says_so():
+    assert "This run is not complete: cases are missing." in odd_page("not complete")
+    assert "complete" not in odd_page("one record")
 
 
 def test_the_machine_is_written_in_units():
@@ -310,7 +351,7 @@ def _check_bars(browser, run):
         if entry.status != TIMED:
             assert (text.strip(), width) == (entry.status, None)
             continue
-        fraction = entry.peak_fraction if entry.flops else entry.roofline_fraction
+        fraction = entry.roofline_fraction if entry.peak_fraction is None else entry.peak_fraction
         percents, milliseconds = re.search(r"([\d.]+) % · ([\d.]+) ms", text).groups()
         assert float(percents) == pytest.approx(100 * fraction, abs=0.51)
         assert float(milliseconds) == pytest.approx(1e3 * entry.time_median, rel=0.006)

@@ -42,12 +42,13 @@ def examine(found: np.ndarray, workload: Workload) -> Verdict:
     if not np.isfinite(difference).all():
         return Verdict("is not finite where it should be")
     unit = FLOAT_TYPES[workload.dtype].unit_roundoff
-    errors = difference / (unit * np.maximum(workload.scale, np.finfo(storage).tiny))
+    floor = np.finfo(exact.dtype).smallest_subnormal
+    errors = difference / np.maximum(unit * np.maximum(workload.scale, np.finfo(storage).tiny), floor)
     largest, error_ulp = float(difference.max()), float(errors.max())
     if error_ulp > workload.tolerance:
         place = tuple(int(index) for index in np.unravel_index(errors.argmax(), errors.shape))
         reason = (
-            f"differs from float64 at {place}: {found[place]!r} instead of {exact[place]!r}, "
+            f"differs from float64 at {place}: {found[place]:.9g} instead of {exact[place]:.9g}, "
             f"{error_ulp:.3g} u of the sum of magnitudes where {workload.tolerance:g} are allowed"
         )
         return Verdict(reason, largest, error_ulp)

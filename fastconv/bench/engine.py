@@ -26,7 +26,7 @@ from fastconv.bench.workloads import Workload
 class Plan:
     """What is to be measured: every case in every combination of the settings, with every contestant.
 
-    ``deadline`` is the time on the clock after which no further job begins.
+    After ``deadline`` on the clock no further job begins; one whose contestants are not ready by ``end`` is dropped.
     """
 
     cases: Sequence[Case]
@@ -38,6 +38,7 @@ class Plan:
     threads: Sequence[int] = (1,)
     budget: Budget = field(default_factory=Budget)
     deadline: float = math.inf
+    end: float = math.inf
     seed: int = 0
 
     def workloads(self) -> list[tuple[Case, str, str]]:
@@ -83,13 +84,19 @@ class Engine:
             workload = workloads.make(case, direction, dtype, self.plan.seed)
             for layout in self.plan.layouts if has_layout(case) else self.plan.layouts[:1]:
                 for threads in self.plan.threads:
-                    yield self._job(workload.in_layout(layout), threads)
+                    if job := self._job(workload.in_layout(layout), threads):
+                        yield job
 
     def _job(self, workload: Workload, threads: int) -> list[Record]:
+        """Empty where time is up."""
+        entries = []
         with contextlib.ExitStack() as stack:
             for contestant in self.plan.contestants:
                 stack.enter_context(contestant.environment(threads))
-            entries = [self._enter(contestant, workload, threads) for contestant in self.plan.contestants]
+            for contestant in self.plan.contestants:
+                if self.clock.now() > self.plan.end:
+                    return []
+                entries.append(self._enter(contestant, workload, threads))
             calls = {entry.record.contestant: entry.call for entry in entries if entry.call is not None}
             before = self.peak(workload.dtype)
             samples = measure(
@@ -168,7 +175,7 @@ def _timed(record, samples, workload, peak, limits):
         peak_fraction=peak and record.flops / median / peak,
         roofline_fraction=roof and roof / median,
         gbytes_per_s=record.bytes / median / 1e9,
-        samples=tuple(samples),
+        samples=tuple(float(f"{seconds:.5g}") for seconds in samples),  # more digits are noise that files would keep
     )
 
 

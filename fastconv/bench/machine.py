@@ -10,7 +10,9 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("numpy", "numba", "scipy", "torch", "onnxruntime")
+from fastconv._kernels import BACKENDS
+from fastconv.bench.peers import PEERS
+
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
@@ -92,8 +94,11 @@ def _git(root, *words):
 
 
 def _versions():
+    """Of NumPy and of what the backends and the peers need."""
+    ours = [entry.package for entry in BACKENDS.values() if entry.package]
+    theirs = [package for entry in PEERS.values() for package in entry.packages]
     found = {}
-    for name in PACKAGES:
+    for name in dict.fromkeys(["numpy", *ours, *theirs]):
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:

@@ -21,7 +21,7 @@ def run(plan: Plan, settings: Mapping[str, Any], on_job: Callable[[list[Record]]
     records: list[Record] = []
     ends_by_itself = False
     with contextlib.suppress(KeyboardInterrupt):
-        found = {threads: _limits(threads, plan.budget.seconds / 10) for threads in plan.threads}
+        found = {threads: _limits(threads) for threads in plan.threads}
         engine = Engine(plan, found, limits.fma_peak)
         for job in engine.run():
             records += job
@@ -32,10 +32,10 @@ def run(plan: Plan, settings: Mapping[str, Any], on_job: Callable[[list[Record]]
     return Run(block, settings, tuple(records), ends_by_itself and len(records) == plan.record_count())
 
 
-def _limits(threads, seconds):
+def _limits(threads):
     before = fc.get_num_threads()
     fc.set_num_threads(threads)
     try:
-        return limits.measure(seconds)
+        return limits.measure()
     finally:
         fc.set_num_threads(before)

@@ -34,7 +34,7 @@ class Budget:
     wake: float = 0.02
 
 
-QUICK = Budget(rounds=7, seconds=0.5, least=3, warm_up=1, pause=0.01, sample=0.001, wake=0.005)
+QUICK = Budget(rounds=7, seconds=0.3, least=3, warm_up=1, pause=0.005, sample=0.001, wake=0.005)
 
 
 @dataclass(frozen=True, slots=True)

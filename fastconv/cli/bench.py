@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import sys
 import time
-from argparse import ArgumentTypeError
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from fastconv.cli import check_folder, check_suffix, positive
+from fastconv.cli.lists import ALL, names, numbers, words
 from fastconv.cli.tables import table
 from fastconv.errors import missing_extra
 
 DIRECTIONS = ("forward", "grad_input", "grad_weight")
-ALL, NONE = "all", "none"
-# Seconds after which a quick run begins no further job.
-QUICK_SECONDS = 35.0
+NONE = "none"
+# Seconds after which a quick run begins no further job, and after which it drops one that is not ready.
+QUICK_SECONDS, QUICK_END = 35.0, 42.0
 
 
 def register(commands) -> None:
@@ -44,28 +45,28 @@ def _add_what(parser) -> None:
 
     add = parser.add_argument_group("what is measured").add_argument
     suites = f"{', '.join(SUITES)} or {ALL} (default: small)"
-    add("--suite", type=_names(SUITES), default=["small"], metavar="LIST", help=suites)
+    add("--suite", type=names(SUITES), default=["small"], metavar="LIST", help=suites)
     add("--case", metavar="TEXT", help="only cases whose name contains this")
     directions = f"{', '.join(DIRECTIONS)} or {ALL} (default: forward)"
-    add("--direction", type=_names(DIRECTIONS), default=["forward"], metavar="LIST", help=directions)
-    add("--batch", type=_numbers, default=[1], metavar="LIST", help="images per call (default: 1)")
+    add("--direction", type=names(DIRECTIONS), default=["forward"], metavar="LIST", help=directions)
+    add("--batch", type=numbers, default=[1], metavar="LIST", help="images per call (default: 1)")
     layouts = f"{', '.join(LAYOUTS)} or {ALL}: of the data, in and out (default: nchw)"
-    add("--layout", type=_names(LAYOUTS), default=["nchw"], metavar="LIST", help=layouts)
+    add("--layout", type=names(LAYOUTS), default=["nchw"], metavar="LIST", help=layouts)
     dtypes = f"{', '.join(FLOAT_TYPES)} or {ALL} (default: float32)"
-    add("--dtype", type=_names(FLOAT_TYPES), default=["float32"], metavar="LIST", help=dtypes)
+    add("--dtype", type=names(FLOAT_TYPES), default=["float32"], metavar="LIST", help=dtypes)
     add("--list", action="store_true", help="print the cases that would be measured, and stop")
 
 
 def _add_who(parser) -> None:
     add = parser.add_argument_group("who takes part").add_argument
     backends = "backends, as cython, numba, reference; NAME:kept keeps packed weights (default: all compiled ones)"
-    add("--backends", type=_words, metavar="LIST", help=backends)
+    add("--backends", type=words, metavar="LIST", help=backends)
     add("--variant", metavar="NAME", help="force one algorithm of the backends; those without it decline")
     peers = (
         f"torch, onnxruntime, scipy, im2col, or one form as torch:nchw; {NONE} for none (default: the installed ones)"
     )
-    add("--peers", type=_words, metavar="LIST", help=peers)
-    add("--threads", type=_numbers, metavar="LIST", help="threads of everybody (default: all cores allowed)")
+    add("--peers", type=words, metavar="LIST", help=peers)
+    add("--threads", type=numbers, metavar="LIST", help="threads of everybody (default: all cores allowed)")
 
 
 def _add_how(parser) -> None:
@@ -82,7 +83,7 @@ def _add_how(parser) -> None:
 
 
 def run(options) -> int:
-    """Measure, print and write; 1 where something is wrong with a result, 130 after Ctrl-C."""
+    """Measure, print and write; 1 where a result of this package is wrong, 130 after Ctrl-C."""
     from fastconv.bench import allocator, session
     from fastconv.bench.records import WRONG
 
@@ -101,10 +102,11 @@ def run(options) -> int:
         print(f"not complete: {len(found.records)} of {plan.record_count()} records", file=sys.stderr)
     if not found.complete and not options.quick:
         return 130
-    return 1 if any(record.status == WRONG for record in found.records) else 0
+    return 1 if any(record.status == WRONG and record.is_ours for record in found.records) else 0
 
 
 def _plan(options):
+    begin = time.perf_counter()
     from fastconv import backends as kernels
     from fastconv.bench import lineup
     from fastconv.bench.cases import SUITES
@@ -114,6 +116,8 @@ def _plan(options):
     cases = [case for suite in options.suite for case in SUITES[suite] if (options.case or "") in case.name]
     if not cases:
         raise ValueError(f"no case of {', '.join(options.suite)} has {options.case!r} in its name")
+    if not any(direction in case.directions for case in cases for direction in options.direction):
+        raise ValueError(f"no case of {', '.join(options.suite)} has direction {', '.join(options.direction)}")
     ours = options.backends or [name for b in lineup.compiled_backends() for name in (b, f"{b}:kept")]
     peers = lineup.installed_peers() if options.peers is None else [n for n in options.peers if n != NONE]
     contestants = [*lineup.backends(ours, options.variant), *lineup.peers(peers)]
@@ -127,7 +131,8 @@ def _plan(options):
         dtypes=options.dtype,
         threads=options.threads or [kernels.get_num_threads()],
         budget=replace(budget, rounds=options.rounds) if options.rounds else budget,
-        deadline=time.perf_counter() + QUICK_SECONDS if options.quick else float("inf"),
+        deadline=begin + QUICK_SECONDS if options.quick else math.inf,
+        end=begin + QUICK_END if options.quick else math.inf,
     )
 
 
@@ -139,10 +144,10 @@ def _shuffled(cases):
 
 
 def _settings(options, plan) -> dict[str, Any]:
-    names = ("suite", "case", "direction", "batch", "layout", "dtype", "variant", "quick", "allocator")
+    asked = ("suite", "case", "direction", "batch", "layout", "dtype", "variant", "quick", "allocator")
     budget = plan.budget
     return {
-        **{name: getattr(options, name) for name in names},
+        **{name: getattr(options, name) for name in asked},
         "threads": list(plan.threads),
         "contestants": [contestant.name for contestant in plan.contestants],
         **{name: getattr(budget, name) for name in ("rounds", "seconds", "least", "warm_up", "pause", "sample")},
@@ -195,30 +200,6 @@ def _print(found) -> None:
         print(f"\n{title}")
         for _ in rows:
             print(next(lines))
+    print("", *text.declined(found.records), sep="\n")
     print("\nmeans over the cases of a suite; network: all layers, each as often as it occurs\n")
     print(table(*text.summary(found.records), left=(0, 1, 3, 4, 6)))
-
-
-def _words(text: str) -> list[str]:
-    words = [word.strip() for word in text.split(",")]
-    if not all(words):
-        raise ArgumentTypeError(f"must be names separated by commas, got {text!r}")
-    return words
-
-
-def _numbers(text: str) -> list[int]:
-    return list(dict.fromkeys(positive(word) for word in _words(text)))
-
-
-def _names(known: Iterable[str]) -> Callable[[str], list[str]]:
-    """A list of known names, or all of them."""
-
-    def parse(text: str) -> list[str]:
-        words = list(dict.fromkeys(_words(text)))
-        if words == [ALL]:
-            return list(known)
-        if unknown := [word for word in words if word not in known]:
-            raise ArgumentTypeError(f"unknown: {', '.join(unknown)}; there are {', '.join(known)} and {ALL}")
-        return words
-
-    return parse

@@ -8,6 +8,7 @@ CONTESTANTS = ("fastconv:cython", "fastconv:numba", "torch:nchw", "onnxruntime")
 DIRECTIONS = ("forward", "grad_input", "grad_weight")
 PEAK = 118.0
 MEMORY = 20.1
+ROUNDS = 20
 
 
 def record(**changes):
@@ -38,7 +39,7 @@ def record(**changes):
 
 def run(*records, machine=None, complete=True, **settings):
     """A run of these records on a made-up machine."""
-    return Run(MACHINE if machine is None else machine, {"rounds": 20, "pause": 0.02} | settings, records, complete)
+    return Run(MACHINE if machine is None else machine, {"rounds": ROUNDS, "pause": 0.02} | settings, records, complete)
 
 
 def full_run(suites=None, *, contestants=CONTESTANTS, directions=DIRECTIONS, threads=(1,), seed=0):
@@ -61,12 +62,12 @@ MACHINE = {
     "instruction_set": "x86-64-v4 (AVX-512)",
     "cores": 2,
     "cores_allowed": 2,
-    "caches": {"L1d": 32768, "L2": 1048576, "L3": 33554432},
-    "memory_bytes": 25e9,
+    "caches": {"L1": 32768, "L2": 1048576, "L3": 33554432},
+    "memory_left_bytes": 25_000_000_000,
     "system": "Linux-6.1-x86_64",
     "versions": {"fastconv": "0.1.0", "python": "3.11.7", "numpy": "2.4", "torch": "2.13.0"},
     "commit": None,
-    "allocator": "glibc, default",
+    "blas_threads": "as asked for",
     "load_before": [0.1, 0.2, 0.1],
     "load_after": [0.9, 0.4, 0.2],
     "limits": [
@@ -90,13 +91,14 @@ def _measured(values):
     return {
         "time_min": 0.97 * seconds,
         "time_first": 1.5 * seconds,
-        "rounds": 20,
+        "rounds": ROUNDS,
         "gflops": gflops,
         "peak_fraction": gflops / peak if peak else None,
         "roofline_fraction": max(gflops / peak, memory / MEMORY) if peak else None,
         "gbytes_per_s": memory,
         "max_error": 1e-6,
         "error_ulp": 3.0,
+        "samples": tuple((seconds * np.linspace(0.97, 1.03, ROUNDS)).tolist()),
     } | values
 
 

@@ -142,6 +142,8 @@ def _max_pool2d_grad_input(workload, flavour):
         return Declined("pads both sides alike")
     x = torch.from_numpy(workload.inputs["x"]).contiguous(memory_format=tensors.inner)
     _, indices = _aten.max_pool2d_with_indices(x, *parameters)
+    if indices.min() < 0 or indices.max() >= x.shape[2] * x.shape[3]:
+        return Declined("writes outside its array where a window has no input")
     tensors.activations = tensors.activations[:1]
     return tensors.prepared(lambda grad: _aten.max_pool2d_with_indices_backward(grad, x, *parameters, indices))
 

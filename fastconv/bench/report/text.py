@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable
 
 from fastconv.bench.ratios import Ratio
@@ -17,10 +18,14 @@ _MEANS_FIGURES = ("geometric mean", "lowest", "network", "peak")
 
 
 def jobs(records: Iterable[Record]) -> list[tuple[str, Table]]:
-    """(title, table) of every job; the one with the smallest ratio of one of this package's contestants comes first."""
+    """(title, table) of every job; the one with the smallest ratio of one of this package's contestants comes first.
+
+    Who declined is left out.
+    """
     groups: dict[tuple, list[Record]] = {}
     for record in records:
-        groups.setdefault(record.job, []).append(record)
+        if record.status != DECLINED:
+            groups.setdefault(record.job, []).append(record)
     ordered = sorted(groups.values(), key=_lowest_ratio)
     return [(_title(group[0]), (_HEADER, [_row(record) for record in _ranked(group)])) for group in ordered]
 
@@ -42,6 +47,12 @@ def summary(records: Iterable[Record]) -> Table:
         for mean in found
     ]
     return (*_MEANS, *_MEANS_FIGURES), rows
+
+
+def declined(records: Iterable[Record]) -> list[str]:
+    """Who did not take part, in how many jobs, and why."""
+    counts = Counter((record.contestant, record.reason) for record in records if record.status == DECLINED)
+    return [f"{name} declined {count} times: {reason}" for (name, reason), count in counts.items()]
 
 
 def time(seconds: float) -> str:
@@ -73,8 +84,7 @@ def _ranked(group):
 
 def _row(record):
     if record.status != TIMED:
-        said = "declined" if record.status == DECLINED else "WRONG"
-        return (record.contestant, said, *[""] * (len(_HEADER) - 3), record.reason)
+        return (record.contestant, "WRONG", *[""] * (len(_HEADER) - 3), record.reason)
     return (
         record.contestant,
         time(record.time_median),

@@ -1,0 +1,1 @@
+"""Benchmarks for ``pytest benchmarks/ --benchmark-only``: the cases of ``fastconv bench``, and all around a kernel."""

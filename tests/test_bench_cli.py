@@ -1,0 +1,294 @@
+"""``fastconv bench`` and ``fastconv compare`` as a user types them."""
+
+import argparse
+import importlib.util
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from support.bench_runs import record, run
+
+from fastconv import cli
+from fastconv.bench import comparison, records, session
+from fastconv.bench.cases import SUITES
+from fastconv.bench.records import TIMED
+from fastconv.bench.report import text
+from fastconv.cli import bench
+
+QUICK = ["bench", "--suite", "digits", "--quick", "--rounds", "3"]
+
+
+@pytest.fixture
+def _no_measuring(monkeypatch):
+    """Whatever is wrong must be found before this is called."""
+    monkeypatch.setattr(session, "run", lambda *arguments: pytest.fail("something was measured"))
+
+
+@pytest.mark.usefixtures("_no_measuring")
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--suite", "imagenet"], "unknown: imagenet; there are lenet, cifar"),
+        (["--suite", "lenet,,cifar"], "names separated by commas"),
+        (["--direction", "sideways"], "there are forward, grad_input, grad_weight and all"),
+        (["--layout", "nhcw"], "there are nchw, channels_last and all"),
+        (["--dtype", "float16"], "there are float32, float64 and all"),
+        (["--batch", "0"], "positive integer"),
+        (["--threads", "1,two"], "positive integer"),
+        (["--rounds", "-3"], "positive integer"),
+        (["--allocator", "mine"], "invalid choice"),
+    ],
+)
+def test_wrong_arguments_end_with_status_2(arguments, words, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["bench", *arguments])
+    assert stop.value.code == 2
+    assert words in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("_no_measuring")
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--backends", "cuda9"], "no backend 'cuda9'; there are: reference, numba, cython"),
+        (["--backends", "reference:fast"], "no contestant 'fastconv:reference:fast'"),
+        (["--backends", "reference", "--variant", "magic"], "no chosen backend has a variant 'magic'"),
+        (["--peers", "tensorflow"], "no peer 'tensorflow'; there are: torch"),
+        (["--suite", "digits", "--case", "zebra"], "no case of digits has 'zebra' in its name"),
+        (["--suite", "chain", "--direction", "grad_weight"], "no case of chain has direction grad_weight"),
+        (["--json", "{folder}/absent/x.json"], "does not exist"),
+        (["--json", "{folder}/x.txt"], "must end in .json"),
+        (["--html", "{folder}/absent/x.html"], "does not exist"),
+        (["--plot", "{folder}/x.pdf"], "must end in .png"),
+        (["--json", "{folder}/folder.json"], "is a folder"),
+    ],
+)
+def test_what_cannot_be_done_is_said_before_any_measuring(arguments, words, capsys, tmp_path):
+    (tmp_path / "folder.json").mkdir()
+    assert cli.main(["bench", *(argument.format(folder=tmp_path) for argument in arguments)]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("fastconv: ")
+    assert words in error
+
+
+@pytest.mark.usefixtures("_no_measuring")
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_cannot_be_written(capsys, tmp_path):
+    tmp_path.chmod(0o500)
+    assert cli.main(["bench", "--json", str(tmp_path / "x.json")]) == 1
+    assert "not writable" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("_no_measuring")
+@pytest.mark.parametrize("package", ["matplotlib", "jinja2"])
+def test_a_missing_package_for_the_report(package, monkeypatch, capsys, tmp_path):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == package else find(name, *rest))
+    assert cli.main(["bench", "--html", str(tmp_path / "x.html")]) == 1
+    assert "pip install 'fastconv[bench]'" in capsys.readouterr().err
+
+
+def test_a_missing_peer_is_named_before_any_measuring(monkeypatch, capsys):
+    monkeypatch.setattr(session, "run", lambda *arguments: pytest.fail("something was measured"))
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "torch" else find(name, *rest))
+    assert cli.main(["bench", "--peers", "torch"]) == 1
+    assert "pip install 'fastconv[bench]'" in capsys.readouterr().err
+
+
+def test_list_prints_cases(capsys):
+    assert cli.main(["bench", "--suite", "all", "--list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == sum(len(cases) for cases in SUITES.values())
+    assert "resnet50: 64,56->64 k3s1" in lines
+
+
+def test_a_real_run_writes_what_it_prints(tmp_path, capsys):
+    target = tmp_path / "x.json"
+    arguments = [*QUICK, "--direction", "all", "--layout", "all", "--threads", "1,2", "--peers", "im2col"]
+    assert cli.main([*arguments, "--json", str(target), "--plot", str(tmp_path / "x.png")]) == 0
+    out = capsys.readouterr().out
+    found = records.load(target)
+    assert found.complete
+    timed = [entry for entry in found.records if entry.status == TIMED]
+    assert {entry.direction for entry in timed} == {"forward", "grad_input", "grad_weight"}
+    assert {entry.layout for entry in timed} == {"nchw", "channels_last"}
+    assert {entry.threads for entry in timed} == {1, 2}
+    assert all(entry.time_first > 0 and entry.time_min <= entry.time_median for entry in timed)
+    assert all(entry.error_ulp < 64 and f"{entry.error_ulp:.1f} u" in out for entry in timed)
+    assert all(entry.best_peer == "im2col" for entry in timed)
+    assert [entry["threads"] for entry in found.machine["limits"]] == [1, 2]
+    assert found.settings["rounds"] == 3
+    assert (tmp_path / "x.png").stat().st_size > 10_000
+    assert out.index("digits: 1,8->16 k3s1, forward") < out.index("means over the cases")
+
+
+RATIOS = {"won": 2.0, "lost": 0.5, "even": 1.0}
+
+
+def test_losses_come_first():
+    entries = [
+        record(case=name, ratio_to_best_peer=ratio, ratio_low=0.9 * ratio, ratio_high=1.1 * ratio, best_peer="other")
+        for name, ratio in RATIOS.items()
+    ]
+    titles = [title for title, _ in text.jobs(entries)]
+    assert [word for title in titles for word in ("won", "lost", "even") if word in title] == ["lost", "even", "won"]
+
+
+ANNOUNCING = """
+import sys
+from fastconv.cli import bench, main
+bench._advance = lambda bar, job: print("a job ended", flush=True)
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends a POSIX signal")
+def test_ctrl_c_keeps_what_was_measured(tmp_path):
+    target = tmp_path / "x.json"
+    arguments = [
+        "bench",
+        "--suite",
+        "small,lenet,cifar",
+        "--direction",
+        "all",
+        "--peers",
+        "none",
+        "--json",
+        str(target),
+    ]
+    command = [sys.executable, "-P", "-c", ANNOUNCING, *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "a job ended\n"
+    process.send_signal(signal.SIGINT)
+    out, error = process.communicate(timeout=120)
+    assert process.returncode == 130, error
+    assert "not complete" in error
+    found = records.load(target)
+    assert not found.complete
+    assert found.records[0].case in out
+
+
+def test_a_quick_run_has_a_deadline_and_leaves_out_what_comes_after_it(monkeypatch, capsys):
+    monkeypatch.setattr(bench, "QUICK_SECONDS", -1.0)
+    assert cli.main(["bench", "--suite", "all", "--direction", "all", "--peers", "none", "--quick"]) == 0
+    assert "not complete: 0 of" in capsys.readouterr().err
+
+
+def test_a_quick_run_draws_its_cases_from_all_suites():
+    parser = argparse.ArgumentParser()
+    bench.register(parser.add_subparsers())
+    orders = [
+        bench._plan(parser.parse_args(["bench", "--suite", "all", "--peers", "none", "--quick"])).cases
+        for _ in range(2)
+    ]
+    assert orders[0] == orders[1]
+    assert len({case.suite for case in orders[0][:20]}) > 4
+
+
+def _timed(seconds=2.1e-3, **settings):
+    return record(time_median=seconds, samples=(seconds,) * 20, **settings)
+
+
+def _compare(*arguments):
+    return cli.main(["compare", *map(str, arguments)])
+
+
+@pytest.fixture
+def two_runs(tmp_path):
+    """Two runs: in the second the numba backend takes half as long in one case and twice as long in another."""
+    cases = {"faster": 0.5, "slower": 2.0, "same": 1.0}
+    first = [_timed(case=name, contestant=who) for name in cases for who in ("fastconv:numba", "torch:nchw")]
+    second = [_timed(2.1e-3 * factor, case=name, contestant="fastconv:numba") for name, factor in cases.items()]
+    for name, content in (("a", first), ("b", second)):
+        records.save(run(*content), tmp_path / f"{name}.json")
+    return tmp_path / "a.json", tmp_path / "b.json"
+
+
+def test_compare_two_runs(two_runs, capsys):
+    assert _compare(*two_runs) == 0
+    out = capsys.readouterr().out
+    lines = [line for line in out.splitlines() if line.startswith("resnet50: ")]
+    assert [line.split()[1] for line in lines] == ["slower", "same", "faster"]
+    assert [line.split()[-1] for line in lines] == ["SLOWER", "noise", "faster"]
+    assert ["0.500" in lines[0], "1.000" in lines[1], "2.000" in lines[2]] == [True] * 3
+    assert re.search(r"resnet50 +forward .* 3 +1\.000 +6\.300 ms +7\.350 ms +0\.857", out)
+
+
+@pytest.mark.parametrize(("limit", "code"), [("0.45", 0), ("0.95", 1)])
+def test_fail_below_sets_the_exit_code(limit, code, two_runs, capsys):
+    assert _compare(*two_runs, "--fail-below", limit) == code
+    assert ("below 0.95: resnet50: slower, forward: 0.500" in capsys.readouterr().err) == bool(code)
+
+
+def test_noise_alone_does_not_fail(tmp_path):
+    random = np.random.default_rng(0)
+    for name in "ab":
+        noisy = [record(samples=tuple(2.1e-3 * random.lognormal(0, 0.2, 20)))]
+        records.save(run(*noisy), tmp_path / f"{name}.json")
+    assert _compare(tmp_path / "a.json", tmp_path / "b.json", "--fail-below", "0.7") == 0
+
+
+def test_compare_two_contestants_of_one_run_round_by_round(tmp_path, capsys):
+    drift = np.linspace(1, 5, 20)
+    slow, fast = (tuple(time * drift) for time in (0.003, 0.002))
+    entries = [
+        record(contestant="fastconv:numba", samples=slow, time_median=float(np.median(slow))),
+        record(contestant="fastconv:cython", samples=fast, time_median=float(np.median(fast))),
+    ]
+    records.save(run(*entries), tmp_path / "x.json")
+    assert _compare(tmp_path / "x.json", "--contestants", "fastconv:numba", "fastconv:cython") == 0
+    assert "1.500  1.500-1.500  faster" in capsys.readouterr().out
+
+
+def test_count_weighted_network_time():
+    pairs = comparison.runs(
+        run(_timed(case="a", count=3), _timed(case="b")),
+        run(_timed(4.2e-3, case="a", count=3), _timed(case="b")),
+    )
+    (group,) = comparison.groups(pairs)
+    assert group.network_seconds == pytest.approx((4 * 2.1e-3, 7 * 2.1e-3))
+    assert group.geometric_mean == pytest.approx(0.5**0.5)
+
+
+def test_other_conditions_are_said_first(tmp_path, capsys):
+    records.save(run(record()), tmp_path / "a.json")
+    records.save(run(record(), machine={"cpu": "another", "limits": []}, allocator="keeping"), tmp_path / "b.json")
+    assert _compare(tmp_path / "a.json", tmp_path / "b.json") == 0
+    out = capsys.readouterr().out
+    assert out.startswith("NOT THE SAME CONDITIONS")
+    assert "cpu: AMD EPYC / another" in out
+    assert "allocator: None / keeping" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["{a}"], "one file needs --contestants"),
+        (["{a}", "absent.json"], "absent.json"),
+        (
+            ["{a}", "--contestants", "fastconv:numba", "nobody"],
+            "no timed contestant 'nobody'; there are: fastconv:numba",
+        ),
+        (["{a}", "{c}"], "no timed case and contestant in common"),
+        (["{a}", __file__], "is not JSON"),
+    ],
+)
+def test_what_cannot_be_compared(arguments, words, two_runs, capsys, tmp_path):
+    records.save(run(record(case="another")), tmp_path / "c.json")
+    names = {"a": two_runs[0], "c": tmp_path / "c.json"}
+    assert _compare(*(argument.format(**names) for argument in arguments)) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("fastconv: ")
+    assert words in error
+
+
+@pytest.mark.parametrize("limit", ["-1", "nan", "much"])
+def test_a_limit_that_is_none(limit, two_runs):
+    with pytest.raises(SystemExit) as stop:
+        _compare(*two_runs, "--fail-below", limit)
+    assert stop.value.code == 2

@@ -1,0 +1,211 @@
+"""The answers that contestants are checked against, and the contestants: backends and peers on awkward shapes."""
+
+import contextlib
+
+import numpy as np
+import pytest
+from support.kernel_calls import POOL_OPERATIONS, activations, problem_of, run_fenced
+
+import fastconv as fc
+from fastconv import arrays
+from fastconv.bench import lineup, ours, workloads
+from fastconv.bench.cases import AWKWARD_CONVS, AWKWARD_POOLS, NORMAL, SUBNORMAL, SUITES, ChainCase, ConvCase
+from fastconv.bench.check import examine
+from fastconv.bench.contestant import Prepared
+from fastconv.bench.peers import PEERS
+from fastconv.bench.workloads import LAYOUTS
+from fastconv.errors import BackendUnavailableError
+
+AWKWARD = (*AWKWARD_CONVS, *AWKWARD_POOLS)
+SMALL = (*AWKWARD, *SUITES["small"], *SUITES["lenet"], *SUITES["digits"], SUITES["linear"][1])
+# onnxruntime pads a pooling with the lowest finite number: a window without any input gives that instead of -inf.
+KNOWN_TO_BE_WRONG = {
+    ("onnxruntime", "pool, no input at all"),
+    ("onnxruntime", "pool, windows without input"),
+    ("onnxruntime", "pool, one pixel in, more out"),
+}
+
+
+@pytest.mark.parametrize("case", AWKWARD, ids=lambda case: case.name)
+def test_the_answer_is_the_reference_s(case):
+    for direction in case.directions:
+        workload = workloads.make(case, direction, "float64")
+        inputs = dict(workload.inputs)
+        if workload.op in POOL_OPERATIONS and direction != "forward":
+            forward = problem_of("max_pool2d_forward", workload.geometry, "float64", ["contiguous"] * 2, {"offsets"})
+            inputs["offsets"] = run_fenced("reference", "max_pool2d_forward", forward, inputs)["offsets"]
+        formats = ["contiguous"] * len(activations(workload.op))
+        problem = problem_of(workload.op, workload.geometry, "float64", formats, inputs)
+        (found, *_) = run_fenced("reference", workload.op, problem, inputs).values()
+        np.testing.assert_allclose(workload.exact, found, rtol=1e-12, atol=1e-12)
+        assert (workload.scale >= np.abs(workload.exact) * (1 - 1e-12)).all()
+
+
+def test_data_is_normal_without_zeros_and_the_same_for_a_seed():
+    case = SUITES["cifar"][1]
+    first, second, other = (workloads.make(case, "forward", "float32", seed) for seed in (1, 1, 2))
+    for name, array in first.inputs.items():
+        assert array.dtype == np.float32
+        assert np.array_equal(array, second.inputs[name])
+        assert not np.array_equal(array, other.inputs[name])
+        assert (np.abs(array) > np.finfo(np.float32).tiny).all()
+    assert abs(first.inputs["weight"].std() - 1) < 0.05
+
+
+def test_the_subnormal_case_is_subnormal_and_only_that_one():
+    cases = [case for suite in SUITES.values() for case in suite]
+    (case,) = [case for case in cases if case.values != NORMAL]
+    assert case.values == SUBNORMAL
+    for dtype in ("float32", "float64"):
+        workload = workloads.make(case, "forward", dtype)
+        x = np.abs(workload.inputs["x"])
+        assert 0 < x.max() < np.finfo(dtype).tiny
+        assert (np.abs(workload.inputs["weight"]) > 1e-6).all()
+        assert workload.scale.max() > 0
+
+
+def test_layouts_change_strides_alone():
+    case = SUITES["cifar"][0]
+    workload = workloads.make(case, "grad_weight", "float32")
+    for layout, wanted in LAYOUTS.items():
+        other = workload.in_layout(layout)
+        assert other.layout == layout
+        for name, array in other.inputs.items():
+            assert np.array_equal(array, workload.inputs[name])
+            assert arrays.memory_format(array) == wanted
+
+
+def test_costs_of_a_convolution():
+    workload = workloads.make(ConvCase("a", "b", (2, 3, 8, 8), (5, 3, 3, 3)), "forward", "float64")
+    assert workload.flops == 2 * 2 * 5 * 36 * 27
+    assert workload.read == 8 * (2 * 3 * 64 + 5 * 27 + 5)
+    assert workload.written == 8 * 2 * 5 * 36
+
+
+@pytest.mark.parametrize("error", [0.0, 1.0])
+def test_a_missing_tap_is_found_in_the_largest_sum(error):
+    """Sums of thousands of terms must not hide one of them."""
+    workload = workloads.make(ConvCase("a", "b", (1, 512, 3, 3), (4, 512, 3, 3), bias=False), "forward", "float32")
+    found = workload.exact.astype(np.float32)
+    found[0, 2] -= error * workload.inputs["x"][0, 77, 1, 2] * workload.inputs["weight"][2, 77, 1, 2]
+    assert examine(found, workload).is_right == (error == 0.0)
+
+
+def _contestants():
+    compiled = [name for backend in lineup.compiled_backends() for name in (backend, f"{backend}:{ours.KEPT}")]
+    return lineup.backends([*compiled, "reference"]) + lineup.peers(lineup.installed_peers())
+
+
+@pytest.mark.parametrize("contestant", _contestants(), ids=lambda contestant: contestant.name)
+def test_every_contestant_is_right_or_says_why_not(contestant):
+    """On every small case, direction and layout; who declines gives a reason."""
+    timed, wrong = set(), set()
+    with contestant.environment(2):
+        for case in SMALL:
+            for direction in case.directions:
+                workload = workloads.make(case, direction, "float32")
+                for layout in LAYOUTS:
+                    prepared = contestant.prepare(workload.in_layout(layout))
+                    if not isinstance(prepared, Prepared):
+                        assert prepared.reason
+                        continue
+                    verdict = examine(prepared.result(prepared.call()), workload.in_layout(layout))
+                    timed.add(workload.op)
+                    if not verdict.is_right:
+                        wrong.add((contestant.name, case.name))
+    assert "conv2d_forward" in timed
+    assert wrong <= KNOWN_TO_BE_WRONG
+
+
+def test_backends_offer_everything():
+    ops = {f"{case.kind}_{direction}" for suite in SUITES.values() for case in suite for direction in case.directions}
+    for contestant in lineup.backends(lineup.compiled_backends()):
+        for case in SMALL:
+            for direction in case.directions:
+                assert isinstance(contestant.prepare(workloads.make(case, direction, "float32")), Prepared)
+    assert ops == {f"{case.kind}_{d}" for case in (*SMALL, *SUITES["chain"]) for d in case.directions}
+
+
+@pytest.mark.parametrize("contestant", _contestants(), ids=lambda contestant: contestant.name)
+def test_chains_agree(contestant):
+    layers = (ConvCase("a", "b", (1, 5, 9, 8), (5, 5, 3, 3), padding=1),) * 3
+    workload = workloads.make(ChainCase("chain", "suite", layers), "forward", "float32")
+    with contestant.environment(1):
+        for layout in LAYOUTS:
+            prepared = contestant.prepare(workload.in_layout(layout))
+            if isinstance(prepared, Prepared):
+                assert examine(prepared.result(prepared.call()), workload.in_layout(layout)).is_right
+
+
+@pytest.mark.parametrize("backend", lineup.compiled_backends())
+def test_a_forced_variant_runs(backend):
+    for variant in ours.variants(backend):
+        (contestant,) = lineup.backends([backend], variant)
+        for direction in AWKWARD_CONVS[1].directions:
+            prepared = contestant.prepare(workloads.make(AWKWARD_CONVS[1], direction, "float32"))
+            assert isinstance(prepared, Prepared)
+            prepared.call()
+            assert prepared.variant() == variant
+
+
+@pytest.mark.oracle
+def test_torch_says_which_implementation_ran(capfd):
+    pytest.importorskip("torch")
+    (contestant,) = lineup.peers(["torch:nchw"])
+    with contestant.environment(1):
+        prepared = contestant.prepare(workloads.make(SUITES["cifar"][1].with_batch(2), "forward", "float32"))
+        prepared.call()
+        assert prepared.variant() not in ("", "ATen")
+    assert "onednn_verbose" not in capfd.readouterr().out
+
+
+@pytest.mark.oracle
+def test_onnxruntime_says_what_became_of_its_graph():
+    pytest.importorskip("onnxruntime")
+    (contestant,) = lineup.peers(["onnxruntime"])
+    with contestant.environment(1):
+        prepared = contestant.prepare(workloads.make(SUITES["chain"][2], "forward", "float32"))
+        assert prepared.variant().count("Conv") == 3
+
+
+def test_names_choose_flavours():
+    assert [c.name for c in lineup.backends(["reference"])] == ["fastconv:reference"]
+    assert [c.name for c in lineup.backends(["reference:kept"])] == ["fastconv:reference:kept"]
+    if "torch" in lineup.installed_peers():
+        assert [c.name for c in lineup.peers(["torch"])] == ["torch:nchw", "torch:channels_last"]
+        assert [c.name for c in lineup.peers(["torch:channels_last"])] == ["torch:channels_last"]
+    assert all(c.is_peer for c in lineup.peers(lineup.installed_peers()))
+    assert not any(c.is_peer for c in lineup.backends(["reference"]))
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (lambda: lineup.backends(["cuda9"]), BackendUnavailableError, "no backend 'cuda9'; there are: reference"),
+        (lambda: lineup.backends(["reference:quick"]), ValueError, "there are: fastconv:reference, fastconv:ref"),
+        (lambda: lineup.backends(["reference"], "magic"), ValueError, "no chosen backend has a variant 'magic'"),
+        (lambda: lineup.peers(["keras"]), ValueError, "no peer 'keras'; there are: torch"),
+    ],
+)
+def test_wrong_names(call, error, words):
+    with pytest.raises(error, match=words):
+        call()
+
+
+@pytest.mark.parametrize("peer", PEERS)
+def test_a_missing_peer_is_named_with_the_pip_line(peer, monkeypatch):
+    monkeypatch.setattr(lineup.importlib.util, "find_spec", lambda name: None)
+    package = PEERS[peer].packages[0]
+    with pytest.raises(BackendUnavailableError, match=rf"{package}.*pip install 'fastconv\[bench\]'"):
+        lineup.peers([peer])
+    assert lineup.installed_peers() == []
+
+
+def test_threads_are_set_and_put_back():
+
+    before = fc.get_num_threads()
+    with contextlib.ExitStack() as stack:
+        for contestant in _contestants():
+            stack.enter_context(contestant.environment(1))
+        assert fc.get_num_threads() == 1
+    assert fc.get_num_threads() == before

@@ -1,0 +1,262 @@
+"""The engine, with false contestants of known cost: it checks, then times, and computes what it says."""
+
+import ast
+import contextlib
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.false_clock import FalseClock
+
+from fastconv._kernels import BACKENDS
+from fastconv._kernels.contract import Declined
+from fastconv.bench import engine, session
+from fastconv.bench.cases import ChainCase, ConvCase, LinearCase, PoolCase
+from fastconv.bench.engine import Engine, Plan
+from fastconv.bench.limits import Bandwidth, Limits
+from fastconv.bench.peers import PEERS
+from fastconv.bench.records import DECLINED, TIMED, WRONG
+from fastconv.bench.timing import Budget
+
+CASE = ConvCase("layer", "suite", (1, 3, 6, 5), (4, 3, 3, 3), padding=1, count=3)
+POOL = PoolCase("pool", "suite", (1, 2, 6, 6), 2)
+LINEAR = LinearCase("linear", "suite", (1, 7), (5, 7))
+CHAIN = ChainCase("chain", "suite", (ConvCase("a", "suite", (1, 2, 5, 5), (2, 2, 3, 3), padding=1),) * 2)
+FLOPS = 2 * 4 * 6 * 5 * 3 * 9
+BYTES = 4 * (3 * 30 + 4 * 3 * 9 + 4 + 4 * 30)
+
+
+def run(clock, contestants, cases=(CASE,), **settings):
+    limits, peak = settings.pop("limits", {}), settings.pop("peak", lambda dtype: None)
+    plan = Plan(cases, contestants, **settings)
+    return [record for job in Engine(plan, limits, peak, clock.clock).run() for record in job]
+
+
+def test_a_record_says_what_was_measured():
+    clock = FalseClock()
+    (record,) = run(clock, [clock.contestant("fastconv:a", 0.01)])
+    assert (record.case, record.suite, record.count, record.direction) == ("layer", "suite", 3, "forward")
+    assert (record.batch, record.layout, record.dtype, record.threads) == (1, "nchw", "float32", 1)
+    assert (record.contestant, record.status, record.variant, record.rounds) == ("fastconv:a", TIMED, "false", 20)
+    assert (record.time_median, record.time_min, record.time_first) == pytest.approx((0.01, 0.01, 0.01))
+    assert record.samples == pytest.approx([0.01] * 20)
+    assert (record.flops, record.bytes) == (FLOPS, BYTES)
+    assert record.gflops == pytest.approx(FLOPS / 0.01 / 1e9)
+    assert record.gbytes_per_s == pytest.approx(BYTES / 0.01 / 1e9)
+    assert 0 < record.max_error < 1e-5
+    assert 0 < record.error_ulp <= 1
+    assert (record.peak_fraction, record.roofline_fraction, record.ratio_to_best_peer) == (None, None, None)
+
+
+def test_fractions_of_the_limits():
+    clock, peaks = FalseClock(), iter([1e6, 2e6])
+    memory = Bandwidth("memory", 1 << 30, read=1e6, write=1e6, copy=2e6, streaming=4e6)
+    limits = {1: Limits(1, {"float32": 1e12}, (memory,))}
+    (record,) = run(clock, [clock.contestant("a", 0.01)], limits=limits, peak=lambda dtype: next(peaks))
+    assert record.peak_gflops == pytest.approx(2e-3)
+    assert record.peak_fraction == pytest.approx(FLOPS / 0.01 / 2e6)
+    read = BYTES - 4 * 120
+    assert record.roofline_fraction == pytest.approx(max(read / 1e6, BYTES / 4e6) / 0.01)
+
+
+@pytest.mark.parametrize("direction", POOL.directions)
+def test_what_multiplies_nothing_has_no_share_of_the_multiply_add_peak(direction):
+    clock = FalseClock()
+    memory = Bandwidth("memory", 1 << 30, read=1e6, write=1e6, copy=1e6, streaming=1e6)
+    limits = {1: Limits(1, {"float32": 1.0}, (memory,))}
+    contestants = [clock.contestant("a", 0.01)]
+    (record,) = run(clock, contestants, [POOL], directions=[direction], limits=limits, peak=lambda dtype: 1.0)
+    assert record.peak_fraction is None
+    assert record.flops > 0
+    assert record.roofline_fraction == pytest.approx(4 * (72 + 18 if direction == "forward" else 18 + 72) / 1e6 / 0.01)
+
+
+def test_ratios_are_to_the_fastest_peer():
+    clock = FalseClock()
+    contestants = [
+        clock.contestant("fastconv:slow", 0.03),
+        clock.contestant("fastconv:fast", 0.005),
+        clock.contestant("peer:slow", 0.02, is_peer=True),
+        clock.contestant("peer:fast", 0.01, is_peer=True),
+    ]
+    records = {record.contestant: record for record in run(clock, contestants)}
+    assert {record.best_peer for record in records.values()} == {"peer:fast"}
+    ratios = {name: record.ratio_to_best_peer for name, record in records.items()}
+    expected = {"fastconv:slow": 1 / 3, "fastconv:fast": 2.0, "peer:slow": 0.5, "peer:fast": 1.0}
+    assert ratios == pytest.approx(expected)
+    assert all(record.ratio_low <= record.ratio_to_best_peer <= record.ratio_high for record in records.values())
+
+
+def _with_nan(answer):
+    answer = answer.copy()
+    answer.flat[-1] = np.nan
+    return answer
+
+
+def _off_by(amount):
+    def change(answer):
+        answer = answer.copy()
+        answer.flat[7] += amount
+        return answer
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (_off_by(0.01), r"differs from float64 at \(0, 0, 1, 2\)"),
+        (_with_nan, "not finite"),
+        (lambda answer: answer[..., :-1], "has shape"),
+        (lambda answer: answer.astype(np.float64), "has dtype float64"),
+        (lambda answer: np.ascontiguousarray(answer.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2), "not in layout nchw"),
+    ],
+)
+def test_a_wrong_result_is_reported_and_never_timed(change, words):
+    clock = FalseClock()
+    contestants = [
+        clock.contestant("wrong", 0.001, is_peer=True, result=change),
+        clock.contestant("right", 0.01, is_peer=True),
+        clock.contestant("fastconv:a", 0.02),
+    ]
+    wrong, right, ours = run(clock, contestants)
+    assert wrong.status == WRONG
+    assert re.search(words, wrong.reason)
+    assert (wrong.time_median, wrong.samples, wrong.rounds, wrong.ratio_to_best_peer) == (None, (), 0, None)
+    assert clock.calls.count("wrong") == 1
+    assert (right.status, ours.best_peer, ours.ratio_to_best_peer) == (TIMED, "right", pytest.approx(0.5))
+
+
+def test_a_result_in_the_other_layout_is_wrong_the_other_way_round_too():
+    clock = FalseClock()
+    contestants = [clock.contestant("a", 0.01, result=np.ascontiguousarray), clock.contestant("b", 0.01)]
+    wrong, right = run(clock, contestants, layouts=["channels_last"])
+    assert (wrong.status, wrong.reason, right.status) == (WRONG, "is not in layout channels_last", TIMED)
+
+
+def test_who_declines_says_why_and_is_not_timed():
+    clock = FalseClock()
+    declining = clock.contestant("a", 1.0, prepare=lambda workload: Declined(f"no {workload.op} today"))
+    (record, other) = run(clock, [declining, clock.contestant("b", 0.01)])
+    assert (record.status, record.reason, record.time_median) == (DECLINED, "no conv2d_forward today", None)
+    assert other.status == TIMED
+
+
+def test_every_combination_is_a_job():
+    clock = FalseClock()
+    plan = Plan(
+        (CASE, POOL, LINEAR, CHAIN),
+        [clock.contestant("a", 0.01), clock.contestant("b", 0.01)],
+        directions=("forward", "grad_input", "grad_weight"),
+        batches=(1, 2),
+        layouts=("nchw", "channels_last"),
+        dtypes=("float32", "float64"),
+        threads=(1, 2),
+        budget=Budget(rounds=1, least=1),
+    )
+    jobs = list(Engine(plan, clock=clock.clock).run())
+    # Layouts mean nothing to the linear layer; a pooling has no weight, a chain is measured forward.
+    assert len(jobs) == plan.job_count() == 8 * (3 * 2 + 2 * 2 + 3 * 1 + 1 * 2)
+    assert plan.record_count() == sum(len(job) for job in jobs)
+    assert len({job[0].job for job in jobs}) == len(jobs)
+    assert {record.status for job in jobs for record in job} == {TIMED}
+
+
+def test_everybody_works_with_the_threads_of_the_job():
+    clock, seen = FalseClock(), []
+
+    @contextlib.contextmanager
+    def environment(threads):
+        seen.append(threads)
+        yield
+        seen.append(-threads)
+
+    run(clock, [clock.contestant("a", 0.01, environment=environment)], threads=(1, 4))
+    assert seen == [1, -1, 4, -4]
+
+
+def test_after_the_deadline_no_job_begins():
+    clock = FalseClock()
+    cases = [CASE] * 5
+    found = run(clock, [clock.contestant("a", 0.1)], cases, budget=Budget(rounds=5), deadline=2.5)
+    assert len(found) == 3
+
+
+def test_a_job_that_is_not_ready_in_time_is_dropped():
+    clock = FalseClock()
+    contestants = [clock.contestant("a", 1.0), clock.contestant("b", 1.0)]
+    assert run(clock, contestants, end=0.5) == []
+    assert clock.calls == ["a"]
+
+
+def _session(plan, monkeypatch, on_job=lambda job: None):
+    monkeypatch.setattr(session.limits, "measure", lambda: Limits(1, {}, ()))
+    monkeypatch.setattr(session.limits, "fma_peak", lambda dtype: None)
+    return session.run(plan, {"rounds": 3}, on_job)
+
+
+def test_a_session_describes_the_machine(monkeypatch):
+    clock = FalseClock()
+    plan = Plan([CASE], [clock.contestant("a", 0.0)], budget=Budget(rounds=1, least=1, pause=0.0, sample=0.0))
+    found = _session(plan, monkeypatch)
+    assert found.complete
+    assert {"cpu", "instruction_set", "cores", "versions", "commit", "limits", "load_before", "load_after"} <= set(
+        found.machine
+    )
+    assert found.machine["versions"]["numpy"] == np.__version__
+    assert found.settings == {"rounds": 3}
+
+
+def test_ctrl_c_keeps_the_jobs_that_ended(monkeypatch):
+    clock = FalseClock()
+
+    def interrupt(workload):
+        if workload.case.x_shape[0] == 3:
+            raise KeyboardInterrupt
+        return clock.contestant("a", 0.0).prepare(workload)
+
+    contestant = clock.contestant("a", 0.0, prepare=interrupt)
+    plan = Plan([CASE], [contestant], batches=(1, 2, 3, 4), budget=Budget(rounds=1, pause=0.0, sample=0.0))
+    heard = []
+    found = _session(plan, monkeypatch, heard.append)
+    assert not found.complete
+    assert [record.batch for record in found.records] == [1, 2]
+    assert len(heard) == 2
+
+
+def test_the_engine_names_no_backend_and_no_peer():
+
+    names = {*BACKENDS, *PEERS, "conv2d", "max_pool2d", "linear", "chain"}
+    folder = Path(engine.__file__).parent
+    for name in ("engine", "timing", "check", "session", "contestant", "summary", "ratios", "comparison", "limits"):
+        tree = ast.parse((folder / f"{name}.py").read_text())
+        values = [getattr(node, "value", None) for node in ast.walk(tree)]
+        words = {value for value in values if isinstance(value, str)}
+        assert not words & names, name
+        assert not [word for word in words if any(word.startswith(f"{peer}:") for peer in names)], name
+
+
+def test_limits_choose_the_level_that_holds_the_data():
+    near = Bandwidth("L2", 1000, read=100.0, write=100.0, copy=100.0, streaming=50.0)
+    far = Bandwidth("memory", 10**6, read=10.0, write=10.0, copy=10.0, streaming=20.0)
+    limits = Limits(1, {"float32": 1000.0}, (near, far))
+    assert limits.roofline_seconds("float32", 0, 800, 200) == pytest.approx(10.0)
+    assert limits.roofline_seconds("float32", 0, 800, 1200) == pytest.approx(100.0)
+    assert limits.roofline_seconds("float32", 0, 1500, 500) == pytest.approx(150.0)
+    assert limits.roofline_seconds("float32", 10**6, 800, 200) == pytest.approx(1000.0)
+    assert Limits(1, {}, ()).roofline_seconds("float32", 1, 1, 1) is None
+    assert near.best == 100.0
+
+
+def test_real_limits_are_plausible_and_ordered():
+    pytest.importorskip("fastconv._kernels.cython_cpu.machine")
+    from fastconv.bench import limits
+
+    found = limits.measure(seconds=0.02)
+    assert found.peaks["float32"] > found.peaks["float64"] > 1e8
+    assert found.bandwidths[-1].level == "memory"
+    assert [entry.nbytes for entry in found.bandwidths] == sorted(entry.nbytes for entry in found.bandwidths)
+    assert all(1e8 < speed < 1e14 for e in found.bandwidths for speed in (e.read, e.write, e.copy, e.streaming))
+    assert math.isfinite(found.roofline_seconds("float64", 10**9, 10**6, 10**6))
