@@ -6,7 +6,6 @@ from functools import lru_cache
 from fastconv.bench import workloads
 from fastconv.bench.cases import Case
 from fastconv.bench.contestant import Contestant
-from fastconv.bench.engine import has_layout
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +40,7 @@ def jobs(plan):
     return [
         Job(case, direction, dtype, layout, contestant)
         for case, direction, dtype in plan.workloads()
-        for layout in (plan.layouts if has_layout(case) else plan.layouts[:1])
+        for layout in plan.layouts_of(case)
         for contestant in plan.contestants
     ]
 

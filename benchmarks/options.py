@@ -50,7 +50,7 @@ def contestants(config):
     """Who takes part."""
     if config.option.contestants is not None:
         return config.option.contestants
-    fast = [name for name in lineup.installed_peers() if name in FAST_PEERS]
+    fast = [name for name in lineup.usable_peers() if name in FAST_PEERS]
     return [*lineup.backends(lineup.compiled_backends()), *lineup.peers(fast)]
 
 

@@ -97,6 +97,12 @@ def test_imports_follow_the_house(path):
             assert any(within(target, package) for package in allowed), f"{name} may not import {target}"
 
 
+def test_benchmarks_stand_beside_commands_and_training():
+    above = ("fastconv.cli", "fastconv.training", "fastconv.models", "fastconv.datasets", "fastconv.plots")
+    for path in (PACKAGE / "bench").rglob("*.py"):
+        assert not [target for target in imported(path) if any(within(target, room) for room in above)], path
+
+
 def test_the_listed_cases_need_the_standard_library_alone():
     for path in (PACKAGE / "bench" / "cases").glob("*.py"):
         outside = {name for name in imported(path) if not within(name, "fastconv.bench.cases")}

@@ -10,12 +10,12 @@ import sys
 
 import numpy as np
 import pytest
-from support.bench_runs import record, run
+from support.bench_runs import MACHINE, record, run
 
 from fastconv import cli
-from fastconv.bench import comparison, records, session
+from fastconv.bench import comparison, records, session, summary
 from fastconv.bench.cases import SUITES
-from fastconv.bench.records import TIMED
+from fastconv.bench.records import DECLINED, FAILED, TIMED, WRONG
 from fastconv.bench.report import text
 from fastconv.cli import bench
 
@@ -139,10 +139,43 @@ def test_losses_come_first():
     assert [word for title in titles for word in ("won", "lost", "even") if word in title] == ["lost", "even", "won"]
 
 
+@pytest.mark.parametrize("status", [WRONG, FAILED])
+def test_what_is_broken_comes_before_all_losses(status):
+    lost = record(case="lost", ratio_to_best_peer=0.5, ratio_low=0.4, ratio_high=0.6, best_peer="other")
+    broken = record(case="broken", status=status, reason="why")
+    peers = record(case="of a peer", contestant="torch:nchw", status=status, reason="why")
+    (title, (_, (row,))), (second, _), (third, _) = text.jobs([peers, lost, broken])
+    assert ["broken" in title, "lost" in second, "of a peer" in third] == [True] * 3
+    assert (row[1], row[-1]) == (status.upper(), "why")
+
+
+@pytest.mark.parametrize(
+    ("interval", "word"),
+    [((1.1, 1.3), "ahead"), ((0.7, 0.9), "LOSS"), ((0.9, 1.2), "even"), ((None, None), "few rounds")],
+)
+def test_the_verdict_in_words(interval, word):
+    low, high = interval
+    entry = record(ratio_to_best_peer=1.0, ratio_low=low, ratio_high=high, best_peer="other", variant="")
+    ((_, (_, (row,))),) = text.jobs([entry])
+    assert row[-1] == word
+    assert row[-2] == ("" if low is None else f"{low:.2f}-{high:.2f}")
+
+
+def test_the_time_of_a_network_needs_all_its_cases():
+    entries = [_timed(case="a", count=2), _timed(case="b"), _timed(case="a", contestant="torch:nchw")]
+    refused = record(case="b", contestant="torch:nchw", status=DECLINED, reason="no")
+    whole, part = summary.means([*entries, refused])
+    assert (whole.coverage, whole.network_seconds) == ("2", pytest.approx(3 * 2.1e-3))
+    assert (part.coverage, part.network_seconds) == ("1 of 2", None)
+    header, rows = text.summary([*entries, refused])
+    places = header.index("cases"), header.index("network")
+    assert [[row[place] for place in places] for row in rows] == [["2", "6.300 ms"], ["1 of 2", ""]]
+
+
 ANNOUNCING = """
 import sys
-from fastconv.cli import bench, main
-bench._advance = lambda bar, job: print("a job ended", flush=True)
+from fastconv.cli import main, results
+results.Watcher.__call__ = lambda self, run: print("a job ended", flush=True)
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -216,7 +249,8 @@ def test_compare_two_runs(two_runs, capsys):
     assert [line.split()[1] for line in lines] == ["slower", "same", "faster"]
     assert [line.split()[-1] for line in lines] == ["SLOWER", "noise", "faster"]
     assert ["0.500" in lines[0], "1.000" in lines[1], "2.000" in lines[2]] == [True] * 3
-    assert re.search(r"resnet50 +forward .* 3 +1\.000 +6\.300 ms +7\.350 ms +0\.857", out)
+    assert re.search(r"resnet50 +forward .* 3 +1\.000 +1\.000-1\.000 +6\.300 ms +7\.350 ms +0\.857", out)
+    assert "network: all layers" in out
 
 
 @pytest.mark.parametrize(("limit", "code"), [("0.45", 0), ("0.95", 1)])
@@ -225,12 +259,125 @@ def test_fail_below_sets_the_exit_code(limit, code, two_runs, capsys):
     assert ("below 0.95: resnet50: slower, forward: 0.500" in capsys.readouterr().err) == bool(code)
 
 
-def test_noise_alone_does_not_fail(tmp_path):
-    random = np.random.default_rng(0)
-    for name in "ab":
-        noisy = [record(samples=tuple(2.1e-3 * random.lognormal(0, 0.2, 20)))]
-        records.save(run(*noisy), tmp_path / f"{name}.json")
-    assert _compare(tmp_path / "a.json", tmp_path / "b.json", "--fail-below", "0.7") == 0
+def _noisy(seed, noise, cases, factors):
+    """Two runs whose true ratio is that of the two factors."""
+    random = np.random.default_rng(seed)
+    return [
+        run(
+            *(
+                record(case=str(number), samples=tuple(2.1e-3 * factor * random.lognormal(0, noise, 20)))
+                for number in range(cases)
+            )
+        )
+        for factor in factors
+    ]
+
+
+def test_noise_alone_does_not_fail():
+    failed = [bool(comparison.runs(*_noisy(seed, 0.2, 3, (1.0, 1.0))).falls_below(0.95)) for seed in range(40)]
+    assert sum(failed) <= 2
+
+
+def test_a_true_loss_fails():
+    failed = [bool(comparison.runs(*_noisy(seed, 0.1, 10, (0.9, 1.0))).falls_below(0.95)) for seed in range(40)]
+    assert sum(failed) >= 38
+
+
+def _saved(folder, first, second):
+    """The files of two runs."""
+    records.save(first, folder / "a.json")
+    records.save(second, folder / "b.json")
+    return folder / "a.json", folder / "b.json"
+
+
+def test_a_loss_without_an_interval_does_not_fail(tmp_path, capsys):
+    files = _saved(tmp_path, *(run(record(time_median=s, samples=(s,) * 5)) for s in (1e-3, 2e-3)))
+    assert _compare(*files, "--fail-below", "0.9") == 0
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("resnet50: "))
+    assert line.split()[-2:] == ["0.500", "unknown"]
+
+
+def test_peers_that_are_slower_do_not_fail(tmp_path):
+    entries = ([_timed(s, contestant="torch:nchw"), _timed(1e-3)] for s in (1e-3, 2e-3))
+    files = _saved(tmp_path, *(run(*records) for records in entries))
+    assert _compare(*files, "--fail-below", "0.9") == 0
+    assert _compare(*files, "--contestants", "torch:nchw", "torch:nchw", "--fail-below", "0.9") == 1
+
+
+BROKEN = {
+    "wrong": ([record(case="lost", status=WRONG, reason="far off")], "WRONG", "far off", 1),
+    "failed": ([record(case="lost", status=FAILED, reason="raised X: y")], "FAILED", "raised X: y", 1),
+    "declined": ([record(case="lost", status=DECLINED, reason="cannot")], "declined", "cannot", 0),
+    "absent": ([], "MISSING", "the job is missing: the run is not complete", 1),
+    "without this contestant": (
+        [_timed(case="lost", contestant="scipy")],
+        "MISSING",
+        "this contestant took no part in the job",
+        1,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+@pytest.mark.parametrize("names", [(), ("fastconv:cython", "fastconv:cython")], ids=["two runs", "contestants"])
+def test_what_the_second_did_not_time_comes_first_and_fails(name, names, tmp_path, capsys):
+    entries, status, reason, code = BROKEN[name]
+    first, second = run(_timed(case="kept"), _timed(case="lost")), run(_timed(case="kept"), *entries, complete=False)
+    arguments = [*_saved(tmp_path, first, second), *(["--contestants", *names] if names else [])]
+    assert _compare(*arguments) == 0
+    assert _compare(*arguments, "--fail-below", "0.1") == code
+    out, error = capsys.readouterr()
+    title, _, _, line = out.splitlines()[:4]
+    assert title.startswith("NOT TIMED by the second")
+    assert line.split()[:4] == ["fastconv:cython", status, "resnet50:", "lost"]
+    assert line.endswith(reason)
+    assert (f"resnet50: lost, forward: fastconv:cython {status.lower()}: {reason}" in error) == bool(code)
+    assert "the second run is not complete" in out
+    assert "network: NOT all layers" in out
+    assert "1 of 2" in out
+
+
+def test_a_contestant_that_lacks_jobs_of_the_other(tmp_path, capsys):
+    entries = [_timed(case=case, contestant=who) for case, who in (("a", "x"), ("a", "y"), ("b", "x"))]
+    records.save(run(*entries), tmp_path / "x.json")
+    assert _compare(tmp_path / "x.json", "--contestants", "x", "y", "--fail-below", "0.5") == 1
+    assert re.search(r"y +MISSING +resnet50: b .* this contestant took no part", capsys.readouterr().out)
+
+
+def test_all_broken_is_said_although_nothing_can_be_compared(tmp_path, capsys):
+    files = _saved(tmp_path, run(_timed()), run(record(status=FAILED, reason="raised X: y")))
+    assert _compare(*files, "--fail-below", "0.5") == 1
+    out, error = capsys.readouterr()
+    assert "FAILED" in out
+    assert "no timed case and contestant in common" in error
+
+
+def test_relative_to_the_peer_a_slower_machine_cancels_out(tmp_path, capsys):
+    against = {"best_peer": "torch:nchw", "ratio_low": 1.0, "ratio_high": 2.0}
+    first, second = (
+        run(
+            _timed(slowness * 1e-3, case="a", ratio_to_best_peer=ratio, **against),
+            _timed(slowness * 1e-3, case="b", ratio_to_best_peer=ratio, **against | {"best_peer": peer}),
+            _timed(slowness * 1e-3, case="a", contestant="torch:nchw", ratio_to_best_peer=1.0, **against),
+        )
+        for slowness, ratio, peer in ((1.0, 1.2, "torch:nchw"), (2.0, 1.8, "onnxruntime"))
+    )
+    found = {(pair.first.case, pair.first.contestant): pair.relative for pair in comparison.runs(first, second).pairs}
+    assert found == {
+        ("a", "fastconv:cython"): pytest.approx(1.5),
+        ("b", "fastconv:cython"): None,
+        ("a", "torch:nchw"): None,
+    }
+    assert _compare(*_saved(tmp_path, first, second)) == 0
+    out = capsys.readouterr().out
+    assert "relative to the peer" in out
+    assert re.search(r"resnet50: a .* 1\.500 +0\.500 ", out)
+
+
+def test_another_variant_is_shown(tmp_path, capsys):
+    files = _saved(tmp_path, run(_timed(variant="direct")), run(_timed(variant="pointwise")))
+    assert _compare(*files) == 0
+    assert "direct / pointwise" in capsys.readouterr().out
 
 
 def test_compare_two_contestants_of_one_run_round_by_round(tmp_path, capsys):
@@ -246,13 +393,13 @@ def test_compare_two_contestants_of_one_run_round_by_round(tmp_path, capsys):
 
 
 def test_count_weighted_network_time():
-    pairs = comparison.runs(
+    compared = comparison.runs(
         run(_timed(case="a", count=3), _timed(case="b")),
         run(_timed(4.2e-3, case="a", count=3), _timed(case="b")),
     )
-    (group,) = comparison.groups(pairs)
+    (group,) = compared.groups()
     assert group.network_seconds == pytest.approx((4 * 2.1e-3, 7 * 2.1e-3))
-    assert group.geometric_mean == pytest.approx(0.5**0.5)
+    assert group.mean.value == pytest.approx(0.5**0.5)
 
 
 def test_other_conditions_are_said_first(tmp_path, capsys):
@@ -263,6 +410,30 @@ def test_other_conditions_are_said_first(tmp_path, capsys):
     assert out.startswith("NOT THE SAME CONDITIONS")
     assert "cpu: AMD EPYC / another" in out
     assert "allocator: None / keeping" in out
+
+
+def _machine(**changes):
+    versions = MACHINE["versions"] | {name: value for name, value in changes.items() if name in MACHINE["versions"]}
+    return MACHINE | {"versions": versions} | {name: value for name, value in changes.items() if name == "commit"}
+
+
+@pytest.mark.parametrize(
+    ("machine", "settings", "line", "is_condition"),
+    [
+        ({"torch": "9"}, {}, "torch: 2.13.0 / 9", True),
+        ({"numpy": "9"}, {}, "numpy: 2.4 / 9", True),
+        ({}, {"quick": True}, "quick: None / True", True),
+        ({"fastconv": "9"}, {}, "fastconv: 0.1.0 / 9", False),
+        ({"commit": "abc"}, {}, "commit: None / abc", False),
+        ({}, {"complete": False}, "the second run is not complete: cases are missing", False),
+    ],
+)
+def test_what_differs_between_two_runs(machine, settings, line, is_condition, tmp_path, capsys):
+    files = _saved(tmp_path, run(_timed()), run(_timed(), machine=_machine(**machine), **settings))
+    assert _compare(*files) == 0
+    out = capsys.readouterr().out
+    assert line in out
+    assert out.startswith("NOT THE SAME CONDITIONS") == is_condition
 
 
 @pytest.mark.parametrize(

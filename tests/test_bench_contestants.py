@@ -7,6 +7,7 @@ import pytest
 from support.kernel_calls import POOL_OPERATIONS, activations, problem_of, run_fenced
 
 import fastconv as fc
+import fastconv.functional as F
 from fastconv import arrays
 from fastconv.bench import lineup, ours, workloads
 from fastconv.bench.cases import AWKWARD_CONVS, AWKWARD_POOLS, NORMAL, SUBNORMAL, SUITES, ChainCase, ConvCase
@@ -91,9 +92,33 @@ def test_a_missing_tap_is_found_in_the_largest_sum(error):
     assert examine(found, workload).is_right == (error == 0.0)
 
 
+@pytest.mark.parametrize("layer", [0, 1, 2])
+def test_a_missing_tap_in_a_chain_is_found(layer):
+    case = SUITES["chain"][2]
+    workload = workloads.make(case, "forward", "float32")
+    damaged = dict(workload.inputs)
+    damaged[f"weight{layer}"] = damaged[f"weight{layer}"].copy()
+    damaged[f"weight{layer}"][3, 77, 1, 2] = 0
+    for inputs, is_right in ((workload.inputs, True), (damaged, False)):
+        x = inputs["x"]
+        for i, one in enumerate(case.layers):
+            x = F.conv2d(x, inputs[f"weight{i}"], inputs[f"bias{i}"], **one.parameters)
+        assert examine(x, workload).is_right == is_right
+
+
+def test_less_precise_arithmetic_is_found():
+    """Inputs rounded to the eight bits of bfloat16 are no float32 arithmetic."""
+    workload = workloads.make(SUITES["resnet50"][2], "forward", "float32")
+    rounded = {
+        name: (array.view(np.uint32) + 0x8000 & 0xFFFF0000).view(np.float32) for name, array in workload.inputs.items()
+    }
+    found = F.conv2d(rounded["x"], rounded["weight"], **workload.case.parameters)
+    assert not examine(found, workload).is_right
+
+
 def _contestants():
     compiled = [name for backend in lineup.compiled_backends() for name in (backend, f"{backend}:{ours.KEPT}")]
-    return lineup.backends([*compiled, "reference"]) + lineup.peers(lineup.installed_peers())
+    return lineup.backends([*compiled, "reference"]) + lineup.peers(lineup.usable_peers())
 
 
 @pytest.mark.parametrize("contestant", _contestants(), ids=lambda contestant: contestant.name)
@@ -171,10 +196,10 @@ def test_onnxruntime_says_what_became_of_its_graph():
 def test_names_choose_flavours():
     assert [c.name for c in lineup.backends(["reference"])] == ["fastconv:reference"]
     assert [c.name for c in lineup.backends(["reference:kept"])] == ["fastconv:reference:kept"]
-    if "torch" in lineup.installed_peers():
+    if "torch" in lineup.usable_peers():
         assert [c.name for c in lineup.peers(["torch"])] == ["torch:nchw", "torch:channels_last"]
         assert [c.name for c in lineup.peers(["torch:channels_last"])] == ["torch:channels_last"]
-    assert all(c.is_peer for c in lineup.peers(lineup.installed_peers()))
+    assert all(c.is_peer for c in lineup.peers(lineup.usable_peers()))
     assert not any(c.is_peer for c in lineup.backends(["reference"]))
 
 
@@ -198,7 +223,7 @@ def test_a_missing_peer_is_named_with_the_pip_line(peer, monkeypatch):
     package = PEERS[peer].packages[0]
     with pytest.raises(BackendUnavailableError, match=rf"{package}.*pip install 'fastconv\[bench\]'"):
         lineup.peers([peer])
-    assert lineup.installed_peers() == []
+    assert lineup.usable_peers() == []
 
 
 def test_threads_are_set_and_put_back():

@@ -12,12 +12,13 @@ from support.false_clock import FalseClock
 
 from fastconv._kernels import BACKENDS
 from fastconv._kernels.contract import Declined
-from fastconv.bench import engine, session
+from fastconv.bench import engine, session, workloads
 from fastconv.bench.cases import ChainCase, ConvCase, LinearCase, PoolCase
+from fastconv.bench.contestant import Prepared
 from fastconv.bench.engine import Engine, Plan
 from fastconv.bench.limits import Bandwidth, Limits
 from fastconv.bench.peers import PEERS
-from fastconv.bench.records import DECLINED, TIMED, WRONG
+from fastconv.bench.records import DECLINED, FAILED, TIMED, WRONG
 from fastconv.bench.timing import Budget
 
 CASE = ConvCase("layer", "suite", (1, 3, 6, 5), (4, 3, 3, 3), padding=1, count=3)
@@ -202,6 +203,7 @@ def test_a_session_describes_the_machine(monkeypatch):
     plan = Plan([CASE], [clock.contestant("a", 0.0)], budget=Budget(rounds=1, least=1, pause=0.0, sample=0.0))
     found = _session(plan, monkeypatch)
     assert found.complete
+    assert found.machine["stopped_by"] is None
     assert {"cpu", "instruction_set", "cores", "versions", "commit", "limits", "load_before", "load_after"} <= set(
         found.machine
     )
@@ -222,8 +224,96 @@ def test_ctrl_c_keeps_the_jobs_that_ended(monkeypatch):
     heard = []
     found = _session(plan, monkeypatch, heard.append)
     assert not found.complete
+    assert found.machine["stopped_by"] == "Ctrl-C"
     assert [record.batch for record in found.records] == [1, 2]
-    assert len(heard) == 2
+    assert [len(run.records) for run in heard] == [1, 2]
+
+
+def test_an_error_in_the_middle_keeps_the_jobs_that_ended(monkeypatch):
+    make = workloads.make
+
+    def failing(case, *rest):
+        if case.x_shape[0] == 3:
+            raise MemoryError("no room")
+        return make(case, *rest)
+
+    monkeypatch.setattr(workloads, "make", failing)
+    clock = FalseClock()
+    plan = Plan([CASE], [clock.contestant("a", 0.0)], batches=(1, 2, 3), budget=Budget(rounds=1, pause=0.0, sample=0.0))
+    found = _session(plan, monkeypatch)
+    assert (len(found.records), found.complete) == (2, False)
+    assert found.machine["stopped_by"] == "MemoryError: no room"
+
+
+@pytest.mark.parametrize("when", ["prepare", "call"])
+def test_what_a_contestant_raises_is_its_result_and_stops_nobody(when):
+    clock = FalseClock()
+
+    def broken(workload):
+        if when == "prepare":
+            raise RuntimeError("broken")
+        return Prepared(lambda: 1 / 0)
+
+    failed, right = run(clock, [clock.contestant("a", 1.0, prepare=broken), clock.contestant("b", 0.01)])
+    words = {"prepare": "raised RuntimeError: broken", "call": "raised ZeroDivisionError: division by zero"}
+    assert (failed.status, failed.reason, failed.time_median) == (FAILED, words[when], None)
+    assert right.status == TIMED
+
+
+def _worsening(clock, name, after, worse):
+    """A contestant whose call number ``after`` and later go wrong."""
+
+    def prepare(workload):
+        right = workload.exact.astype(workload.dtype)
+
+        def call():
+            clock.work(0.01, name)()
+            return worse(right) if clock.calls.count(name) >= after else right
+
+        return Prepared(call)
+
+    return clock.contestant(name, 0.01, prepare=prepare)
+
+
+def _broken(answer):
+    raise RuntimeError("out of luck")
+
+
+def test_a_result_that_becomes_wrong_later_is_wrong():
+    clock = FalseClock()
+    later, right = run(clock, [_worsening(clock, "a", 8, lambda answer: answer + 1), clock.contestant("b", 0.01)])
+    assert later.status == WRONG
+    assert later.reason.startswith("right at first, after many calls: differs from float64")
+    assert (later.time_median, later.samples) == (None, ())
+    assert right.status == TIMED
+
+
+@pytest.mark.parametrize("after", [2, 9, 24])
+def test_an_error_while_timing_takes_only_that_contestant_out(after):
+    """While warming up, in the middle of the rounds, and in the look at the last result."""
+    clock = FalseClock()
+    failed, right = run(clock, [_worsening(clock, "a", after, _broken), clock.contestant("b", 0.03, is_peer=True)])
+    assert failed.status in (FAILED, WRONG)
+    assert "raised RuntimeError: out of luck" in failed.reason
+    assert (failed.time_median, failed.samples, failed.ratio_to_best_peer) == (None, (), None)
+    assert (right.status, right.rounds, right.ratio_to_best_peer) == (TIMED, 20, 1.0)
+
+
+def test_jobs_that_would_not_fit_are_not_begun():
+    clock = FalseClock()
+    settings = {"layouts": ("nchw", "channels_last"), "threads": (1, 2), "budget": Budget(rounds=6)}
+    found = run(clock, [clock.contestant("a", 1.0), clock.contestant("b", 1.0)], end=40.0, deadline=25.0, **settings)
+    assert clock.time <= 45
+    assert {record.layout for record in found} == {"nchw"}
+
+
+def test_turns_differ_from_job_to_job():
+    clock = FalseClock()
+    contestants = [clock.contestant(name, 0.05) for name in "abc"]
+    run(clock, contestants, batches=(1, 2), budget=Budget(warm_up=1))
+    first, second = clock.calls[: len(clock.calls) // 2], clock.calls[len(clock.calls) // 2 :]
+    assert sorted(first) == sorted(second)
+    assert first != second
 
 
 def test_the_engine_names_no_backend_and_no_peer():
@@ -255,7 +345,7 @@ def test_real_limits_are_plausible_and_ordered():
     from fastconv.bench import limits
 
     found = limits.measure(seconds=0.02)
-    assert found.peaks["float32"] > found.peaks["float64"] > 1e8
+    assert all(1e8 < peak < 1e16 for peak in found.peaks.values())
     assert found.bandwidths[-1].level == "memory"
     assert [entry.nbytes for entry in found.bandwidths] == sorted(entry.nbytes for entry in found.bandwidths)
     assert all(1e8 < speed < 1e14 for e in found.bandwidths for speed in (e.read, e.write, e.copy, e.streaming))

@@ -16,8 +16,8 @@ import pytest
 from support import bench_runs
 from support.bench_runs import record
 
-from fastconv.bench.records import DECLINED, TIMED, WRONG
-from fastconv.bench.report import charts, page
+from fastconv.bench.records import DECLINED, FAILED, TIMED, WRONG
+from fastconv.bench.report import charts, page, tables
 
 pytest.importorskip("matplotlib")
 pytest.importorskip("jinja2")
@@ -38,6 +38,7 @@ def mixed_run():
     made = bench_runs.full_run({"resnet50": 3, "lenet": 1}, threads=(1, 2))
     refusals = (
         record(case="refused", status=WRONG, reason="max. error 0.3"),
+        record(case="refused", contestant="fastconv:numba", status=FAILED, reason="raised X: y"),
         record(case="refused", contestant="onnxruntime", status=DECLINED, reason="no gradients"),
     )
     pools = (pooling(roofline_fraction=0.83), pooling(contestant="torch:nchw", time_median=0.4e-3))
@@ -165,6 +166,34 @@ def test_losses_are_those_outside_noise():
     text = page.render(bench_runs.run(*records))
     table = text[text.index('id="losses"') : text.index('id="means"')]
     assert re.findall(r'data-index="(\d)"', table) == ["2", "0"]
+
+
+def test_what_is_broken_stands_out_and_is_counted():
+    text = odd_page("mixed")
+    assert re.findall(r'<li class="bad"><b>(\d+)</b>(wrong|failed)</li>', text) == [("1", "wrong"), ("1", "failed")]
+    assert "<li><b>1</b>declined</li>" in text
+    table = text[text.index('id="records"') : text.index('id="untimed"')]
+    assert [len(re.findall(f'class="{mark}"', table)) for mark in (WRONG, FAILED, DECLINED)] == [1, 1, 1]
+    refusals = text[text.index('id="refusals"') : text.index('id="machine"')]
+    assert re.findall(r"<td>(wrong|failed|declined)</td>", refusals) == [WRONG, FAILED, DECLINED]
+
+
+def test_without_an_interval_nothing_is_lost_or_level():
+    run = bench_runs.run(record(best_peer="torch:nchw", ratio_to_best_peer=0.5))
+    text = page.render(run)
+    assert "<li><b>1</b>of too few rounds to tell</li>" in text
+    assert "<li><b>0</b>level, within noise</li>" in text
+    assert "there were too few rounds for an interval" in text
+    assert "▼ 0.50" not in text
+
+
+def test_the_time_of_a_network_is_left_out_where_cases_are():
+    refused = record(case="b", contestant="torch:nchw", status=DECLINED, reason="no")
+    run = bench_runs.run(record(case="a"), record(case="b"), record(case="a", contestant="torch:nchw"), refused)
+    cells = [[cell.text for cell in row.cells] for row in tables.summary(run).rows]
+    titles = [title for title, _ in tables.summary(run).heads]
+    places = titles.index("cases"), titles.index("network, ms")
+    assert [[row[place] for place in places] for row in cells] == [["2", "4.2"], ["1 of 2", "–"]]
 
 
 def test_the_first_measure_that_most_records_have_is_drawn():

@@ -8,6 +8,7 @@ import pytest
 from support.false_clock import FalseClock
 
 from fastconv.bench import ratios
+from fastconv.bench.ratios import Ratio
 from fastconv.bench.timing import QUICK, Budget, measure, medians
 
 BUDGET = Budget()
@@ -25,8 +26,8 @@ def test_short_calls_are_repeated_and_divided():
     clock = FalseClock()
     samples = measure({"short": clock.work(1e-5, "short")}, BUDGET, clock=clock.clock)
     assert samples["short"] == pytest.approx([1e-5] * 20)
-    # 3 to warm up; a sample of 2 ms holds 200 calls and follows one uncounted.
-    assert len(clock.calls) == pytest.approx(3 + 20 * 201, abs=20)
+    # 3 to warm up; a sample of 2 ms holds 200 calls and follows as many uncounted ones.
+    assert len(clock.calls) == pytest.approx(3 + 20 * 400, abs=40)
 
 
 def test_what_a_clock_cannot_resolve_does_not_divide_by_zero():
@@ -77,14 +78,14 @@ def test_after_the_deadline_only_the_least_rounds_are_done():
 
 
 class _Spinning:
-    """A pool of threads that spins for 10 ms after each call and slows down whoever comes in that time."""
+    """A pool of threads that spins for a while after each call and slows down whoever comes in that time."""
 
-    def __init__(self, clock):
-        self.clock, self.until = clock, -1.0
+    def __init__(self, clock, spin=0.01):
+        self.clock, self.spin, self.until = clock, spin, -1.0
 
     def spinner(self):
         self.clock.time += 0.004
-        self.until = self.clock.time + 0.01
+        self.until = self.clock.time + self.spin
 
     def victim(self):
         self.clock.time += 0.004 * (2 if self.clock.time < self.until else 1)
@@ -97,6 +98,17 @@ def test_the_pause_lets_a_spinning_pool_go_to_sleep(pause, slowed):
     calls = {"spinner": pool.spinner, "victim": pool.victim}
     samples = measure(calls, Budget(pause=pause, wake=0.0, rounds=40), clock=clock.clock)
     assert (max(samples["victim"]) > 0.005) == slowed
+
+
+def test_after_one_that_spins_longer_the_pause_is_longer():
+    clock = FalseClock()
+    pool = _Spinning(clock, spin=0.05)
+    calls = {"spinner": pool.spinner, "victim": pool.victim}
+    slowed = []
+    for rests in ({}, {"spinner": 0.06, "victim": 0.0}):
+        samples = measure(calls, Budget(rounds=40, wake=0.0), rests=rests, clock=clock.clock)
+        slowed.append(max(samples["victim"]) > 0.005)
+    assert slowed == [True, False]
 
 
 def test_a_drifting_machine_cancels_out_of_paired_ratios():
@@ -159,6 +171,44 @@ def test_unpaired_ratios_compare_medians(rng):
 
 def test_paired_ratios_use_the_rounds_that_both_have():
     assert ratios.paired([1.0, 1.0, 100.0], [2.0, 2.0]).value == 2.0
+
+
+@pytest.mark.parametrize("compute", [ratios.paired, ratios.unpaired])
+def test_few_samples_leave_no_interval(compute):
+    assert compute([1.0] * 5, [2.0] * 9) == Ratio(2.0, None, None)
+    assert compute([1.0] * 9, [2.0] * 5) == Ratio(2.0, None, None)
+    assert compute([1.0] * 6, [2.0] * 6) == Ratio(2.0, 2.0, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        (1.1, 1.3, ratios.FASTER),
+        (0.7, 0.9, ratios.SLOWER),
+        (0.9, 1.3, ratios.EVEN),
+        (1.0, 1.3, ratios.EVEN),
+        (None, None, ratios.UNKNOWN),
+    ],
+)
+def test_the_verdict_of_a_ratio(low, high, verdict):
+    ratio = Ratio(1.2, low, high)
+    assert ratio.verdict == verdict
+    assert ratio.is_outside_noise == (verdict in (ratios.FASTER, ratios.SLOWER))
+    assert ratio.is_below(1.0) == (verdict == ratios.SLOWER)
+
+
+def test_the_interval_of_a_mean_covers_the_truth_about_as_often_as_it_says(rng):
+    covered = 0
+    for _ in range(200):
+        cases = [ratios.paired(rng.lognormal(0, 0.1, 20), 1.5 * rng.lognormal(0, 0.1, 20)) for _ in range(4)]
+        mean = ratios.mean(cases)
+        covered += mean.low <= 1.5 <= mean.high
+        assert mean.high / mean.low < max(case.high / case.low for case in cases)
+    assert 170 <= covered <= 200
+
+
+def test_a_mean_with_an_unknown_case_has_no_interval():
+    assert ratios.mean([Ratio(2.0, 1.9, 2.1), Ratio(0.5, None, None)]) == Ratio(1.0, None, None)
 
 
 def test_geometric_mean():

@@ -27,12 +27,16 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Contestant:
-    """A name, how it makes a workload ready (or declines it), and the context in which it works with n threads."""
+    """A name, how it makes a workload ready (or declines it), and the context in which it works with n threads.
+
+    ``rest`` is for how many seconds its threads may keep spinning after a call: nobody is timed in that time.
+    """
 
     name: str
     prepare: Callable[[Workload], Prepared | Declined]
     environment: Callable[[int], AbstractContextManager]
     is_peer: bool
+    rest: float = 0.0
 
 
 def offered(table, workload: Workload, *arguments) -> Prepared | Declined:

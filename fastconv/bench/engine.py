@@ -9,15 +9,17 @@ import contextlib
 import itertools
 import math
 import statistics
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from fastconv.bench import ratios, workloads
 from fastconv.bench.cases import Case
 from fastconv.bench.check import examine
 from fastconv.bench.contestant import Contestant, Prepared
 from fastconv.bench.limits import Limits
-from fastconv.bench.records import DECLINED, TIMED, WRONG, Record
+from fastconv.bench.records import DECLINED, FAILED, TIMED, WRONG, Record
 from fastconv.bench.timing import Budget, Clock, measure
 from fastconv.bench.workloads import Workload
 
@@ -51,13 +53,13 @@ class Plan:
             if direction in case.directions
         ]
 
+    def layouts_of(self, case: Case) -> Sequence[str]:
+        """The layouts in which a case is measured: one where its data has no spatial axes to order."""
+        return self.layouts if len(case.x_shape) == 4 else self.layouts[:1]
+
     def job_count(self) -> int:
         """How many comparisons that makes."""
-        settings = len(self.threads) * len(self.dtypes) * len(self.batches)
-        return settings * sum(
-            (len(self.layouts) if has_layout(case) else 1) * len([d for d in self.directions if d in case.directions])
-            for case in self.cases
-        )
+        return sum(len(self.layouts_of(case)) * len(self.threads) for case, _, _ in self.workloads())
 
     def record_count(self) -> int:
         """How many records a complete run gives."""
@@ -82,10 +84,9 @@ class Engine:
             if self.clock.now() > self.plan.deadline:
                 return
             workload = workloads.make(case, direction, dtype, self.plan.seed)
-            for layout in self.plan.layouts if has_layout(case) else self.plan.layouts[:1]:
-                for threads in self.plan.threads:
-                    if job := self._job(workload.in_layout(layout), threads):
-                        yield job
+            for layout, threads in itertools.product(self.plan.layouts_of(case), self.plan.threads):
+                if self.clock.now() <= self.plan.deadline and (job := self._job(workload.in_layout(layout), threads)):
+                    yield job
 
     def _job(self, workload: Workload, threads: int) -> list[Record]:
         """Empty where time is up."""
@@ -97,49 +98,90 @@ class Engine:
                 if self.clock.now() > self.plan.end:
                     return []
                 entries.append(self._enter(contestant, workload, threads))
-            calls = {entry.record.contestant: entry.call for entry in entries if entry.call is not None}
-            before = self.peak(workload.dtype)
-            samples = measure(
-                calls, self.plan.budget, deadline=self.plan.deadline, clock=self.clock, seed=self.plan.seed
-            )
-            peaks = [peak for peak in (before, self.peak(workload.dtype)) if peak]
-        limits = self.limits.get(threads)
-        timed = [
-            _timed(entry.record, samples[entry.record.contestant], workload, max(peaks, default=None), limits)
-            if entry.call is not None
-            else entry.record
-            for entry in entries
-        ]
+            playing = [entry for entry in entries if entry.prepared is not None]
+            # Warming up and the rounds that no deadline cuts: at least that many calls of everybody.
+            calls = self.plan.budget.warm_up + self.plan.budget.least
+            if self.clock.now() + calls * sum(entry.record.time_first or 0.0 for entry in playing) > self.plan.end:
+                return []
+            self._time(playing, workload, self.limits.get(threads))
         peers = {contestant.name for contestant in self.plan.contestants if contestant.is_peer}
-        return _compared(timed, peers)
+        return _compared([entry.record for entry in entries], peers)
 
     def _enter(self, contestant: Contestant, workload: Workload, threads: int) -> _Entry:
-        """Prepare, run once, and check what came out."""
+        """Prepare, run once, and check what came out; whatever a contestant raises is its result."""
         record = _blank(contestant.name, workload, threads)
-        prepared = contestant.prepare(workload)
-        if not isinstance(prepared, Prepared):
-            return _Entry(replace(record, status=DECLINED, reason=prepared.reason))
-        begin = self.clock.now()
-        returned = prepared.call()
-        record = replace(record, time_first=self.clock.now() - begin)
-        verdict = examine(prepared.result(returned), workload)
-        record = replace(record, max_error=verdict.max_error, error_ulp=verdict.error_ulp, variant=prepared.variant())
+        try:
+            prepared = contestant.prepare(workload)
+            if not isinstance(prepared, Prepared):
+                return _Entry(replace(record, status=DECLINED, reason=prepared.reason))
+            begin = self.clock.now()
+            returned = prepared.call()
+            record = replace(record, time_first=self.clock.now() - begin)
+            verdict = examine(prepared.result(returned), workload)
+            record = replace(record, variant=prepared.variant())
+        except Exception as error:
+            return _Entry(_failed(record, error))
+        record = replace(record, max_error=verdict.max_error, error_ulp=verdict.error_ulp)
         if not verdict.is_right:
             return _Entry(replace(record, status=WRONG, reason=verdict.reason))
-        return _Entry(record, prepared.call)
+        return _Entry(record, prepared)
+
+    def _rest_of(self, name: str) -> float:
+        return next(contestant.rest for contestant in self.plan.contestants if contestant.name == name)
+
+    def _peak(self, dtype: str, rests: Mapping[str, float]) -> float | None:
+        """The multiply-add peak, when everybody has come to rest."""
+        self.clock.sleep(max(rests.values(), default=0.0))
+        return self.peak(dtype)
+
+    def _time(self, playing: Sequence[_Entry], workload: Workload, limits: Limits | None) -> None:
+        """Time those whose result was right, and look once more: later calls must be right, too."""
+        calls = {entry.record.contestant: entry.prepared.call for entry in playing}
+        failures: dict[str, Exception] = {}
+        rests = {name: self._rest_of(name) for name in calls}
+        before = self._peak(workload.dtype, rests)
+        samples = measure(
+            calls,
+            self.plan.budget,
+            rests=rests,
+            deadline=self.plan.deadline,
+            failures=failures,
+            clock=self.clock,
+            seed=_seed(workload, self.plan.seed),
+        )
+        peak = max((peak for peak in (before, self._peak(workload.dtype, rests)) if peak), default=None)
+        for entry in playing:
+            name = entry.record.contestant
+            if name in failures:
+                entry.record = _failed(entry.record, failures[name])
+            elif reason := _late_error(entry.prepared, workload):
+                entry.record = replace(entry.record, status=WRONG, reason=f"right at first, after many calls: {reason}")
+            else:
+                entry.record = _timed(entry.record, samples[name], workload, peak, limits)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Entry:
-    """A record to be completed, and the call to be timed; None for what was declined or is wrong."""
+    """A record to be completed, and what is to be timed; None for what declined, failed or is wrong."""
 
     record: Record
-    call: Callable[[], object] | None = None
+    prepared: Any = None
 
 
-def has_layout(case: Case) -> bool:
-    """Whether the data of a case has spatial axes, which a layout orders."""
-    return len(case.x_shape) == 4
+def _late_error(prepared, workload):
+    try:
+        return examine(prepared.result(prepared.call()), workload).reason
+    except Exception as error:
+        return f"raised {type(error).__name__}: {error}"
+
+
+def _failed(record, error):
+    return replace(record, status=FAILED, reason=f"raised {type(error).__name__}: {error}")
+
+
+def _seed(workload, seed):
+    """Another order of turns in every job, so that no two contestants always follow one another."""
+    return zlib.crc32(repr((workload.case, workload.direction, workload.layout, workload.dtype, seed)).encode())
 
 
 def _blank(name, workload, threads):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from fastconv import get_num_threads
+from fastconv import get_num_threads, memory
 from fastconv.bench import machine
 from fastconv.dtypes import FLOAT_TYPES
 
@@ -84,7 +84,9 @@ def _levels(threads):
     last, last_size = found[-1] if found else ("", 0)
     for level, size in found[1:]:  # data in the first level is gone before the next call
         yield level, size * (1 if level == last else threads) // 2
-    yield MEMORY, max(4 * last_size, _LEAST_MEMORY_BYTES)
+    left = memory.available_bytes()
+    beyond = max(4 * last_size, _LEAST_MEMORY_BYTES)
+    yield MEMORY, beyond if left is None else min(beyond, left // 4)
 
 
 def _bandwidth(level, nbytes, seconds):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import warnings
 from collections.abc import Iterable, Sequence
 
 from fastconv import available_backends
@@ -15,9 +16,18 @@ from fastconv.bench.records import OURS
 from fastconv.errors import BackendUnavailableError, missing_extra
 
 
-def installed_peers() -> list[str]:
-    """The peers whose packages are here."""
-    return [name for name in PEERS if not _missing(name)]
+def usable_peers() -> list[str]:
+    """The peers whose packages are here and can be imported; a warning says what is broken."""
+    found = []
+    for name in PEERS:
+        if not _missing(name):
+            try:
+                _contestants(name)
+            except BackendUnavailableError as error:
+                warnings.warn(str(error), stacklevel=2)
+            else:
+                found.append(name)
+    return found
 
 
 def compiled_backends() -> list[str]:
@@ -45,13 +55,13 @@ def backends(names: Iterable[str], variant: str | None = None) -> list[Contestan
         known |= ours.variants(backend)
     if variant is not None and variant not in known:
         raise ValueError(f"no chosen backend has a variant {variant!r}; there are: {', '.join(sorted(known))}")
-    return found
+    return _each_once(found)
 
 
 def peers(names: Iterable[str]) -> list[Contestant]:
     """The contestants of ``peer`` or ``peer:flavour`` names.
 
-    Raises ValueError for an unknown name, BackendUnavailableError with the pip line for a missing package.
+    Raises ValueError for an unknown name, BackendUnavailableError for a package that is missing or broken.
     """
     found: list[Contestant] = []
     for name in names:
@@ -60,8 +70,8 @@ def peers(names: Iterable[str]) -> list[Contestant]:
             raise ValueError(f"no peer {peer!r}; there are: {', '.join(PEERS)}")
         if missing := _missing(peer):
             raise missing_extra(missing, "bench", f"peer {peer!r}")
-        found += _flavoured(name, importlib.import_module(PEERS[peer].module).CONTESTANTS)
-    return found
+        found += _flavoured(name, _contestants(peer))
+    return _each_once(found)
 
 
 def _flavoured(name: str, contestants: Sequence[Contestant]) -> list[Contestant]:
@@ -72,6 +82,18 @@ def _flavoured(name: str, contestants: Sequence[Contestant]) -> list[Contestant]
         known = ", ".join(contestant.name for contestant in contestants)
         raise ValueError(f"no contestant {name!r}; there are: {known}")
     return chosen
+
+
+def _each_once(contestants: Iterable[Contestant]) -> list[Contestant]:
+    return list({contestant.name: contestant for contestant in contestants}.values())
+
+
+def _contestants(peer: str) -> Sequence[Contestant]:
+    try:
+        return importlib.import_module(PEERS[peer].module).CONTESTANTS
+    except Exception as error:  # a broken installation may raise anything
+        reason = f"{type(error).__name__}: {error}"
+        raise BackendUnavailableError(f"peer {peer!r} is installed but cannot be used: {reason}") from error
 
 
 def _missing(peer: str) -> str | None:

@@ -14,6 +14,7 @@ from fastconv._kernels import BACKENDS
 from fastconv.bench.peers import PEERS
 
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+_HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
@@ -29,6 +30,7 @@ def describe() -> dict[str, Any]:
         "cores_allowed": len(limits.AFFINITY),
         "caches": caches(),
         "memory_left_bytes": memory.available_bytes(),
+        "transparent_huge_pages": transparent_huge_pages(),
         "system": platform.platform(),
         "versions": {"fastconv": __version__, "python": platform.python_version(), **_versions()},
         "commit": commit(),
@@ -70,6 +72,15 @@ def caches() -> dict[str, int]:
         if kind != "Instruction":
             found[f"L{level}"] = int(size.rstrip("KMG")) * _UNITS.get(size[-1], 1)
     return found
+
+
+def transparent_huge_pages() -> str | None:
+    """Linux's setting, which decides how often fresh memory faults: always, madvise or never; None elsewhere."""
+    try:
+        choices = _HUGE_PAGES.read_text()
+    except OSError:
+        return None
+    return choices.partition("[")[2].partition("]")[0] or None
 
 
 def load() -> list[float] | None:

@@ -10,43 +10,94 @@ import numpy as np
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95
+# Fewer samples leave no interval: what is drawn again from so few repeats itself, and looks surer than it is.
+FEWEST = 6
+
+# What a ratio says.
+FASTER = "faster"
+SLOWER = "slower"
+EVEN = "even"
+UNKNOWN = "unknown"
+
+_STANDARD_ERRORS = 1.96
 
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """A median and its 95 % bootstrap interval."""
+    """A ratio and its 95 % interval; without one both ends are None."""
 
     value: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
+
+    @property
+    def verdict(self) -> str:
+        """FASTER or SLOWER where the interval excludes 1, else EVEN; UNKNOWN without an interval.
+
+        >>> Ratio(1.2, 1.1, 1.3).verdict, Ratio(1.2, None, None).verdict
+        ('faster', 'unknown')
+        """
+        if self.low is None or self.high is None:
+            return UNKNOWN
+        if self.low > 1:
+            return FASTER
+        return SLOWER if self.high < 1 else EVEN
 
     @property
     def is_outside_noise(self) -> bool:
         """Whether the interval excludes 1."""
-        return self.low > 1 or self.high < 1
+        return self.verdict in (FASTER, SLOWER)
+
+    def is_below(self, limit: float) -> bool:
+        """Whether the whole interval is; never without one."""
+        return self.high is not None and self.high < limit
 
 
 def paired(ours: Sequence[float], theirs: Sequence[float]) -> Ratio:
     """How many times faster ``ours`` is, from the rounds in which both were timed: the median of theirs / ours.
 
-    The interval is the percentile bootstrap over rounds: what slows a whole round down cancels out.
+    The interval is the percentile bootstrap over rounds: what slows a whole round down cancels out. From fewer than
+    FEWEST rounds there is none.
 
-    >>> paired([1.0, 2.0, 1.0], [2.0, 4.0, 2.0])
+    >>> paired([1.0, 2.0] * 3, [2.0, 4.0] * 3)
     Ratio(value=2.0, low=2.0, high=2.0)
+    >>> paired([1.0, 2.0], [2.0, 4.0])
+    Ratio(value=2.0, low=None, high=None)
     """
     rounds = min(len(ours), len(theirs))
     ratios = np.asarray(theirs[:rounds]) / np.asarray(ours[:rounds])
-    return _ratio(float(np.median(ratios)), np.median(_resampled(ratios), axis=1))
+    value = float(np.median(ratios))
+    return Ratio(value, None, None) if rounds < FEWEST else _ratio(value, np.median(_resampled(ratios), axis=1))
 
 
 def unpaired(ours: Sequence[float], theirs: Sequence[float]) -> Ratio:
     """How many times faster ``ours`` is, where the two were timed in different runs: a ratio of medians.
 
-    >>> unpaired([1.0, 1.0], [0.5, 0.5])
+    >>> unpaired([1.0] * 6, [0.5] * 6)
     Ratio(value=0.5, low=0.5, high=0.5)
     """
+    value = float(np.median(theirs) / np.median(ours))
+    if min(len(ours), len(theirs)) < FEWEST:
+        return Ratio(value, None, None)
     mine, other = (np.median(_resampled(np.asarray(times), seed), axis=1) for seed, times in enumerate((ours, theirs)))
-    return _ratio(float(np.median(theirs) / np.median(ours)), other / mine)
+    return _ratio(value, other / mine)
+
+
+def mean(cases: Sequence[Ratio]) -> Ratio:
+    """The geometric mean of independent ratios; without an interval where one of them has none.
+
+    Half of an interval on the logarithmic scale is 1.96 standard errors, and standard errors add up as squares do.
+
+    >>> mean([Ratio(2.0, 1.0, 4.0)] * 4)
+    Ratio(value=2.0, low=1.414..., high=2.828...)
+    """
+    value = geometric_mean(case.value for case in cases)
+    spans = [math.log(case.high / case.low) for case in cases if case.low is not None and case.high is not None]
+    if len(spans) < len(cases):
+        return Ratio(value, None, None)
+    error = math.sqrt(sum((span / (2 * _STANDARD_ERRORS)) ** 2 for span in spans)) / len(spans)
+    reach = math.exp(_STANDARD_ERRORS * error)
+    return Ratio(value, value / reach, value * reach)
 
 
 def geometric_mean(values: Iterable[float]) -> float:

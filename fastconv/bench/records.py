@@ -21,14 +21,16 @@ SCHEMA_VERSION = 1
 # What became of a contestant in a case.
 TIMED = "timed"
 WRONG = "wrong"
+FAILED = "failed"
 DECLINED = "declined"
+STATUSES = (TIMED, WRONG, FAILED, DECLINED)
 
 OURS = "fastconv:"
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One contestant in one case. Without a measurement (``status`` not timed) the measured fields are None.
+    """One contestant in one case. Without a measurement the measured fields are None; a wrong result keeps its errors.
 
     Times are seconds of one call; a ratio above 1 says that this contestant is faster than the best peer.
     """
@@ -77,7 +79,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """The records of one run, the machine they were measured on, and how; ``complete`` is False after Ctrl-C."""
+    """The records of one run, the machine, and how was measured; ``complete`` is False where jobs are missing."""
 
     machine: Mapping[str, Any]
     settings: Mapping[str, Any]
@@ -103,8 +105,8 @@ def save(run: Run, path) -> None:
 def load(path) -> Run:
     """Read a run; raises OSError, or FormatError with the path and the reason."""
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except ValueError as error:
+        content = json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
         raise FormatError(f"{path} is not JSON: {error}") from None
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
         raise FormatError(f"{path} is no record of a benchmark run: it lacks 'schema': {SCHEMA!r}")
@@ -113,14 +115,48 @@ def load(path) -> Run:
             f"{path} has schema version {content.get('schema_version')!r}; this fastconv reads version {SCHEMA_VERSION}"
         )
     try:
+        _check_types(content, {"machine": dict, "settings": dict, "records": list, "complete": bool})
         records = tuple(_record(entry) for entry in content["records"])
-        return Run(content["machine"], content["settings"], records, content["complete"])
-    except (KeyError, TypeError) as error:
-        raise FormatError(f"{path} does not follow the schema: {error!r}") from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise FormatError(f"{path} does not follow the schema: {error}") from None
+    return Run(content["machine"], content["settings"], records, content["complete"])
+
+
+_NUMBER = (int, float)
+# The annotation of a field -> what JSON may hold there.
+_JSON_TYPES: dict[str, Any] = {
+    "str": str,
+    "int": int,
+    "float | None": (*_NUMBER, type(None)),
+    "str | None": (str, type(None)),
+    "tuple[float, ...]": list,
+}
 
 
 def _record(entry: Mapping[str, Any]) -> Record:
-    known = {item.name for item in fields(Record)}
-    if unknown := set(entry) - known:
+    if not isinstance(entry, dict):
+        raise TypeError(f"a record is an object, not {entry!r:.60}")
+    types = {item.name: _JSON_TYPES[str(item.type)] for item in fields(Record)}
+    if unknown := set(entry) - set(types):
         raise TypeError(f"unknown fields {', '.join(sorted(unknown))}")
-    return Record(**{**entry, "samples": tuple(entry.get("samples", ()))})
+    _check_types(entry, {name: types[name] for name in entry})
+    samples = entry.get("samples", ())
+    _check_types(dict(enumerate(samples)), dict.fromkeys(range(len(samples)), _NUMBER))
+    record = Record(**{**entry, "samples": tuple(samples)})
+    if record.status not in STATUSES:
+        raise ValueError(f"status {record.status!r} is none of {', '.join(STATUSES)}")
+    if record.status == TIMED and None in (record.time_median, record.time_min):
+        raise ValueError("a timed record lacks its times")
+    return record
+
+
+def _check_types(values: Mapping[Any, Any], types: Mapping[Any, Any]) -> None:
+    """Raise KeyError or TypeError that names the field; True and False are no numbers."""
+    for name, wanted in types.items():
+        value = values[name]
+        if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
+            raise TypeError(f"{name} is {value!r:.60}")
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no number of JSON")

@@ -2,34 +2,41 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import fastconv as fc
 from fastconv.bench import blas, limits, machine
 from fastconv.bench.engine import Engine, Plan
-from fastconv.bench.limits import Limits
 from fastconv.bench.records import Record, Run
 
+INTERRUPT = "Ctrl-C"
 
-def run(plan: Plan, settings: Mapping[str, Any], on_job: Callable[[list[Record]], object]) -> Run:
-    """Measure; ``on_job`` hears of every finished job. Ctrl-C ends the run and keeps what was measured."""
+
+def run(plan: Plan, settings: Mapping[str, Any], on_job: Callable[[Run], object]) -> Run:
+    """Measure; ``on_job`` gets what there is after every job. Ctrl-C or an error ends the run and keeps that.
+
+    What ended it stands as ``stopped_by`` in the machine block, None where it came to its end.
+    """
     block = {**machine.describe(), "blas_threads": "as asked for" if blas.is_limitable() else "not limited"}
-    block["load_before"] = machine.load()
-    found: dict[int, Limits] = {}
+    block |= {"load_before": machine.load(), "load_after": None, "stopped_by": None, "limits": []}
     records: list[Record] = []
-    ends_by_itself = False
-    with contextlib.suppress(KeyboardInterrupt):
+
+    def so_far() -> Run:
+        return Run(block, settings, tuple(records), len(records) == plan.record_count())
+
+    try:
         found = {threads: _limits(threads) for threads in plan.threads}
-        engine = Engine(plan, found, limits.fma_peak)
-        for job in engine.run():
+        block["limits"] = [entry.as_plain() for entry in found.values()]
+        for job in Engine(plan, found, limits.fma_peak).run():
             records += job
-            on_job(job)
-        ends_by_itself = True
+            on_job(so_far())
+    except KeyboardInterrupt:
+        block["stopped_by"] = INTERRUPT
+    except Exception as error:  # hours of measuring must not be lost to the last case
+        block["stopped_by"] = f"{type(error).__name__}: {error}"
     block["load_after"] = machine.load()
-    block["limits"] = [entry.as_plain() for entry in found.values()]
-    return Run(block, settings, tuple(records), ends_by_itself and len(records) == plan.record_count())
+    return so_far()
 
 
 def _limits(threads):

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import replace
-from functools import partial
+from dataclasses import asdict, replace
 from typing import Any
 
-from fastconv.cli import check_folder, check_suffix, positive
+from fastconv.cli import positive, results
 from fastconv.cli.lists import ALL, names, numbers, words
-from fastconv.cli.tables import table
-from fastconv.errors import missing_extra
 
 DIRECTIONS = ("forward", "grad_input", "grad_weight")
 NONE = "none"
@@ -59,7 +54,11 @@ def _add_what(parser) -> None:
 
 def _add_who(parser) -> None:
     add = parser.add_argument_group("who takes part").add_argument
-    backends = "backends, as cython, numba, reference; NAME:kept keeps packed weights (default: all compiled ones)"
+    from fastconv import available_backends
+    from fastconv.bench.ours import KEPT
+
+    known = ", ".join(available_backends())
+    backends = f"{known}; NAME:{KEPT} keeps packed weights (default: all compiled ones, both ways)"
     add("--backends", type=words, metavar="LIST", help=backends)
     add("--variant", metavar="NAME", help="force one algorithm of the backends; those without it decline")
     peers = (
@@ -85,24 +84,26 @@ def _add_how(parser) -> None:
 def run(options) -> int:
     """Measure, print and write; 1 where a result of this package is wrong, 130 after Ctrl-C."""
     from fastconv.bench import allocator, session
-    from fastconv.bench.records import WRONG
+    from fastconv.bench.records import FAILED, WRONG
 
     plan = _plan(options)
     if options.list:
         print("\n".join(f"{case.suite}: {case.name}" for case in plan.cases))
         return 0
-    writers = _writers(options)
+    writers = results.writers(options)
     allocator.choose(options.allocator)
-    with _bar(plan) as bar:
-        found = session.run(plan, _settings(options, plan), partial(_advance, bar))
+    with _bar(plan, options.quick) as bar:
+        found = session.run(plan, _settings(options, plan), results.Watcher(bar, plan.job_count(), options.json))
+    results.show(found)
     for write in writers:
         write(found)
-    _print(found)
     if not found.complete:
         print(f"not complete: {len(found.records)} of {plan.record_count()} records", file=sys.stderr)
-    if not found.complete and not options.quick:
-        return 130
-    return 1 if any(record.status == WRONG and record.is_ours for record in found.records) else 0
+    stopped_by = found.machine["stopped_by"]
+    if stopped_by:
+        print(f"stopped by {stopped_by}", file=sys.stderr)
+        return 130 if stopped_by == session.INTERRUPT else 1
+    return 1 if any(record.status in (WRONG, FAILED) and record.is_ours for record in found.records) else 0
 
 
 def _plan(options):
@@ -119,8 +120,10 @@ def _plan(options):
     if not any(direction in case.directions for case in cases for direction in options.direction):
         raise ValueError(f"no case of {', '.join(options.suite)} has direction {', '.join(options.direction)}")
     ours = options.backends or [name for b in lineup.compiled_backends() for name in (b, f"{b}:kept")]
-    peers = lineup.installed_peers() if options.peers is None else [n for n in options.peers if n != NONE]
+    peers = lineup.usable_peers() if options.peers is None else [n for n in options.peers if n != NONE]
     contestants = [*lineup.backends(ours, options.variant), *lineup.peers(peers)]
+    if not contestants:
+        raise ValueError("nobody takes part: no compiled backend is usable (fastconv doctor says why), and no peer")
     budget = QUICK if options.quick else Budget()
     return Plan(
         cases=_shuffled(cases) if options.quick else cases,
@@ -145,61 +148,17 @@ def _shuffled(cases):
 
 def _settings(options, plan) -> dict[str, Any]:
     asked = ("suite", "case", "direction", "batch", "layout", "dtype", "variant", "quick", "allocator")
-    budget = plan.budget
     return {
         **{name: getattr(options, name) for name in asked},
         "threads": list(plan.threads),
         "contestants": [contestant.name for contestant in plan.contestants],
-        **{name: getattr(budget, name) for name in ("rounds", "seconds", "least", "warm_up", "pause", "sample")},
+        **asdict(plan.budget),
     }
 
 
-def _writers(options) -> list[Callable]:
-    """What to do with the run; whatever could not be written is found out now."""
-    from fastconv.bench import records
-    from fastconv.bench.report import charts, page
-
-    found: list[Callable] = []
-    for path, suffixes, packages, save in (
-        (options.json, (".json",), (), records.save),
-        (options.html, (".html", ".htm"), ("matplotlib", "jinja2"), page.save_page),
-        (options.plot, (".png",), ("matplotlib",), charts.save_plot),
-    ):
-        if path:
-            check_suffix(path, *suffixes)
-            check_folder(path)
-            for package in packages:
-                if importlib.util.find_spec(package) is None:
-                    raise missing_extra(package, "bench", f"writing {path}")
-            found.append(partial(save, path=path))
-    return found
-
-
-def _bar(plan):
+def _bar(plan, is_quick):
+    """A quick run ends by the clock: how many jobs it will have done nobody knows."""
     from fastconv.training import progress
 
-    return progress.bar(progress.is_shown(None), "bench", plan.job_count(), 0, stays=False, unit="job")
-
-
-def _advance(bar, job) -> None:
-    bar.set_postfix_str(f"{job[0].case} {job[0].direction}")
-    bar.update()
-
-
-def _print(found) -> None:
-    from fastconv.bench.report import text
-
-    titles_and_tables = text.jobs(found.records)
-    if not titles_and_tables:
-        return
-    header, _ = titles_and_tables[0][1]
-    rows = [row for _, (_, rows) in titles_and_tables for row in rows]
-    lines = iter(table(header, rows, left=(0, len(header) - 1)).splitlines())
-    print(next(lines), next(lines), sep="\n")
-    for title, (_, rows) in titles_and_tables:
-        print(f"\n{title}")
-        for _ in rows:
-            print(next(lines))
-    print("", *text.declined(found.records), sep="\n")
-    print("\nmeans over the cases of a suite; network: all layers, each as often as it occurs\n")
-    print(table(*text.summary(found.records), left=(0, 1, 3, 4, 6)))
+    total = None if is_quick else plan.job_count()
+    return progress.bar(progress.is_shown(None), "bench", total, 0, stays=False, unit="job")

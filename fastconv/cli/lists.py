@@ -28,7 +28,7 @@ def names(known: Iterable[str]) -> Callable[[str], list[str]]:
 
     def parse(text: str) -> list[str]:
         found = list(dict.fromkeys(words(text)))
-        if found == [ALL]:
+        if ALL in found:
             return list(known)
         if unknown := [word for word in found if word not in known]:
             raise ArgumentTypeError(f"unknown: {', '.join(unknown)}; there are {', '.join(known)} and {ALL}")

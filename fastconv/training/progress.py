@@ -19,7 +19,7 @@ def is_shown(wanted: bool | None) -> bool:
     return installed and sys.stderr is not None and sys.stderr.isatty()
 
 
-def bar(shown: bool, description: str, total: int, done: int, *, stays: bool, unit: str = "batch") -> Any:
+def bar(shown: bool, description: str, total: int | None, done: int, *, stays: bool, unit: str = "batch") -> Any:
     """A bar to use in a ``with`` statement, with ``update`` and ``set_postfix_str``; ``stays`` on screen or not."""
     if not shown:
         return _Silence()

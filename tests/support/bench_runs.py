@@ -68,6 +68,8 @@ MACHINE = {
     "versions": {"fastconv": "0.1.0", "python": "3.11.7", "numpy": "2.4", "torch": "2.13.0"},
     "commit": None,
     "blas_threads": "as asked for",
+    "transparent_huge_pages": "madvise",
+    "stopped_by": None,
     "load_before": [0.1, 0.2, 0.1],
     "load_after": [0.9, 0.4, 0.2],
     "limits": [

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -14,9 +13,8 @@ from fastconv import arrays
 from fastconv._kernels.contract import Declined
 from fastconv.bench import blas
 from fastconv.bench.contestant import Contestant, Prepared, offered
-from fastconv.bench.workloads import LAYOUTS
+from fastconv.bench.workloads import LAYOUTS, NUMPY_MODES
 
-_NUMPY_MODE: dict[str, Any] = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 _LARGEST_BYTES = 1 << 31
 
 
@@ -45,11 +43,15 @@ def grad_input(g, grad_out, weight):
 
 def _columns(g, x):
     """(N, C, H, W) -> (N, groups, C_g * kH * kW, OH * OW)."""
-    width = [(0, 0), (0, 0), (g.rows.low, g.rows.high), (g.cols.low, g.cols.high)]
-    padded = np.pad(x, width, mode=_NUMPY_MODE[g.padding_mode])
-    windows = sliding_window_view(padded, (g.rows.extent, g.cols.extent), (2, 3))
-    windows = windows[:, :, :: g.rows.stride, :: g.cols.stride, :: g.rows.dilation, :: g.cols.dilation]
+    windows = _windows(g, x, mode=NUMPY_MODES[g.padding_mode])
     return windows.transpose(0, 1, 4, 5, 2, 3).reshape(g.N, g.groups, -1, g.rows.out * g.cols.out)
+
+
+def _windows(g, x, **padding):
+    """(N, C, H, W) -> (N, C, OH, OW, kH, kW), a view of the padded input."""
+    width = [(0, 0), (0, 0), (g.rows.low, g.rows.high), (g.cols.low, g.cols.high)]
+    windows = sliding_window_view(np.pad(x, width, **padding), (g.rows.extent, g.cols.extent), (2, 3))
+    return windows[:, :, :: g.rows.stride, :: g.cols.stride, :: g.rows.dilation, :: g.cols.dilation]
 
 
 def _positions(axis, k):
@@ -74,11 +76,7 @@ def _max_pool2d_forward(workload):
         return Declined("knows no windows beyond the padding")
 
     def call():
-        width = [(0, 0), (0, 0), (g.rows.low, g.rows.high), (g.cols.low, g.cols.high)]
-        padded = np.pad(x, width, constant_values=-np.inf)
-        windows = sliding_window_view(padded, (g.rows.extent, g.cols.extent), (2, 3))
-        windows = windows[:, :, :: g.rows.stride, :: g.cols.stride, :: g.rows.dilation, :: g.cols.dilation]
-        return arrays.to_format(windows.max(axis=(4, 5)), layout)
+        return arrays.to_format(_windows(g, x, constant_values=-np.inf).max(axis=(4, 5)), layout)
 
     return Prepared(call, variant=lambda: "windows")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import sys
 import tempfile
 from collections.abc import Callable
 
@@ -17,6 +18,8 @@ def implementation(call: Callable[[], object]) -> str:
     mkldnn = torch.backends.mkldnn
     if not mkldnn.is_available():
         return "ATen"
+    if sys.platform == "win32" or sys.__stdout__ is None:
+        return "unknown"
     with tempfile.TemporaryFile() as file:
         saved = os.dup(1)
         try:
@@ -43,8 +46,6 @@ def _executed(text):
 
 def _flush():
     """What Python and C hold back must not end up in the wrong file."""
-    import sys
-
     if sys.stdout is not None:
         sys.stdout.flush()
     ctypes.CDLL(None).fflush(None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -11,9 +10,8 @@ from fastconv import arrays
 from fastconv._kernels.contract import Declined
 from fastconv.bench import blas
 from fastconv.bench.contestant import Contestant, Prepared, offered
-from fastconv.bench.workloads import LAYOUTS
+from fastconv.bench.workloads import LAYOUTS, NUMPY_MODES
 
-_NUMPY_MODE: dict[str, Any] = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 # Beyond this a single call takes longer than everybody else's rounds.
 _MOST_FLOPS = 5e7
 
@@ -29,7 +27,7 @@ def _conv2d_forward(workload):
     method = signal.choose_conv_method(np.empty((g.C_g, g.rows.padded, g.cols.padded), x.dtype), weight[0], "valid")
 
     def call():
-        padded = np.pad(x, width, mode=_NUMPY_MODE[g.padding_mode])
+        padded = np.pad(x, width, mode=NUMPY_MODES[g.padding_mode])
         out = arrays.empty(g.out_shape, x.dtype, layout)
         for n, image in enumerate(padded):
             for k, kernel in enumerate(weight):

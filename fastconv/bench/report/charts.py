@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from fastconv.bench.ratios import geometric_mean
-from fastconv.bench.records import OURS, TIMED, WRONG, Record, Run
+from fastconv.bench.records import OURS, TIMED, Record, Run
 from fastconv.bench.report import measures, roofline, style
 from fastconv.bench.report.bars import Bar, grid
 from fastconv.bench.report.measures import Measure
 from fastconv.bench.report.sheet import Block, figure, heading, note
-from fastconv.bench.summary import Mean, means
+from fastconv.bench.summary import Mean, means, share
 from fastconv.weights.atomic import atomic_write
 
 
@@ -69,7 +69,7 @@ def _record_bar(index: int, record: Record, measure: Measure) -> Bar:
     group = record.case + (f"  ×{record.count}" if record.count != 1 else "")
     bar = Bar(group, record.contestant, record.direction, record.status, key=str(index))
     if record.status != TIMED:
-        return bar._replace(is_wrong=record.status == WRONG)
+        return bar._replace(is_wrong=record.status in measures.BROKEN)
     value = measure.of(record)
     parts = [] if value is None else [measure.text(value)]
     if record.time_median is not None:
@@ -103,5 +103,6 @@ def _mean_bar(place: tuple[str, str, str], group: Sequence[Mean], measure: Measu
     if not values:
         return bar
     value = geometric_mean(values)
-    text = f"{measure.text(value)} · {style.counted(sum(mean.cases for mean in group), 'case')}"
+    cases = share(sum(mean.cases for mean in group), total := sum(mean.all_cases for mean in group))
+    text = f"{measure.text(value)} · {cases} case{'s' if total != 1 else ''}"
     return bar._replace(text=text, length=value, is_loss=measure is measures.RATIO and value < 1)

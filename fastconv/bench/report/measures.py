@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from fastconv.bench.records import TIMED, Record
+from fastconv.bench.ratios import SLOWER, Ratio
+from fastconv.bench.records import FAILED, TIMED, WRONG, Record
 from fastconv.bench.report.style import percent, significant
+
+# What a reader must see before anything else.
+BROKEN = (WRONG, FAILED)
 
 
 class Measure(NamedTuple):
@@ -42,7 +46,15 @@ def common(records: Iterable[Record]) -> Measure:
 
 def is_loss(record: Record) -> bool:
     """Whether a contestant of this package is slower than the best peer, outside noise."""
-    return record.status == TIMED and record.is_ours and record.ratio_high is not None and record.ratio_high < 1
+    found = ratio(record)
+    return record.is_ours and found is not None and found.verdict == SLOWER
+
+
+def ratio(record: Record) -> Ratio | None:
+    """To the best peer; None where nothing was compared."""
+    if record.status != TIMED or record.ratio_to_best_peer is None:
+        return None
+    return Ratio(record.ratio_to_best_peer, record.ratio_low, record.ratio_high)
 
 
 def _says_something(measure: Measure, record: Record) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from fastconv.bench.records import TIMED, WRONG, Record, Run
+from fastconv.bench.records import TIMED, Record, Run
 from fastconv.bench.report.facts import MISSING
-from fastconv.bench.report.measures import is_loss
+from fastconv.bench.report.measures import BROKEN, is_loss
 from fastconv.bench.report.style import percent, significant
 from fastconv.bench.summary import means
 
@@ -51,12 +51,12 @@ def records(run: Run) -> Table:
 
 
 def refusals(run: Run) -> Table:
-    """What was declined or wrong, joined by contestant and reason; wrong results first."""
+    """What was not timed, joined by contestant and reason; what is wrong or failed comes first."""
     groups: dict[tuple[str, str, str], list[Record]] = {}
     for record in run.records:
         if record.status != TIMED:
             groups.setdefault((record.status, record.contestant, record.reason), []).append(record)
-    ordered = sorted(groups.items(), key=lambda item: item[0][0] != WRONG)
+    ordered = sorted(groups.items(), key=lambda item: item[0][0] not in BROKEN)
     found = [_Refusal(*key, len(members), _places(members)) for key, members in ordered]
     return _table(_REFUSALS, list(enumerate(found)))
 
@@ -161,7 +161,7 @@ _RECORDS = (
 _MEANS = (
     _field("suite", "suite"),
     *_SETTING,
-    _field("cases", "cases", str),
+    _field("cases", "coverage"),
     _field("mean ratio", "ratio", _twice),
     _field("lowest ratio", "lowest_ratio", _twice),
     _milliseconds("network, ms", "network_seconds"),

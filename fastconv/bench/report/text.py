@@ -6,8 +6,9 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 
-from fastconv.bench.ratios import Ratio
+from fastconv.bench.ratios import EVEN, FASTER, SLOWER, UNKNOWN
 from fastconv.bench.records import DECLINED, OURS, TIMED, Record
+from fastconv.bench.report.measures import BROKEN, ratio
 from fastconv.bench.summary import means
 
 Table = tuple[tuple[str, ...], list[tuple[str, ...]]]
@@ -15,18 +16,19 @@ Table = tuple[tuple[str, ...], list[tuple[str, ...]]]
 _HEADER = ("contestant", "median", "fastest", "GFLOP/s", "GB/s", "peak", "roof", "error", "to best peer", "95 %", "")
 _MEANS = ("suite", "direction", "N", "layout", "dtype", "threads", "contestant", "cases")
 _MEANS_FIGURES = ("geometric mean", "lowest", "network", "peak")
+_VERDICTS = {FASTER: "ahead", SLOWER: "LOSS", EVEN: "even", UNKNOWN: "few rounds"}
 
 
 def jobs(records: Iterable[Record]) -> list[tuple[str, Table]]:
-    """(title, table) of every job; the one with the smallest ratio of one of this package's contestants comes first.
+    """(title, table) of every job: first where one of this package's contestants is wrong or failed, then by its ratio.
 
-    Who declined is left out.
+    The smallest ratio comes first; who declined is left out.
     """
     groups: dict[tuple, list[Record]] = {}
     for record in records:
         if record.status != DECLINED:
             groups.setdefault(record.job, []).append(record)
-    ordered = sorted(groups.values(), key=_lowest_ratio)
+    ordered = sorted(groups.values(), key=_severity)
     return [(_title(group[0]), (_HEADER, [_row(record) for record in _ranked(group)])) for group in ordered]
 
 
@@ -36,11 +38,11 @@ def summary(records: Iterable[Record]) -> Table:
     rows: list[tuple[str, ...]] = [
         (
             *(mean.suite, mean.direction, str(mean.batch), mean.layout, mean.dtype, str(mean.threads)),
-            *(mean.contestant, str(mean.cases)),
+            *(mean.contestant, mean.coverage),
             *(
                 _number(mean.ratio),
                 _number(mean.lowest_ratio),
-                time(mean.network_seconds),
+                "" if mean.network_seconds is None else time(mean.network_seconds),
                 _percent(mean.peak_fraction),
             ),
         )
@@ -72,9 +74,10 @@ def _title(record):
     return f"{record.suite}: {record.case}, {record.direction}, {settings}"
 
 
-def _lowest_ratio(group):
-    ratios = [r.ratio_to_best_peer for r in group if r.is_ours and r.ratio_to_best_peer is not None]
-    return min(ratios, default=math.inf)
+def _severity(group):
+    ours = [record for record in group if record.is_ours]
+    ratios = [record.ratio_to_best_peer for record in ours if record.ratio_to_best_peer is not None]
+    return not any(record.status in BROKEN for record in ours), min(ratios, default=math.inf)
 
 
 def _ranked(group):
@@ -84,7 +87,7 @@ def _ranked(group):
 
 def _row(record):
     if record.status != TIMED:
-        return (record.contestant, "WRONG", *[""] * (len(_HEADER) - 3), record.reason)
+        return (record.contestant, record.status.upper(), *[""] * (len(_HEADER) - 3), record.reason)
     return (
         record.contestant,
         time(record.time_median),
@@ -102,10 +105,8 @@ def _row(record):
 
 def _verdict(record):
     """For this package's contestants only: slower or faster than the best peer, beyond noise."""
-    if record.ratio_to_best_peer is None or not record.is_ours:
-        return ""
-    ratio = Ratio(record.ratio_to_best_peer, record.ratio_low, record.ratio_high)
-    return ("LOSS" if ratio.value < 1 else "ahead") if ratio.is_outside_noise else "even"
+    found = ratio(record)
+    return _VERDICTS[found.verdict] if found is not None and record.is_ours else ""
 
 
 def _number(value):

@@ -6,9 +6,9 @@ import numpy as np
 
 from fastconv.bench.cases import Case
 from fastconv.bench.workloads import chain, conv2d, linear, max_pool2d
-from fastconv.bench.workloads.workload import ACTIVATIONS, LAYOUTS, Workload
+from fastconv.bench.workloads.workload import ACTIVATIONS, LAYOUTS, NUMPY_MODES, Workload
 
-__all__ = ["ACTIVATIONS", "LAYOUTS", "Workload", "make"]
+__all__ = ["ACTIVATIONS", "LAYOUTS", "NUMPY_MODES", "Workload", "make"]
 
 _MAKERS: dict[str, Callable[..., Workload]] = {
     "conv2d": conv2d.make,

@@ -25,13 +25,19 @@ def make(case: ChainCase, direction: str, dtype: str, rng: np.random.Generator) 
     for name, array in inputs.items():
         if name.startswith("weight"):
             array /= np.float32(math.sqrt(math.prod(array.shape[1:])))
-    wide = widened(inputs)
-    exact, scale = _forward(geometries, wide), _forward(geometries, magnitudes(wide))
+    exact, scale = _forward(geometries, widened(inputs))
     return Workload(case, direction, dtype, tuple(geometries), inputs, exact, scale, sum(g.flops for g in geometries))
 
 
 def _forward(geometries, inputs):
-    x = inputs["x"]
+    """The answer, and the magnitudes that the last layer sums, once for every layer.
+
+    Weights that keep the variance let the errors of earlier layers neither grow nor die out; magnitudes carried through
+    all layers would grow and hide every mistake.
+    """
+    x, scale = inputs["x"], inputs["x"]
     for i, g in enumerate(geometries):
-        x = conv2d.forward(g, x, inputs[f"weight{i}"], inputs.get(f"bias{i}"))
-    return x
+        operands = {"weight": inputs[f"weight{i}"]} | ({"bias": inputs[f"bias{i}"]} if f"bias{i}" in inputs else {})
+        scale = conv2d.forward(g, np.abs(x), **magnitudes(operands))
+        x = conv2d.forward(g, x, **operands)
+    return x, len(geometries) * scale

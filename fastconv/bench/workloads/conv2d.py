@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from fastconv.bench.cases import ConvCase
-from fastconv.bench.workloads.workload import Workload, draw, magnitudes, widened
+from fastconv.bench.workloads.workload import NUMPY_MODES, Workload, draw, magnitudes, widened
 from fastconv.geometry import Conv2dGeometry
 
 _CACHED_ELEMENTS = 1 << 20
-_NUMPY_MODE: dict[str, Any] = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
 
 def make(case: ConvCase, direction: str, dtype: str, rng: np.random.Generator) -> Workload:
@@ -95,7 +93,7 @@ def _under(axis, k, out):
 
 def _padded(g, image):
     width = [(0, 0), (g.rows.low, g.rows.high), (g.cols.low, g.cols.high)]
-    return np.pad(image, width, mode=_NUMPY_MODE[g.padding_mode]).reshape(g.groups, g.C_g, g.rows.padded, g.cols.padded)
+    return np.pad(image, width, mode=NUMPY_MODES[g.padding_mode]).reshape(g.groups, g.C_g, g.rows.padded, g.cols.padded)
 
 
 def _unpadded(g, padded):
@@ -104,7 +102,7 @@ def _unpadded(g, padded):
     if g.padding_mode == "zeros":
         return padded[:, g.rows.low : g.rows.low + H, g.cols.low : g.cols.low + W]
     width = [(g.rows.low, g.rows.high), (g.cols.low, g.cols.high)]
-    seen = np.pad(np.arange(H * W).reshape(H, W), width, mode=_NUMPY_MODE[g.padding_mode])
+    seen = np.pad(np.arange(H * W).reshape(H, W), width, mode=NUMPY_MODES[g.padding_mode])
     found = np.zeros((H * W, C))
     np.add.at(found, seen, padded.transpose(1, 2, 0))
     return found.T.reshape(C, H, W)

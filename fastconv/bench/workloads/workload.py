@@ -15,6 +15,8 @@ from fastconv.dtypes import FLOAT_TYPES
 # The user's names of the memory formats.
 LAYOUTS = {"nchw": arrays.CONTIGUOUS, "channels_last": arrays.CHANNELS_LAST}
 ACTIVATIONS = ("x", "grad_out")
+# NumPy's names of the padding modes.
+NUMPY_MODES: dict[str, Any] = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 # Zero-mean data stays within 16 u forward and 32 u in grad_weight, transforms within 64 u; a missing term does not.
 TOLERANCE = 64.0
 
