@@ -88,8 +88,9 @@ def mean(cases: Sequence[Ratio]) -> Ratio:
 
     Half of an interval on the logarithmic scale is 1.96 standard errors, and standard errors add up as squares do.
 
-    >>> mean([Ratio(2.0, 1.0, 4.0)] * 4)
-    Ratio(value=2.0, low=1.414..., high=2.828...)
+    >>> found = mean([Ratio(2.0, 1.0, 4.0)] * 4)
+    >>> found.value, round(found.low, 3), round(found.high, 3)
+    (2.0, 1.414, 2.828)
     """
     value = geometric_mean(case.value for case in cases)
     spans = [math.log(case.high / case.low) for case in cases if case.low is not None and case.high is not None]

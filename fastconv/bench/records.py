@@ -117,7 +117,7 @@ def load(path) -> Run:
     try:
         _check_types(content, {"machine": dict, "settings": dict, "records": list, "complete": bool})
         records = tuple(_record(entry) for entry in content["records"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (TypeError, ValueError) as error:
         raise FormatError(f"{path} does not follow the schema: {error}") from None
     return Run(content["machine"], content["settings"], records, content["complete"])
 
@@ -151,8 +151,10 @@ def _record(entry: Mapping[str, Any]) -> Record:
 
 
 def _check_types(values: Mapping[Any, Any], types: Mapping[Any, Any]) -> None:
-    """Raise KeyError or TypeError that names the field; True and False are no numbers."""
+    """Raise TypeError that names the field; True and False are no numbers."""
     for name, wanted in types.items():
+        if name not in values:
+            raise TypeError(f"{name!r} is missing")
         value = values[name]
         if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
             raise TypeError(f"{name} is {value!r:.60}")

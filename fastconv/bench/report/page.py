@@ -6,7 +6,7 @@ import importlib
 import importlib.resources
 from pathlib import Path
 
-from fastconv.bench.records import TIMED, WRONG, Run
+from fastconv.bench.records import TIMED, Run
 from fastconv.bench.report import charts, facts, tables
 from fastconv.bench.report.embedding import embedded
 from fastconv.bench.report.measures import is_loss
@@ -46,8 +46,6 @@ def _tally(run: Run) -> dict[str, int]:
     compared = [record for record in run.records if record.is_ours and record.ratio_low is not None]
     return {
         "timed": sum(record.status == TIMED for record in run.records),
-        "wrong": sum(record.status == WRONG for record in run.records),
-        "declined": sum(record.status not in (TIMED, WRONG) for record in run.records),
         "compared": len(compared),
         "ahead": sum(record.ratio_low is not None and record.ratio_low > 1 for record in compared),
         "behind": sum(is_loss(record) for record in compared),
