@@ -48,8 +48,19 @@ def _conditions(run):
         f"fastconv at commit {str(machine['commit'])[:10]}.",
         "Columns: how many times faster than the *best* of all peers, as the geometric mean over the distinct layers,",
         "with the slowest layer in brackets; and the share of the multiply-add peak that the network's layers together",
-        "reach. Below 1 is a loss; the largest losses come first.",
+        "reach. Below 1 is a loss; the largest losses of the first column come first; an empty cell: no such thing.",
+        _upshot(run),
     ]
+
+
+def _upshot(run):
+    """In how many rows each contestant of ours is ahead."""
+    ratios: dict[str, list[float]] = {}
+    for mean in summary.means(run.records):
+        if mean.contestant.startswith(records.OURS) and mean.ratio is not None:
+            ratios.setdefault(mean.contestant.removeprefix(records.OURS), []).append(mean.ratio)
+    words = (f"{name} in {sum(r > 1 for r in found)} of {len(found)}" for name, found in ratios.items())
+    return f"Rows in which the mean is ahead of the best peer: {', '.join(words)}."
 
 
 def _table(run):

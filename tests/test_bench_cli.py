@@ -76,9 +76,8 @@ def test_what_cannot_be_done_is_said_before_any_measuring(arguments, words, caps
 
 
 @pytest.mark.usefixtures("_no_measuring")
-@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_that_cannot_be_written(capsys, tmp_path):
-    tmp_path.chmod(0o500)
+def test_a_folder_that_cannot_be_written(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # what the system says to everybody but root
     assert cli.main(["bench", "--json", str(tmp_path / "x.json")]) == 1
     assert "not writable" in capsys.readouterr().err
 
@@ -105,6 +104,17 @@ def test_list_prints_cases(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == sum(len(cases) for cases in SUITES.values())
     assert "resnet50: 64,56->64 k3s1" in lines
+
+
+def test_much_noise_is_said():
+    settings = {"ratio_to_best_peer": 2.0, "best_peer": "other"}
+    entries = [
+        record(case="calm", ratio_low=1.9, ratio_high=2.1, **settings),
+        record(case="noisy", ratio_low=1.1, ratio_high=57.0, **settings),
+    ]
+    said = {title.split(", ")[0]: rows[0][-1] for title, (_, rows) in text.jobs(entries)}
+    assert said["resnet50: calm"].startswith("ahead direct")
+    assert said["resnet50: noisy"].startswith("ahead (noisy) direct")
 
 
 def test_a_real_run_writes_what_it_prints(tmp_path, capsys):
@@ -256,7 +266,9 @@ def test_compare_two_runs(two_runs, capsys):
 @pytest.mark.parametrize(("limit", "code"), [("0.45", 0), ("0.95", 1)])
 def test_fail_below_sets_the_exit_code(limit, code, two_runs, capsys):
     assert _compare(*two_runs, "--fail-below", limit) == code
-    assert ("below 0.95: resnet50: slower, forward: 0.500" in capsys.readouterr().err) == bool(code)
+    assert (
+        "below 0.95: resnet50: slower, forward, N 1, nchw, float32, threads 1: 0.500" in capsys.readouterr().err
+    ) == bool(code)
 
 
 def _noisy(seed, noise, cases, factors):
@@ -331,10 +343,35 @@ def test_what_the_second_did_not_time_comes_first_and_fails(name, names, tmp_pat
     assert title.startswith("NOT TIMED by the second")
     assert line.split()[:4] == ["fastconv:cython", status, "resnet50:", "lost"]
     assert line.endswith(reason)
-    assert (f"resnet50: lost, forward: fastconv:cython {status.lower()}: {reason}" in error) == bool(code)
+    assert (
+        f"resnet50: lost, forward, N 1, nchw, float32, threads 1: fastconv:cython {status.lower()}: {reason}" in error
+    ) == bool(code)
     assert "the second run is not complete" in out
     assert "network: NOT all layers" in out
     assert "1 of 2" in out
+
+
+@pytest.mark.parametrize(
+    ("asked", "is_said"),
+    [({}, True), ({"suite": ["resnet50"], "threads": [1]}, True), ({"threads": [2]}, False), ({"case": "ke"}, False)],
+)
+def test_what_the_second_run_was_not_asked_for_is_no_lack(asked, is_said, tmp_path, capsys):
+    first, second = run(_timed(case="kept"), _timed(case="lost")), run(_timed(case="kept"), **asked)
+    assert _compare(*_saved(tmp_path, first, second), "--fail-below", "0.5") == int(is_said)
+    assert ("MISSING" in capsys.readouterr().out) == is_said
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes")
+def test_a_reader_that_goes_away_is_no_error(tmp_path):
+    many = run(*(_timed(case=f"{number} of a long list of cases") for number in range(3000)))
+    files = _saved(tmp_path, many, many)
+    code = "import sys; from fastconv.cli import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-P", "-c", code, "compare", *map(str, files)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait() == 141
 
 
 def test_a_contestant_that_lacks_jobs_of_the_other(tmp_path, capsys):

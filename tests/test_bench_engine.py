@@ -18,7 +18,7 @@ from fastconv.bench.contestant import Prepared
 from fastconv.bench.engine import Engine, Plan
 from fastconv.bench.limits import Bandwidth, Limits
 from fastconv.bench.peers import PEERS
-from fastconv.bench.records import DECLINED, FAILED, TIMED, WRONG
+from fastconv.bench.records import DECLINED, FAILED, TIMED, WRONG, Record
 from fastconv.bench.timing import Budget
 
 CASE = ConvCase("layer", "suite", (1, 3, 6, 5), (4, 3, 3, 3), padding=1, count=3)
@@ -88,6 +88,18 @@ def test_ratios_are_to_the_fastest_peer():
     expected = {"fastconv:slow": 1 / 3, "fastconv:fast": 2.0, "peer:slow": 0.5, "peer:fast": 1.0}
     assert ratios == pytest.approx(expected)
     assert all(record.ratio_low <= record.ratio_to_best_peer <= record.ratio_high for record in records.values())
+
+
+def test_one_disturbed_peer_does_not_become_the_best_of_its_rounds():
+    """The steady peer is faster in most rounds, but a stall in the others gives it the larger median."""
+    times = {"steady": [1.0, 1.0, 1.0, 1.0, 9.0, 9.0, 9.0], "slower": [2.0] * 4 + [18.0] * 3}
+    records = [
+        Record("c", "s", 1, "forward", 1, "nchw", "float32", 1, name, TIMED, time_median=median, samples=tuple(samples))
+        for (name, samples), median in zip(times.items(), (3.0, 2.0), strict=True)
+    ]
+    found = engine._compared(records, set(times))
+    assert {record.best_peer for record in found} == {"steady"}
+    assert [record.ratio_to_best_peer for record in found] == [1.0, 0.5]
 
 
 def _with_nan(answer):

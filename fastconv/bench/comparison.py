@@ -95,11 +95,7 @@ class Comparison:
         means = ((members[0], ratios.mean([pair.ratio for pair in members])) for members in _grouped(pairs))
         return [
             *(_lacking(lack) for lack in self.lacks if lack.status != DECLINED and self.counts(lack.contestant)),
-            *(
-                f"{pair.first.suite}: {pair.first.case}, {pair.first.direction}: {_at_most(pair.ratio)}"
-                for pair in pairs
-                if pair.ratio.is_below(limit)
-            ),
+            *(f"{_where(pair.first)}: {_at_most(pair.ratio)}" for pair in pairs if pair.ratio.is_below(limit)),
             *(
                 f"geometric mean of {pair.first.suite}, {pair.first.direction}: {_at_most(mean)}"
                 for pair, mean in means
@@ -164,6 +160,8 @@ def _compared(first, second, sides, counts):
     pairs, lacks = [], []
     for record, contestant in sides:
         other = others.get((record.job, contestant))
+        if other is None and not _was_asked(record, contestant, second):
+            continue
         if other is None:
             lacks.append(Lack(record, contestant, MISSING, _why_missing(record, second)))
         elif other.status != TIMED:
@@ -172,6 +170,15 @@ def _compared(first, second, sides, counts):
             pairs.append(_pair(record, other, is_same_run=first is second))
     cases = cases_by_setting([*first.records, *second.records])
     return Comparison(tuple(pairs), tuple(lacks), cases, counts)
+
+
+def _was_asked(record, contestant, run):
+    """Whether the settings of a run cover a job and a contestant; settings that say nothing cover all."""
+    fields = ("suite", "direction", "batch", "layout", "dtype", "threads")
+    lists = [(getattr(record, name), run.settings.get(name)) for name in fields]
+    lists.append((contestant, run.settings.get("contestants")))
+    part = run.settings.get("case") or ""
+    return part in record.case and all(wanted is None or value in wanted for value, wanted in lists)
 
 
 def _why_missing(record, run):
@@ -210,8 +217,12 @@ def _grouped(pairs: Sequence[Pair]) -> list[tuple[Pair, ...]]:
 
 
 def _lacking(lack):
-    where = f"{lack.first.suite}: {lack.first.case}, {lack.first.direction}"
-    return f"{where}: {lack.contestant} {lack.status}: {lack.reason}"
+    return f"{_where(lack.first)}: {lack.contestant} {lack.status}: {lack.reason}"
+
+
+def _where(record):
+    setting = f"N {record.batch}, {record.layout}, {record.dtype}, threads {record.threads}"
+    return f"{record.suite}: {record.case}, {record.direction}, {setting}"
 
 
 def _at_most(ratio):

@@ -226,7 +226,8 @@ def _compared(records, peers):
     timed = [record for record in records if record.contestant in peers and record.status == TIMED]
     if not timed:
         return records
-    best = min(timed, key=lambda record: record.time_median)
+    fastest = [min(times) for times in zip(*(record.samples for record in timed), strict=False)]
+    best = min(timed, key=lambda record: ratios.paired(fastest, record.samples).value)
     return [_against(record, best) if record.status == TIMED else record for record in records]
 
 

@@ -11,7 +11,7 @@ COMMANDS = ("demo", "train", "bench", "compare", "doctor")
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Parse and run; returns the exit code: 0 good, 1 failed, 2 wrong arguments, 130 after Ctrl-C."""
+    """Parse and run; returns the exit code: 0 good, 1 failed, 2 wrong arguments, 130 after Ctrl-C, 141 closed pipe."""
     from fastconv.errors import FastconvError
 
     parser = _parser()
@@ -24,6 +24,9 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # whoever read the output has gone; nothing more can be written, not even at the exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except (FastconvError, ValueError, OSError) as error:
         if os.environ.get("FASTCONV_DEBUG"):
             raise

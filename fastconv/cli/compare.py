@@ -18,7 +18,7 @@ def register(commands) -> None:
         help="compare two benchmark runs, or two contestants of one",
         description="Ratios above 1 mean that the second is faster. Two files: every contestant is compared with "
         "itself; --contestants compares two different ones, in one file or across two. What the second did not time "
-        "comes first, then the slowest; cases outside their 95 %% interval of noise are marked.",
+        "comes first, then the slowest; cases outside their 95 % interval of noise are marked.",
     )
     parser.add_argument("first", metavar="A.json", help="what fastconv bench --json wrote")
     parser.add_argument("second", metavar="B.json", nargs="?", help="another run (default: the same file)")

@@ -13,6 +13,8 @@ from fastconv.bench.summary import means
 
 Table = tuple[tuple[str, ...], list[tuple[str, ...]]]
 
+# An interval whose ends differ by more than this says that the machine was disturbed.
+_NOISY = 2.0
 _HEADER = ("contestant", "median", "fastest", "GFLOP/s", "GB/s", "peak", "roof", "error", "to best peer", "95 %", "")
 _MEANS = ("suite", "direction", "N", "layout", "dtype", "threads", "contestant", "cases")
 _MEANS_FIGURES = ("geometric mean", "lowest", "network", "peak")
@@ -54,7 +56,7 @@ def summary(records: Iterable[Record]) -> Table:
 def declined(records: Iterable[Record]) -> list[str]:
     """Who did not take part, in how many jobs, and why."""
     counts = Counter((record.contestant, record.reason) for record in records if record.status == DECLINED)
-    return [f"{name} declined {count} times: {reason}" for (name, reason), count in counts.items()]
+    return [f"{name} declined {count} x: {reason}" for (name, reason), count in counts.items()]
 
 
 def time(seconds: float) -> str:
@@ -70,7 +72,7 @@ def time(seconds: float) -> str:
 
 
 def _title(record):
-    settings = f"N {record.batch}, {record.layout}, {record.dtype}, {record.threads} threads"
+    settings = f"N {record.batch}, {record.layout}, {record.dtype}, threads {record.threads}"
     return f"{record.suite}: {record.case}, {record.direction}, {settings}"
 
 
@@ -104,9 +106,12 @@ def _row(record):
 
 
 def _verdict(record):
-    """For this package's contestants only: slower or faster than the best peer, beyond noise."""
+    """For this package's contestants only: slower or faster than the best peer, beyond noise; and much noise."""
     found = ratio(record)
-    return _VERDICTS[found.verdict] if found is not None and record.is_ours else ""
+    if found is None or not record.is_ours:
+        return ""
+    is_noisy = found.low is not None and found.high is not None and found.high > _NOISY * found.low
+    return _VERDICTS[found.verdict] + (" (noisy)" if is_noisy else "")
 
 
 def _number(value):
