@@ -1,6 +1,7 @@
 """The answers that contestants are checked against, and the contestants: backends and peers on awkward shapes."""
 
 import contextlib
+import sys
 
 import numpy as np
 import pytest
@@ -224,6 +225,19 @@ def test_a_missing_peer_is_named_with_the_pip_line(peer, monkeypatch):
     with pytest.raises(BackendUnavailableError, match=rf"{package}.*pip install 'fastconv\[bench\]'"):
         lineup.peers([peer])
     assert lineup.usable_peers() == []
+
+
+def test_a_broken_peer_is_left_out_of_what_nobody_asked_for(monkeypatch):
+    monkeypatch.setitem(sys.modules, PEERS["im2col"].module, None)
+    with pytest.raises(BackendUnavailableError, match="peer 'im2col' is installed but cannot be used"):
+        lineup.peers(["im2col"])
+    with pytest.warns(UserWarning, match="peer 'im2col' is installed but cannot be used"):
+        assert "im2col" not in lineup.usable_peers()
+
+
+def test_nobody_takes_part_twice():
+    assert len(lineup.backends(["reference", "reference"])) == 1
+    assert len(lineup.peers(["im2col", "im2col"])) == 1
 
 
 def test_threads_are_set_and_put_back():

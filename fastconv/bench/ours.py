@@ -11,7 +11,7 @@ import numpy as np
 import fastconv as fc
 import fastconv.functional as F
 from fastconv import arrays, backends
-from fastconv._kernels.contract import OPERATIONS, Declined, Problem, offsets_dtype
+from fastconv._kernels.contract import OPERATIONS, OUT_OF_MEMORY, Declined, Problem, offsets_dtype
 from fastconv.bench import blas
 from fastconv.bench.contestant import Contestant, Prepared, offered
 from fastconv.bench.records import OURS
@@ -64,7 +64,8 @@ def _prepare_kept(backend, variant, workload):
 
     def call():
         out = _empty(workload)
-        kernel(*_operands(workload, inputs), out)
+        if kernel(*_operands(workload, inputs), out) == OUT_OF_MEMORY:
+            raise MemoryError(f"no memory for {kernel.workspace_bytes:,} bytes of workspace")
         return out
 
     return Prepared(call, variant=lambda: kernel.variant)
