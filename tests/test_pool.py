@@ -63,7 +63,7 @@ def assert_covers(calls, n, grain, threads):
 
 
 HELPERS = f"""
-import importlib.util, os, sys, threading, time
+import ctypes, importlib.util, os, sys, threading, time
 spec = importlib.util.spec_from_file_location("helpers", {__file__!r})
 helpers = sys.modules["helpers"] = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(helpers)
@@ -406,12 +406,14 @@ def test_fork_while_another_thread_is_inside():
 @workers
 @needs_fork
 def test_forks_while_other_threads_call():
+    """The callers run compiled code: a fork while foreign threads enter Python can hang CPython 3.11 itself."""
     code = """
     stop = threading.Event()
+    compiled = ctypes.cast(ctypes.CDLL(None).sched_yield, ctypes.c_void_p).value
 
     def caller():
         while not stop.is_set():
-            assert_covers(chunks_of(50, 1), 50, 1, 2)
+            pool.run(compiled, 0, 50, 1)
 
     threads = [threading.Thread(target=caller) for _ in range(2)]
     pool.set_num_threads(2)
