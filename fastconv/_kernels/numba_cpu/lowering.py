@@ -37,13 +37,9 @@ def _lower(function, arguments, entry):
         elif not value.is_declaration:
             value.linkage = binding.Linkage.internal
     machine = settings.target_machine(*codegen.magic_tuple()[:3])
-    # What was inlined, and what served Numba alone, is dead now.
-    passes = binding.create_new_module_pass_manager()
-    passes.add_always_inliner_pass()
-    passes.add_instruction_combine_pass()
-    passes.add_simplify_cfg_pass()
-    passes.add_global_dead_code_eliminate_pass()
-    passes.run(module, binding.create_pass_builder(machine, binding.PipelineTuningOptions(speed_level=3)))
+    # What was inlined, what served Numba alone, and what counted references is dead now.
+    passes = binding.create_pass_builder(machine, binding.create_pipeline_tuning_options(speed_level=1))
+    passes.getModulePassManager().run(module, passes)
     return module, machine
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import numpy as np
@@ -15,6 +16,27 @@ from fastconv._kernels.numba_cpu.compiler import NativeFunction
 SCRATCH = ("scratch", "scratch_step")
 # Two cache lines: processors fetch them in pairs, and no two threads should write to one.
 _ALIGNMENT = 128
+_KEPT_BYTES = 1 << 20
+
+
+class _Kept(threading.local):
+    """A block of memory per calling thread, kept from call to call unless it is large."""
+
+    def __init__(self):
+        self.memory, self.address, self.size = None, 0, -1
+
+    def block(self, size: int) -> tuple[object, int]:
+        """What owns a block of at least ``size`` bytes, and its aligned address."""
+        if size <= self.size:
+            return self.memory, self.address
+        memory = np.empty(size + _ALIGNMENT, np.uint8)
+        address = -(-memory.ctypes.data // _ALIGNMENT) * _ALIGNMENT
+        if size <= _KEPT_BYTES:
+            self.memory, self.address, self.size = memory, address, size
+        return memory, address
+
+
+_kept = _Kept()
 
 
 class RangeKernel:
@@ -37,10 +59,9 @@ class RangeKernel:
         if scratch_bytes:
             step = -(-scratch_bytes // _ALIGNMENT) * _ALIGNMENT
             try:
-                memory = np.empty(threads * step + _ALIGNMENT, np.uint8)
+                _memory, context["scratch"] = _kept.block(threads * step)
             except MemoryError:
                 return OUT_OF_MEMORY
-            context["scratch"] = -(-memory.ctypes.data // _ALIGNMENT) * _ALIGNMENT
             context["scratch_step"] = step
         drive = pool.run if pool.is_native() else settings.run_threaded
         drive(self.native.address, context.ctypes.data, items, grain, threads)
