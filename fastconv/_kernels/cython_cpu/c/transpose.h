@@ -45,30 +45,38 @@ FC_INLINE void FC_FN(transpose_square)(vec *rows) {
     }
 }
 
-/* A square that is not full, or whose rows lie apart: only valid elements are read and written. */
-static void FC_FN(transpose_part)(const real *from, ptrdiff_t from_step, real *to, ptrdiff_t to_step, ptrdiff_t rows,
-                                  ptrdiff_t columns) {
-    for (ptrdiff_t j = 0; j < columns; j++)
-        for (ptrdiff_t i = 0; i < rows; i++) to[j * to_step + i] = from[i * from_step + j];
+/* Where row i begins: at rows[i], or, without a table, at i * step. */
+FC_INLINE const real *FC_FN(row_of)(const real *from, const int64_t *rows, ptrdiff_t step, ptrdiff_t i) {
+    return from + (rows != NULL ? rows[i] : i * step);
+}
+
+/* to[j * to_step + i] = row i of from [j], for first_row <= i < last_row and first_column <= j < last_column. */
+FC_INLINE void FC_FN(transpose_part)(const real *from, const int64_t *rows, ptrdiff_t step, real *to, ptrdiff_t to_step,
+                                     ptrdiff_t first_row, ptrdiff_t last_row, ptrdiff_t first_column,
+                                     ptrdiff_t last_column) {
+    for (ptrdiff_t j = first_column; j < last_column; j++)
+        for (ptrdiff_t i = first_row; i < last_row; i++)
+            to[j * to_step + i] = FC_FN(row_of)(from, rows, step, i)[j];
+}
+
+FC_INLINE void FC_FN(transpose_any)(const real *from, const int64_t *rows, ptrdiff_t step, real *to, ptrdiff_t to_step,
+                                    ptrdiff_t row_count, ptrdiff_t columns) {
+    const ptrdiff_t whole_columns = columns - columns % FC_LANES, whole_rows = row_count - row_count % FC_LANES;
+    for (ptrdiff_t j = 0; j < whole_columns; j += FC_LANES)
+        for (ptrdiff_t i = 0; i < whole_rows; i += FC_LANES) {
+            vec square[FC_LANES];
+#pragma GCC unroll 16
+            for (int r = 0; r < FC_LANES; r++) square[r] = *(const vec *)(FC_FN(row_of)(from, rows, step, i + r) + j);
+            FC_FN(transpose_square)(square);
+#pragma GCC unroll 16
+            for (int r = 0; r < FC_LANES; r++) *(vec *)(to + (j + r) * to_step + i) = square[r];
+        }
+    FC_FN(transpose_part)(from, rows, step, to, to_step, 0, row_count, whole_columns, columns);
+    FC_FN(transpose_part)(from, rows, step, to, to_step, whole_rows, row_count, 0, whole_columns);
 }
 
 /* to[j * to_step + i] = from[i * from_step + j] for i < rows, j < columns. */
 static void FC_FN(transpose)(const real *from, ptrdiff_t from_step, real *to, ptrdiff_t to_step, ptrdiff_t rows,
                              ptrdiff_t columns) {
-    const ptrdiff_t whole_columns = columns - columns % FC_LANES, whole_rows = rows - rows % FC_LANES;
-    for (ptrdiff_t j = 0; j < whole_columns; j += FC_LANES)
-        for (ptrdiff_t i = 0; i < whole_rows; i += FC_LANES) {
-            vec square[FC_LANES];
-#pragma GCC unroll 16
-            for (int r = 0; r < FC_LANES; r++) square[r] = *(const vec *)(from + (i + r) * from_step + j);
-            FC_FN(transpose_square)(square);
-#pragma GCC unroll 16
-            for (int r = 0; r < FC_LANES; r++) *(vec *)(to + (j + r) * to_step + i) = square[r];
-        }
-    if (whole_columns < columns)
-        FC_FN(transpose_part)
-        (from + whole_columns, from_step, to + whole_columns * to_step, to_step, rows, columns - whole_columns);
-    if (whole_rows < rows)
-        FC_FN(transpose_part)
-        (from + whole_rows * from_step, from_step, to + whole_rows, to_step, rows - whole_rows, whole_columns);
+    FC_FN(transpose_any)(from, NULL, from_step, to, to_step, rows, columns);
 }
