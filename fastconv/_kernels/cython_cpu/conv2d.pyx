@@ -23,13 +23,13 @@ cdef extern from "conv2d_args.h" nogil:
         Py_ssize_t N, groups, C, K, taps, tap_cols
         Py_ssize_t row_block_count, k_block_count, images, k_group, c_range, block_terms
         Py_ssize_t pixel_step, entries, packed_source, sums, packed_target, scratch_bytes
-        int flipped, relu
+        int flipped, dots, relu
     ctypedef struct fc_pack_args:
         const void *weight
         void *packed
         const int64_t *k_blocks
         Py_ssize_t groups, C, K, taps, k_block_count, c_range, group_stride, c_stride, k_stride
-        int flipped
+        int flipped, dots
     ctypedef struct fc_conv2d_kernels:
         Py_ssize_t lanes, vectors, columns
         fc_kernel sum, pack
@@ -50,13 +50,14 @@ cdef class Sum:
     cdef readonly Py_ssize_t packed_bytes
     cdef object plan
 
-    def __init__(self, problem, bint transposed):
+    def __init__(self, problem, bint transposed, bint dots):
         g = problem.geometry
         self.itemsize = FLOAT_TYPES[problem.dtype].storage.itemsize
         self.kernels = fc_conv2d_select(self.itemsize)
         self.has_bias = "bias" in problem.optional
-        unit = plan.VectorUnit(self.kernels.lanes, self.kernels.vectors, self.kernels.columns)
-        self.plan = plan.sum_plan(g, transposed, problem.formats, unit, pool.default_num_threads())
+        unit = vector_unit(problem)
+        self.plan = plan.sum_plan(g, transposed, problem.formats, unit, pool.default_num_threads(), dots)
+        self.packing.dots = self.args.dots = dots
         self._fill(self.plan, g, transposed, unit)
 
     def _fill(self, made, g, bint transposed, unit):
@@ -77,7 +78,7 @@ cdef class Sum:
         p.c_stride, p.k_stride = (g.C_g * p.taps, p.taps) if transposed else (p.taps, g.C_g * p.taps)
         scratch = (unit.vectors * unit.lanes + a.sums + a.packed_source + a.packed_target) * self.itemsize
         a.scratch_bytes = -(-(scratch + 16 * a.entries) // CACHE_LINE) * CACHE_LINE
-        self.packed_bytes = g.groups * -(-a.K // unit.lanes) * unit.lanes * a.C * a.taps * self.itemsize
+        self.packed_bytes = g.groups * (a.K if a.dots else -(-a.K // unit.lanes) * unit.lanes) * a.C * a.taps * self.itemsize
         self.items = made.items
 
     @property
@@ -110,17 +111,29 @@ cdef class Sum:
         return contract.OUT_OF_MEMORY if scratch == NULL else contract.OK
 
 
-def _prepare_forward(problem):
-    run = Sum(problem, transposed=False)
-    return contract.Kernel("direct", run, run.pack, run.scratch_bytes)
+def vector_unit(problem):
+    """What the plan must know of this machine's kernels."""
+    kernels = fc_conv2d_select(FLOAT_TYPES[problem.dtype].storage.itemsize)
+    return plan.VectorUnit(kernels.lanes, kernels.vectors, kernels.columns)
 
 
-def _prepare_grad_input(problem):
-    run = Sum(problem, transposed=True)
-    return contract.Kernel("direct", run, run.pack, run.scratch_bytes)
+def _prepare_dots(problem, transposed):
+    reason = plan.dots_reason(problem.geometry, transposed, vector_unit(problem))
+    return contract.Declined(reason) if reason else _prepare("few_outputs", problem, transposed, dots=True)
+
+
+def _prepare(name, problem, transposed, dots):
+    run = Sum(problem, transposed, dots)
+    return contract.Kernel(name, run, run.pack, run.scratch_bytes)
 
 
 VARIANTS = {
-    "conv2d_forward": (contract.Variant("direct", _prepare_forward),),
-    "conv2d_grad_input": (contract.Variant("direct", _prepare_grad_input),),
+    "conv2d_forward": (
+        contract.Variant("few_outputs", lambda problem: _prepare_dots(problem, False)),
+        contract.Variant("direct", lambda problem: _prepare("direct", problem, False, False)),
+    ),
+    "conv2d_grad_input": (
+        contract.Variant("few_outputs", lambda problem: _prepare_dots(problem, True)),
+        contract.Variant("direct", lambda problem: _prepare("direct", problem, True, False)),
+    ),
 }
