@@ -38,7 +38,8 @@ class Tensor:
         self._output = 0
         self._version = Version() if version is None else version
         self.grad: Tensor | None = None
-        self.requires_grad_(requires_grad)
+        if requires_grad:
+            self.requires_grad_(requires_grad)
 
     @property
     def shape(self) -> tuple[int, ...]:
