@@ -49,19 +49,44 @@ class KernelSet:
     module: ModuleType
     why: str
 
-    def run(self, op: str, problem: Problem, *operands) -> None:
+    def run(self, task: Task, *operands) -> None:
         """Prepare (cached) and call; raises UnsupportedError where the backend declines, MemoryError for workspace."""
-        kernel = _prepare(self.module, op, problem)
-        if isinstance(kernel, Declined):
-            raise UnsupportedError(f"backend {self.name!r} declines {op}: {kernel.reason}")
+        kernel = task.kernels.get(self.module)
+        if kernel is None:
+            kernel = self._prepared(task)
+        if kernel.pack is not None:
+            at = task.weight_at
+            operands = (*operands[:at], kernel.pack(operands[at]), *operands[at + 1 :])
         records = _recorder.get()
         if records is not None:
-            records.append(LaunchRecord(op, problem, self.name, kernel.variant, self.why, kernel.workspace_bytes))
-        if kernel.pack is not None:
-            position = contract.OPERATIONS[op].inputs.index("weight")
-            operands = (*operands[:position], kernel.pack(operands[position]), *operands[position + 1 :])
-        if kernel(*operands) == contract.OUT_OF_MEMORY:
-            raise MemoryError(f"{op}: no memory for {kernel.workspace_bytes:,} bytes of workspace")
+            records.append(
+                LaunchRecord(task.op, task.problem, self.name, kernel.variant, self.why, kernel.workspace_bytes)
+            )
+        if kernel.run(*operands) == contract.OUT_OF_MEMORY:
+            raise MemoryError(f"{task.op}: no memory for {kernel.workspace_bytes:,} bytes of workspace")
+
+    def _prepared(self, task: Task) -> Kernel:
+        kernel = _prepare(self.module, task.op, task.problem)
+        if isinstance(kernel, Declined):
+            raise UnsupportedError(f"backend {self.name!r} declines {task.op}: {kernel.reason}")
+        task.kernels[self.module] = kernel
+        return kernel
+
+
+class Task:
+    """One operation on one problem, with the kernels that backends have prepared for it.
+
+    Who repeats a call holds its Task, so that nothing is looked up by the values of a whole problem.
+    """
+
+    __slots__ = ("kernels", "op", "problem", "weight_at")
+
+    def __init__(self, op: str, problem: Problem):
+        self.op = op
+        self.problem = problem
+        self.kernels: dict[ModuleType, Kernel] = {}
+        names = contract.OPERATIONS[op].inputs
+        self.weight_at = names.index("weight") if "weight" in names else -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,17 +145,24 @@ def available_backends() -> dict[str, BackendStatus]:
 
 def select(name: str | None = None) -> KernelSet:
     """The kernel set to use now; raises BackendUnavailableError, never falls back from a backend that was named."""
-    name, source = _requested(name)
-    if name == AUTO:
-        return _auto()
-    return _kernel_set(name, f"chosen by {source}")
+    requested = _requested(name)
+    return _selected(*requested) if isinstance(requested[0], str) else _kernel_set(*requested)
 
 
 def _requested(argument: str | None) -> tuple[str, str]:
-    for name, source in ((argument, "argument"), (_scoped.get(), "use_backend"), (_process_wide, "set_backend")):
-        if name is not None:
-            return name, source
+    if argument is not None:
+        return argument, "argument"
+    scoped = _scoped.get()
+    if scoped is not None:
+        return scoped, "use_backend"
+    if _process_wide is not None:
+        return _process_wide, "set_backend"
     return os.environ.get(ENVIRONMENT) or AUTO, ENVIRONMENT
+
+
+@lru_cache(maxsize=64)
+def _selected(name: str, source: str) -> KernelSet:
+    return _auto() if name == AUTO else _kernel_set(name, f"chosen by {source}")
 
 
 def _checked(name: str) -> str:
@@ -163,7 +195,7 @@ def _auto() -> KernelSet:
             break
     if name == AUTO_ORDER[-1]:
         reasons = "; ".join(f"{other}: {_kernels.reason(other)}" for other in AUTO_ORDER[:-1])
-        warnings.warn(f"no compiled backend is usable, the slow reference runs instead ({reasons})", stacklevel=6)
+        warnings.warn(f"no compiled backend is usable, the slow reference runs instead ({reasons})", stacklevel=7)
     return _kernel_set(name, f"auto: first usable of {', '.join(AUTO_ORDER)}")
 
 
