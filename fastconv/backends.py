@@ -16,6 +16,7 @@ from fastconv import _kernels
 from fastconv._kernels import contract, pool
 from fastconv._kernels.contract import Declined, Kernel, Problem
 from fastconv.errors import BackendUnavailableError, UnsupportedError
+from fastconv.packed_weights import PackedWeights
 from fastconv.scopes import Scope
 
 AUTO = "auto"
@@ -28,6 +29,8 @@ _process_wide: str | None = None
 
 get_num_threads = pool.get_num_threads
 set_num_threads = pool.set_num_threads
+# Of the whole process: ``packed_weights.nbytes``, ``packed_weights.limit = nbytes``, ``packed_weights.clear()``.
+packed_weights = PackedWeights()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +52,24 @@ class KernelSet:
     module: ModuleType
     why: str
 
-    def run(self, task: Task, *operands) -> None:
-        """Prepare (cached) and call; raises UnsupportedError where the backend declines, MemoryError for workspace."""
+    def run(self, task: Task, *operands, version=None) -> None:
+        """Prepare (cached) and call; raises UnsupportedError where the backend declines, MemoryError for workspace.
+
+        ``version`` counts the writes to the weight among the operands, for ``packed_weights``.
+        """
         kernel = task.kernels.get(self.module)
         if kernel is None:
             kernel = self._prepared(task)
+        weight = None
         if kernel.pack is not None:
             at = task.weight_at
-            operands = (*operands[:at], kernel.pack(operands[at]), *operands[at + 1 :])
+            packed, was_kept = packed_weights.packed(kernel, operands[at], version)
+            operands = (*operands[:at], packed, *operands[at + 1 :])
+            weight = "kept" if was_kept else "packed"
         records = _recorder.get()
         if records is not None:
             records.append(
-                LaunchRecord(task.op, task.problem, self.name, kernel.variant, self.why, kernel.workspace_bytes)
+                LaunchRecord(task.op, task.problem, self.name, kernel.variant, self.why, kernel.workspace_bytes, weight)
             )
         if kernel.run(*operands) == contract.OUT_OF_MEMORY:
             raise MemoryError(f"{task.op}: no memory for {kernel.workspace_bytes:,} bytes of workspace")
@@ -91,7 +100,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class LaunchRecord:
-    """One kernel call, as ``recording`` sees it."""
+    """One kernel call, as ``recording`` sees it; the weight was "packed" for it, "kept" from earlier, or used as is."""
 
     op: str
     problem: Problem
@@ -99,6 +108,7 @@ class LaunchRecord:
     variant: str
     why: str
     workspace_bytes: int
+    weight: str | None
 
 
 class use_backend(Scope):  # noqa: N801 - a context manager, used like a function

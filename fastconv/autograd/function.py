@@ -22,12 +22,18 @@ class Context:
     _watched: tuple[tuple[Version, int], ...] = ()
     _checksums: tuple[int, ...] = ()
 
-    def __init__(self, needs_input_grad: tuple[bool, ...]):
+    def __init__(self, needs_input_grad: tuple[bool, ...], versions: list[Version | None] | None = None):
         self.needs_input_grad = needs_input_grad
+        self._versions = versions
 
     def save(self, *saved: np.ndarray | None) -> None:
         """Keep arrays for backward; None where one is not needed."""
         self._saved = saved
+
+    def version(self, position: int) -> Version | None:
+        """What counts every write to the memory of this input; None where NumPy may write to it unseen."""
+        version = self._versions[position] if self._versions else None
+        return version if version is not None and version.guarded else None
 
     @property
     def saved(self) -> tuple:
@@ -83,7 +89,7 @@ class Function:
         needs: tuple[bool, ...] = (False,) * len(inputs)
         if tensors and is_grad_enabled():
             needs = tuple([isinstance(item, Tensor) and item._requires_grad for item in inputs])
-        ctx = Context(needs)
+        ctx = Context(needs, [getattr(item, "_version", None) for item in inputs] if tensors else None)
         plain = [unwrap(item) if isinstance(item, _UNWRAPPED) else item for item in inputs]
         outputs = cls.forward(ctx, *plain)
         if not tensors:

@@ -98,10 +98,11 @@ def _forward(ctx, x, weight, bias):
     out = arrays.empty(call.out_shape, call.dtype.storage, layout)
     if not call.geometry.N:
         return out
+    version = ctx.version(1)
     if bias is None:
-        ctx.kernels.run(call.task("conv2d_forward", (layout, layout)), x, weight, out)
+        ctx.kernels.run(call.task("conv2d_forward", (layout, layout)), x, weight, out, version=version)
     else:
-        ctx.kernels.run(call.task("conv2d_forward", (layout, layout), _BIAS), x, weight, bias, out)
+        ctx.kernels.run(call.task("conv2d_forward", (layout, layout), _BIAS), x, weight, bias, out, version=version)
     return out
 
 
@@ -110,7 +111,7 @@ def _grad_input(ctx, grad_out, grad_format, weight):
     grad_input = arrays.empty(g.x_shape, ctx.call.dtype.storage, ctx.x_format)
     if g.N:
         task = ctx.call.task("conv2d_grad_input", (grad_format, ctx.x_format))
-        ctx.kernels.run(task, grad_out, weight, grad_input)
+        ctx.kernels.run(task, grad_out, weight, grad_input, version=ctx.version(1))
     return grad_input
 
 
