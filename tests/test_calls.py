@@ -1,10 +1,12 @@
 """Checked calls are found again: never for parameters of another type, never with some that could have changed."""
 
 import importlib
+import sys
 
 import numpy as np
 import pytest
 from support.backends import USABLE, every_backend
+from support.process import script
 
 import fastconv as fc
 import fastconv.functional as F
@@ -202,3 +204,31 @@ def test_known_calls_are_few(monkeypatch):
     for height in range(2, 40):
         F.conv2d(np.ones((1, 2, height, 5), np.float32), WEIGHT)
         assert 1 <= len(CONVOLUTIONS._known) <= 10
+
+
+TINY = """
+import os, numpy as np, fastconv as fc, fastconv.functional as F
+fc.set_backend("cython")
+fc.set_num_threads(4)
+before = len(os.listdir("/proc/self/task"))
+for x, weight, groups in (
+    ((1, 3, 8, 8), (8, 3, 3, 3), 1),
+    ((1, 32, 4, 4), (32, 32, 3, 3), 1),
+    ((1, 4, 4, 4), (256, 4, 1, 1), 1),
+    ((1, 128, 4, 4), (128, 1, 3, 3), 128),
+):
+    x, weight, bias = (fc.tensor(np.ones(shape), requires_grad=True) for shape in (x, weight, weight[:1]))
+    out = F.max_pool2d(F.conv2d(x, weight, bias, padding=weight.shape[2] // 2, groups=groups), 2)
+    out.backward(np.ones(out.shape))
+print(len(os.listdir("/proc/self/task")) - before)
+x, weight = np.ones((4, 64, 64, 64)), np.ones((64, 64, 3, 3))
+F.conv2d(x, weight)
+print(len(os.listdir("/proc/self/task")) - before)
+"""
+
+
+@pytest.mark.skipif("cython" not in USABLE, reason="cython is not usable here")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts the threads that Linux lists")
+def test_tiny_calls_wake_no_other_thread():
+    """The pool starts its threads for the first region that is worth handing over."""
+    assert script(TINY) == "0\n3\n"

@@ -87,8 +87,10 @@ cdef class Sum:
         cdef fc_pack_args p = self.packing
         p.weight, p.packed = address(weight), address(packed)
         cdef Py_ssize_t items = p.groups * -(-p.K // self.kernels.block)
+        # Moving an element takes as long as some operations.
+        cdef Py_ssize_t chunk = grain(8 * p.groups * p.group_stride // max(1, items))
         with nogil:
-            parallel_for(self.kernels.pack, &p, items, 1)
+            parallel_for(self.kernels.pack, &p, items, chunk)
         return packed
 
     def __call__(self, source, packed, *rest):
@@ -106,7 +108,7 @@ cdef class GradWeight:
 
     cdef fc_grad_weight_args args
     cdef const fc_conv2d_kernels* kernels
-    cdef Py_ssize_t items
+    cdef Py_ssize_t items, item_flops
     cdef readonly Py_ssize_t scratch_bytes
     cdef object plans
 
@@ -126,15 +128,16 @@ cdef class GradWeight:
         sums = SUMS_BYTES // (itemsize * self.kernels.block)
         a.c_block, a.row_block = plan.grad_weight_blocks(g, sums)
         self.items = g.groups * -(-g.K_g // self.kernels.block) * -(-g.C_g // a.c_block) * -(-a.tap_rows // a.row_block)
+        self.item_flops = g.flops // max(1, self.items)
         sums = 2 * a.row_block * a.tap_cols * a.c_block + self.kernels.columns
         self.scratch_bytes = sums * self.kernels.block * itemsize
 
     def __call__(self, grad_out, x, grad_weight):
         cdef fc_grad_weight_args a = self.args
         a.grad_out, a.x, a.grad_weight = address(grad_out), address(x), address(grad_weight)
-        cdef Py_ssize_t items = self.items
+        cdef Py_ssize_t items = self.items, chunk = grain(self.item_flops)
         with nogil:
-            parallel_for(self.kernels.grad_weight, &a, items, 1)
+            parallel_for(self.kernels.grad_weight, &a, items, chunk)
         return contract.OUT_OF_MEMORY if a.status else contract.OK
 
 
