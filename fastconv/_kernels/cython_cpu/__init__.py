@@ -2,10 +2,17 @@
 
 # In this form a missing extension is named as such, not suspected to be a circular import.
 import fastconv._kernels.cython_cpu.conv2d as conv2d
+import fastconv._kernels.cython_cpu.conv2d_grad_bias as conv2d_grad_bias
+import fastconv._kernels.cython_cpu.conv2d_grad_weight as conv2d_grad_weight
 import fastconv._kernels.cython_cpu.max_pool2d as max_pool2d
 from fastconv._kernels import contract
 
-VARIANTS = {**conv2d.VARIANTS, **max_pool2d.VARIANTS}
+VARIANTS = {
+    **conv2d.VARIANTS,
+    **conv2d_grad_weight.VARIANTS,
+    **conv2d_grad_bias.VARIANTS,
+    **max_pool2d.VARIANTS,
+}
 
 
 def prepare(op: str, problem: contract.Problem) -> contract.Kernel | contract.Declined:

@@ -1,15 +1,14 @@
 /* The convolution kernels of one dtype and one instruction set. */
 #include "conv2d_args.h"
-#include "tile.h"
+#include "panel.h"
+#include "transpose.h"
+#include "pack.h"
 #include "conv2d_sum.h"
-#include "conv2d_grad_weight.h"
 
 const fc_conv2d_kernels FC_FN(fc_conv2d) = {
     .lanes = FC_LANES,
-    .block = FC_BLOCK,
-    .columns = FC_BLOCK_COLUMNS,
+    .vectors = FC_MAX_VECTORS,
+    .columns = FC_MOST_COLUMNS,
     .sum = FC_FN(sum),
     .pack = FC_FN(pack),
-    .grad_weight = FC_FN(grad_weight),
-    .grad_bias = FC_FN(grad_bias),
 };

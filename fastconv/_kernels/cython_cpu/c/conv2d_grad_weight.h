@@ -1,150 +1,180 @@
-/* grad_weight: tiles of output channels x input channels, summed over pixels; and grad_bias. */
+/* grad_weight: tiles of output channels x input channels, summed over pixels. */
+#include "grad_weight_args.h"
+#include "panel.h"
+#include "transpose.h"
 
 #ifndef FASTCONV_CONV2D_GRAD_WEIGHT_H
 #define FASTCONV_CONV2D_GRAD_WEIGHT_H
-/* Output columns in one block: what a thread packs at a time, and the terms of one block of a sum. */
-enum { FC_BLOCK_COLUMNS = 128 };
+/* The part of grad_weight that an item owns: group g, channels k0 .., c0 .., rows of taps kh0 .. */
+typedef struct {
+    ptrdiff_t g, k0, c0, kh0, vectors, k_count, channels, tap_rows;
+} fc_part;
+
+/* Some outputs: images n .., rows row .., columns col .. */
+typedef struct {
+    ptrdiff_t n, images, row, rows, col, cols;
+} fc_pixels;
 #endif
 
-/* Some columns of a row of grad_out as [ow][lane], zero beyond the valid channels. */
-static void FC_FN(pack_row)(const fc_grad_weight_args *a, const real *row, ptrdiff_t columns, ptrdiff_t valid,
-                            ptrdiff_t width, real *packed) {
-    for (ptrdiff_t ow = 0; ow < columns; ow++) {
-        for (ptrdiff_t k = 0; k < valid; k++)
-            packed[ow * width + k] = row[k * a->grad_out_strides.c + ow * a->grad_out_strides.w];
-        for (ptrdiff_t k = valid; k < width; k++) packed[ow * width + k] = 0;
-    }
-}
+/* What one slot works with: grad_out as the microkernel reads it, with its strides. */
+typedef struct {
+    int64_t *entries;
+    real *sums, *total, *packed;
+    const real *grad_out;
+    fc_strides grad_out_strides;
+} FC_FN(fc_slot);
 
-FC_INLINE void FC_FN(pixel_tile)(const int V, const int P, ptrdiff_t count, const real *grad_row, const real *x,
-                                 ptrdiff_t step, ptrdiff_t channel_stride, real *sums) {
-    FC_EACH(FC_ZERO)
-    FC_PANEL(count, grad_row, x, step, channel_stride);
-    FC_EACH(FC_FLUSH)
-}
-
-/* All taps of one input row against output columns begin .. end - 1 of one output row. sums: [tap][c][lane]. */
-static void FC_FN(row_pair)(const fc_grad_weight_args *a, const real *grad_row, ptrdiff_t begin, ptrdiff_t end,
-                            const real *x, ptrdiff_t channels, ptrdiff_t vectors, real *sums) {
-    const ptrdiff_t width = vectors * FC_LANES, step = a->col_step * a->x_strides.w;
-    for (ptrdiff_t kw = 0; kw < a->tap_cols; kw++)
-        for (ptrdiff_t s = a->cols.first[kw]; s < a->cols.first[kw + 1]; s++) {
-            const int64_t *segment = a->cols.segments + 3 * s;
-            const ptrdiff_t first = segment[0] > begin ? segment[0] : begin;
-            const ptrdiff_t last = segment[0] + segment[2] < end ? segment[0] + segment[2] : end;
-            const real *from = x + segment[1] * a->x_strides.w + (first - segment[0]) * step;
-            if (first >= last) continue;
-            for (ptrdiff_t c = 0; c < channels; c += FC_TILE_COLUMNS) {
-                const ptrdiff_t columns = channels - c < FC_TILE_COLUMNS ? channels - c : FC_TILE_COLUMNS;
-                FC_WITH_CONSTANTS(FC_FN(pixel_tile), vectors, columns, last - first, grad_row + (first - begin) * width,
-                                  from + c * a->x_strides.c, step, a->x_strides.c,
-                                  sums + (kw * a->c_block + c) * width)
-            }
+/* The block's channels of some outputs, so that whole vectors can be read: as they are, or copied. */
+static void FC_FN(take_grad_out)(const fc_grad_weight_args *a, FC_FN(fc_slot) *s, const fc_part *p, const fc_pixels *at) {
+    const fc_strides *from = &a->grad_out_strides;
+    const ptrdiff_t width = p->vectors * FC_LANES;
+    const real *grad_out = (const real *)a->grad_out + at->n * from->n + (p->g * a->K + p->k0) * from->c +
+                           at->row * from->h + at->col * from->w;
+    s->grad_out = grad_out;
+    s->grad_out_strides = *from;
+    if (!a->packed)
+        return;
+    s->grad_out = s->packed;
+    s->grad_out_strides = (fc_strides){.n = at->rows * at->cols * width, .c = 1, .h = at->cols * width, .w = width};
+    for (ptrdiff_t i = 0; i < at->images; i++)
+        for (ptrdiff_t r = 0; r < at->rows; r++) {
+            const real *row = grad_out + i * from->n + r * from->h;
+            real *to = s->packed + i * s->grad_out_strides.n + r * s->grad_out_strides.h;
+            if (from->c != 1)
+                FC_FN(transpose)(row, from->c, to, width, p->k_count, at->cols);
+            else
+                for (ptrdiff_t w = 0; w < at->cols; w++)
+                    memcpy(to + w * width, row + w * from->w, (size_t)p->k_count * sizeof(real));
         }
 }
 
-/* Add one image's sums to the total and clear them: sums of sums, so that errors stay small over many images. */
-static void FC_FN(add_image)(real *total, real *sums, ptrdiff_t size) {
+/* One tap over a part of the outputs: entries are rows. x and grad_out begin at the first of them. */
+static void FC_FN(sum_tap)(const fc_grad_weight_args *a, const fc_part *p, fc_panel *panel, const real *x,
+                           const real *grad_out, real *sums) {
+    const ptrdiff_t most = FC_FN(columns)[p->vectors - 1], tiles = (p->channels + most - 1) / most;
+    for (ptrdiff_t t = 0; t < tiles; t++) {
+        const ptrdiff_t c = t * p->channels / tiles, width = (t + 1) * p->channels / tiles - c;
+        FC_FN(panels)[p->vectors - 1][width - 1]
+        (panel, x + c * a->x_strides.c, grad_out, sums + c * p->vectors * FC_LANES, NULL);
+    }
+}
+
+/* All columns of a row of taps: rows of outputs from `row` meet input rows from `source`. */
+static void FC_FN(sum_tap_row)(const fc_grad_weight_args *a, const FC_FN(fc_slot) *s, const fc_part *p,
+                               const fc_pixels *at, ptrdiff_t row, ptrdiff_t source, ptrdiff_t rows, const real *x,
+                               real *sums) {
+    fc_panel panel = {.entries = s->entries, .entry_count = rows * at->images, .x_step = a->col_step * a->x_strides.w};
+    panel.x_shift = a->x_strides.c;
+    panel.w_step = s->grad_out_strides.w;
+    panel.per_chunk = panel.entry_count;
+    for (ptrdiff_t i = 0; i < at->images; i++)
+        for (ptrdiff_t r = 0; r < rows; r++) {
+            s->entries[2 * (i * rows + r)] = i * a->x_strides.n + r * a->row_step * a->x_strides.h;
+            s->entries[2 * (i * rows + r) + 1] = i * s->grad_out_strides.n + r * s->grad_out_strides.h;
+        }
+    for (ptrdiff_t kw = 0; kw < a->tap_cols; kw++)
+        for (ptrdiff_t i = a->cols.first[kw]; i < a->cols.first[kw + 1]; i++) {
+            const int64_t *segment = a->cols.segments + 3 * i;
+            const ptrdiff_t low = segment[0] > at->col ? segment[0] : at->col;
+            const ptrdiff_t end = segment[0] + segment[2] < at->col + at->cols ? segment[0] + segment[2] : at->col + at->cols;
+            panel.count = end - low;
+            if (panel.count > 0)
+                FC_FN(sum_tap)
+                (a, p, &panel,
+                 x + source * a->x_strides.h + (segment[1] + (low - segment[0]) * a->col_step) * a->x_strides.w,
+                 s->grad_out + (row - at->row) * s->grad_out_strides.h + (low - at->col) * s->grad_out_strides.w,
+                 sums + kw * p->channels * p->vectors * FC_LANES);
+        }
+}
+
+/* Some outputs against every input that they meet. sums: [tap][c][lane]. */
+static void FC_FN(sum_pixels)(const fc_grad_weight_args *a, FC_FN(fc_slot) *s, const fc_part *p, const fc_pixels *at) {
+    const real *x = (const real *)a->x + at->n * a->x_strides.n + (p->g * a->C + p->c0) * a->x_strides.c;
+    FC_FN(take_grad_out)(a, s, p, at);
+    for (ptrdiff_t kh = p->kh0; kh < p->kh0 + p->tap_rows; kh++)
+        for (ptrdiff_t i = a->rows.first[kh]; i < a->rows.first[kh + 1]; i++) {
+            const int64_t *segment = a->rows.segments + 3 * i;
+            const ptrdiff_t low = segment[0] > at->row ? segment[0] : at->row;
+            const ptrdiff_t end = segment[0] + segment[2] < at->row + at->rows ? segment[0] + segment[2] : at->row + at->rows;
+            if (low < end)
+                FC_FN(sum_tap_row)
+                (a, s, p, at, low, segment[1] + (low - segment[0]) * a->row_step, end - low, x,
+                 s->sums + (kh - p->kh0) * a->tap_cols * p->channels * p->vectors * FC_LANES);
+        }
+}
+
+static void FC_FN(add_sums)(real *total, real *sums, ptrdiff_t size) {
     for (ptrdiff_t i = 0; i < size; i++) {
         total[i] += sums[i];
         sums[i] = 0;
     }
 }
 
-/* The part of one item: group g, output channels from k0, input channels from c0, tap rows from kh0. */
-typedef struct {
-    ptrdiff_t g, k0, c0, kh0, k_count, channels, tap_rows, vectors;
-} FC_FN(part);
-
-/* Output row oh against every input row that it meets. */
-static void FC_FN(sum_row_pairs)(const fc_grad_weight_args *a, const FC_FN(part) *p, ptrdiff_t oh, const real *grad_out,
-                                 const real *x, real *grad_row, real *sums) {
-    const ptrdiff_t width = p->vectors * FC_LANES;
-    for (ptrdiff_t begin = 0; begin < a->out_cols; begin += FC_BLOCK_COLUMNS) {
-        const ptrdiff_t left = a->out_cols - begin, columns = left < FC_BLOCK_COLUMNS ? left : FC_BLOCK_COLUMNS;
-        int packed = 0;
-        for (ptrdiff_t r = a->rows.first[oh]; r < a->rows.first[oh + 1]; r++) {
-            const ptrdiff_t kh = a->rows.taps[r] - p->kh0;
-            if (kh < 0 || kh >= p->tap_rows) continue;
-            if (!packed)
-                FC_FN(pack_row)(a, grad_out + begin * a->grad_out_strides.w, columns, p->k_count, width, grad_row);
-            packed = 1;
-            FC_FN(row_pair)(a, grad_row, begin, begin + columns, x + a->rows.sources[r] * a->x_strides.h, p->channels,
-                            p->vectors, sums + kh * a->tap_cols * a->c_block * width);
-        }
-    }
+/* Over all outputs; after every a->span parts the sums are added to the total, so that errors stay small. */
+static void FC_FN(sum_all)(const fc_grad_weight_args *a, FC_FN(fc_slot) *s, const fc_part *p) {
+    const ptrdiff_t size = p->tap_rows * a->tap_cols * p->channels * p->vectors * FC_LANES;
+    ptrdiff_t done = 0;
+    memset(s->sums, 0, (size_t)size * sizeof(real));
+    memset(s->total, 0, (size_t)size * sizeof(real));
+    for (ptrdiff_t n = 0; n < a->N; n += a->images)
+        for (ptrdiff_t row = 0; row < a->out_rows; row += a->row_block)
+            for (ptrdiff_t col = 0; col < a->out_cols; col += a->col_block) {
+                const fc_pixels at = {
+                    n, a->N - n < a->images ? a->N - n : a->images,
+                    row, a->out_rows - row < a->row_block ? a->out_rows - row : a->row_block,
+                    col, a->out_cols - col < a->col_block ? a->out_cols - col : a->col_block,
+                };
+                FC_FN(sum_pixels)(a, s, p, &at);
+                if (++done % a->span == 0)
+                    FC_FN(add_sums)(s->total, s->sums, size);
+            }
+    FC_FN(add_sums)(s->total, s->sums, size);
 }
 
-static void FC_FN(sum_images)(const fc_grad_weight_args *a, const FC_FN(part) *p, real *grad_row, real *sums,
-                              real *total) {
-    const ptrdiff_t size = p->tap_rows * a->tap_cols * a->c_block * p->vectors * FC_LANES;
-    for (ptrdiff_t n = 0; n < a->N; n++) {
-        const real *x = (const real *)a->x + n * a->x_strides.n + (p->g * a->C + p->c0) * a->x_strides.c;
-        const real *grad_out =
-            (const real *)a->grad_out + n * a->grad_out_strides.n + (p->g * a->K + p->k0) * a->grad_out_strides.c;
-        for (ptrdiff_t oh = 0; oh < a->rows.targets; oh++)
-            FC_FN(sum_row_pairs)(a, p, oh, grad_out + oh * a->grad_out_strides.h, x, grad_row, sums);
-        FC_FN(add_image)(total, sums, size);
-    }
-}
-
-static void FC_FN(store_part)(const fc_grad_weight_args *a, const FC_FN(part) *p, const real *total) {
-    const ptrdiff_t width = p->vectors * FC_LANES, taps = a->tap_rows * a->tap_cols;
-    real *target = (real *)a->grad_weight + ((p->g * a->K + p->k0) * a->C + p->c0) * taps + p->kh0 * a->tap_cols;
-    for (ptrdiff_t tap = 0; tap < p->tap_rows * a->tap_cols; tap++)
+/* grad_weight[k][c][tap] = total[tap][c][k]; rows are first brought into the order (c, tap). */
+static void FC_FN(store_part)(const fc_grad_weight_args *a, const FC_FN(fc_slot) *s, const fc_part *p) {
+    const ptrdiff_t width = p->vectors * FC_LANES, taps = p->tap_rows * a->tap_cols, all_taps = a->tap_rows * a->tap_cols;
+    real *target = (real *)a->grad_weight + ((p->g * a->K + p->k0) * a->C + p->c0) * all_taps + p->kh0 * a->tap_cols;
+    for (ptrdiff_t tap = 0; tap < taps; tap++)
         for (ptrdiff_t c = 0; c < p->channels; c++)
-            for (ptrdiff_t k = 0; k < p->k_count; k++)
-                target[(k * a->C + c) * taps + tap] = total[(tap * a->c_block + c) * width + k];
-}
-
-/* One item per (group, block of output channels, block of input channels, block of tap rows). */
-static void FC_FN(grad_weight)(void *ctx, ptrdiff_t lo, ptrdiff_t hi, ptrdiff_t slot) {
-    fc_grad_weight_args *a = ctx;
-    const ptrdiff_t k_blocks = FC_FN(blocks)(a->K);
-    const ptrdiff_t c_blocks = (a->C + a->c_block - 1) / a->c_block;
-    const ptrdiff_t row_blocks = (a->tap_rows + a->row_block - 1) / a->row_block;
-    const ptrdiff_t size = a->row_block * a->tap_cols * a->c_block * FC_BLOCK;
-    real *scratch = malloc((size_t)(2 * size + FC_BLOCK_COLUMNS * FC_BLOCK) * sizeof(real));
-    (void)slot;
-    if (scratch == NULL) {
-        a->status = 1;
+            memcpy(s->sums + (c * taps + tap) * width, s->total + (tap * p->channels + c) * width,
+                   (size_t)width * sizeof(real));
+    if (taps == all_taps) {
+        FC_FN(transpose)(s->sums, width, target, a->C * taps, p->channels * taps, p->k_count);
         return;
     }
-    for (ptrdiff_t item = lo; item < hi; item++) {
-        FC_FN(part) p = {.kh0 = item % row_blocks * a->row_block,
-                            .c0 = item / row_blocks % c_blocks * a->c_block,
-                            .k0 = item / row_blocks / c_blocks % k_blocks * FC_BLOCK,
-                            .g = item / row_blocks / c_blocks / k_blocks};
-        const ptrdiff_t left = (FC_FN(padded)(a->K) - p.k0) / FC_LANES;
-        p.vectors = left < FC_MAX_VECTORS ? left : FC_MAX_VECTORS;
-        p.k_count = a->K - p.k0 < FC_BLOCK ? a->K - p.k0 : FC_BLOCK;
-        p.channels = a->C - p.c0 < a->c_block ? a->C - p.c0 : a->c_block;
-        p.tap_rows = a->tap_rows - p.kh0 < a->row_block ? a->tap_rows - p.kh0 : a->row_block;
-        memset(scratch, 0, (size_t)(2 * size) * sizeof(real));
-        FC_FN(sum_images)(a, &p, scratch + 2 * size, scratch, scratch + size);
-        FC_FN(store_part)(a, &p, scratch + size);
-    }
-    free(scratch);
+    for (ptrdiff_t c = 0; c < p->channels; c++)
+        FC_FN(transpose)(s->sums + c * taps * width, width, target + c * all_taps, a->C * all_taps, taps, p->k_count);
 }
 
-/* One item per output channel. Sums run in double: there is no multiplication to hide the conversion behind, but
- * memory is slower still. */
-static void FC_FN(grad_bias)(void *ctx, ptrdiff_t lo, ptrdiff_t hi, ptrdiff_t slot) {
-    const fc_grad_bias_args *a = ctx;
-    (void)slot;
-    for (ptrdiff_t k = lo; k < hi; k++) {
-        double total = 0;
-        for (ptrdiff_t n = 0; n < a->N; n++) {
-            const real *plane = (const real *)a->grad_out + n * a->grad_out_strides.n + k * a->grad_out_strides.c;
-            double image = 0;
-            for (ptrdiff_t h = 0; h < a->rows; h++) {
-                double part[8] = {0};
-                for (ptrdiff_t w = 0; w < a->cols; w++)
-                    part[w & 7] += plane[h * a->grad_out_strides.h + w * a->grad_out_strides.w];
-                image += ((part[0] + part[1]) + (part[2] + part[3])) + ((part[4] + part[5]) + (part[6] + part[7]));
-            }
-            total += image;
-        }
-        ((real *)a->grad_bias)[k] = (real)total;
+/* One item per (group, block of output channels, block of input channels, block of rows of taps). */
+static void FC_FN(grad_weight)(void *ctx, ptrdiff_t lo, ptrdiff_t hi, ptrdiff_t slot) {
+    const fc_grad_weight_args *a = ctx;
+    const ptrdiff_t c_blocks = (a->C + a->c_block - 1) / a->c_block;
+    const ptrdiff_t tap_blocks = (a->tap_rows + a->tap_block - 1) / a->tap_block;
+    FC_FN(fc_slot) s = {.sums = (real *)(a->scratch + slot * a->scratch_bytes)};
+    s.total = s.sums + a->sums;
+    s.packed = s.total + a->sums;
+    s.entries = (int64_t *)(s.packed + a->packed);
+    memset(s.packed, 0, (size_t)a->packed * sizeof(real));
+    for (ptrdiff_t item = lo; item < hi; item++) {
+        const ptrdiff_t rest = item / tap_blocks, block = rest / c_blocks % a->k_block_count;
+        fc_part p = {.g = rest / c_blocks / a->k_block_count,
+                     .k0 = a->k_blocks[2 * block] * FC_LANES,
+                     .vectors = a->k_blocks[2 * block + 1],
+                     .c0 = rest % c_blocks * a->c_block,
+                     .kh0 = item % tap_blocks * a->tap_block};
+        p.k_count = a->K - p.k0 < p.vectors * FC_LANES ? a->K - p.k0 : p.vectors * FC_LANES;
+        p.channels = a->C - p.c0 < a->c_block ? a->C - p.c0 : a->c_block;
+        p.tap_rows = a->tap_rows - p.kh0 < a->tap_block ? a->tap_rows - p.kh0 : a->tap_block;
+        FC_FN(sum_all)(a, &s, &p);
+        FC_FN(store_part)(a, &s, &p);
     }
 }
+
+const fc_grad_weight_kernels FC_FN(fc_grad_weight) = {
+    .lanes = FC_LANES,
+    .vectors = FC_MAX_VECTORS,
+    .columns = FC_MOST_COLUMNS,
+    .grad_weight = FC_FN(grad_weight),
+};

@@ -2,119 +2,203 @@
 
 #ifndef FASTCONV_CONV2D_SUM_H
 #define FASTCONV_CONV2D_SUM_H
-/* Products in one block of a sum. */
-enum { FC_BLOCK_TERMS = 128 };
+enum { FC_ROWS, FC_COLS, FC_IMAGES, FC_AXES };
 
-/* Where one tile reads and writes: source and target at its first pixel, the row's and the run's taps. */
+/* What an item works on: images n .. n + images - 1 of group g, target rows lo .. hi - 1, blocks of channels. */
 typedef struct {
-    ptrdiff_t row_first, row_last, col_first, col_last;
-    ptrdiff_t source_shift, source_step, target_step, channels;
-} fc_tile;
+    ptrdiff_t n, images, g, lo, hi, source_lo, source_hi, k_block, k_end;
+} fc_item;
+
+/* Targets that share their taps: count[axis] of them, with steps of source and target elements. */
+typedef struct {
+    ptrdiff_t count[FC_AXES], source_step[FC_AXES], target_step[FC_AXES];
+} fc_region;
+
+/* Targets start + first * step .. of a run that lie in lo .. hi - 1: returns how many. */
+static inline ptrdiff_t fc_clip_run(const int64_t *run, ptrdiff_t lo, ptrdiff_t hi, ptrdiff_t *first) {
+    const ptrdiff_t start = run[0], count = run[1], step = run[2];
+    const ptrdiff_t begin = lo > start ? (lo - start + step - 1) / step : 0;
+    const ptrdiff_t end = hi > start ? (hi - start + step - 1) / step : 0;
+    *first = begin;
+    return (end < count ? end : count) - begin;
+}
+
+/* The axis along which tiles are fewest. */
+static inline int fc_tile_axis(const ptrdiff_t *count, ptrdiff_t columns) {
+    const ptrdiff_t all = count[FC_ROWS] * count[FC_COLS] * count[FC_IMAGES];
+    int best = FC_COLS;
+    ptrdiff_t fewest = all / count[FC_COLS] * ((count[FC_COLS] + columns - 1) / columns);
+    for (int axis = FC_ROWS; axis <= FC_IMAGES; axis += FC_IMAGES) {
+        const ptrdiff_t tiles = all / count[axis] * ((count[axis] + columns - 1) / columns);
+        if (tiles < fewest)
+            fewest = tiles, best = axis;
+    }
+    return best;
+}
 #endif
 
-/* Output channels rounded up to whole vectors, and how many blocks they make. */
-static ptrdiff_t FC_FN(padded)(ptrdiff_t K) { return (K + FC_LANES - 1) / FC_LANES * FC_LANES; }
-static ptrdiff_t FC_FN(blocks)(ptrdiff_t K) { return (K + FC_BLOCK - 1) / FC_BLOCK; }
+/* What one slot works with, and what an item has prepared in it. */
+typedef struct {
+    int64_t *entries;
+    real *packed_source, *sums, *packed_target, *bias;
+    const real *source; /* of the item's first image, its origin at row 0 */
+    real *target;       /* of the item's first image and block of channels, its origin at row 0 */
+    fc_strides source_strides, target_strides;
+    ptrdiff_t tile; /* number of the next tile's sums */
+} FC_FN(fc_work);
 
-/* One item per (group, block of output channels). */
-static void FC_FN(pack)(void *ctx, ptrdiff_t lo, ptrdiff_t hi, ptrdiff_t slot) {
-    const fc_pack_args *a = ctx;
-    const ptrdiff_t blocks = FC_FN(blocks)(a->K), padded = FC_FN(padded)(a->K);
-    (void)slot;
-    for (ptrdiff_t item = lo; item < hi; item++) {
-        const ptrdiff_t g = item / blocks, k0 = item % blocks * FC_BLOCK;
-        const ptrdiff_t width = padded - k0 < FC_BLOCK ? padded - k0 : FC_BLOCK;
-        const ptrdiff_t valid = a->K - k0 < width ? a->K - k0 : width;
-        const real *weight = (const real *)a->weight + g * a->group_stride + k0 * a->k_stride;
-        real *packed = (real *)a->packed + (g * padded + k0) * a->taps * a->C;
-        for (ptrdiff_t tap = 0; tap < a->taps; tap++)
-            for (ptrdiff_t c = 0; c < a->C; c++, packed += width) {
-                const real *from = weight + c * a->c_stride + tap;
-                for (ptrdiff_t k = 0; k < valid; k++) packed[k] = from[k * a->k_stride];
-                for (ptrdiff_t k = valid; k < width; k++) packed[k] = 0;
-            }
-    }
-}
-
-FC_INLINE void FC_FN(store_tile)(const int V, const int P, real *target, const real *sums, const real *bias,
-                                 ptrdiff_t channel_stride, const fc_tile *tile) {
-    for (ptrdiff_t k = 0; k < tile->channels; k++) {
-        const real offset = bias != NULL ? bias[k] : 0;
-        for (int p = 0; p < P; p++)
-            target[k * channel_stride + p * tile->target_step] = sums[p * V * FC_LANES + k] + offset;
-    }
-}
-
-FC_INLINE void FC_FN(store_pixels)(const int V, const int P, real *target, const real *sums, const real *bias,
-                                   const fc_tile *tile) {
-    for (int p = 0; p < P; p++)
-        for (ptrdiff_t k = 0; k < tile->channels; k++)
-            target[p * tile->target_step + k] = sums[p * V * FC_LANES + k] + (bias != NULL ? bias[k] : 0);
-}
-
-FC_INLINE void FC_FN(sum_tile)(const int V, const int P, const fc_sum_args *a, const real *source, const real *packed,
-                               const real *bias, real *target, const fc_tile *tile) {
-    real sums[FC_BLOCK * FC_TILE_COLUMNS]
-        __attribute__((aligned(FC_VECTOR_BYTES))) = {0};
-    FC_EACH(FC_ZERO)
-    ptrdiff_t terms = 0;
-    for (ptrdiff_t r = tile->row_first; r < tile->row_last; r++)
-        for (ptrdiff_t e = tile->col_first; e < tile->col_last; e++) {
+/* One entry per tap, or per row of taps where its inputs and its weights follow one another. */
+static void FC_FN(list_entries)(const fc_sum_args *a, const FC_FN(fc_work) *w, ptrdiff_t row, ptrdiff_t col,
+                                ptrdiff_t c0, ptrdiff_t channels, ptrdiff_t width, fc_panel *panel) {
+    const ptrdiff_t first = a->cols.first[col], taps = a->cols.first[col + 1] - first;
+    ptrdiff_t merged = taps > 1 && channels == a->C && w->source_strides.w == channels && taps * channels <= a->block_terms;
+    for (ptrdiff_t e = first + 1; merged && e < first + taps; e++)
+        merged = a->cols.sources[e] == a->cols.sources[e - 1] + 1 &&
+                 a->cols.taps[e] == a->cols.taps[e - 1] + (a->flipped ? -1 : 1);
+    int64_t *entry = w->entries;
+    for (ptrdiff_t r = a->rows.first[row]; r < a->rows.first[row + 1]; r++)
+        for (ptrdiff_t e = first; e < (merged ? first + 1 : first + taps); e++, entry += 2) {
             const ptrdiff_t tap = a->rows.taps[r] * a->tap_cols + a->cols.taps[e];
-            const ptrdiff_t pixel = a->rows.sources[r] * a->source_strides.h +
-                                    a->cols.sources[e] * a->source_strides.w + tile->source_shift;
-            for (ptrdiff_t c = 0; c < a->C; c += FC_BLOCK_TERMS) {
-                const ptrdiff_t count = a->C - c < FC_BLOCK_TERMS ? a->C - c : FC_BLOCK_TERMS;
-                if (terms + count > FC_BLOCK_TERMS) {
-                    FC_EACH(FC_FLUSH)
-                    terms = 0;
-                }
-                FC_PANEL(count, packed + (tap * a->C + c) * V * FC_LANES, source + pixel + c * a->source_strides.c,
-                         a->source_strides.c, tile->source_step);
-                terms += count;
-            }
+            entry[0] = a->rows.sources[r] * w->source_strides.h + a->cols.sources[e] * w->source_strides.w + c0;
+            entry[1] = (c0 * a->taps + (a->flipped ? a->taps - 1 - tap : tap) * channels) * width;
         }
-    FC_EACH(FC_FLUSH)
-    if (a->target_strides.c == 1)
-        FC_FN(store_pixels)(V, P, target, sums, bias, tile);
-    else
-        FC_FN(store_tile)(V, P, target, sums, bias, a->target_strides.c, tile);
+    panel->entry_count = (entry - w->entries) / 2;
+    panel->count = merged ? taps * channels : channels;
+    panel->per_chunk = panel->count < a->block_terms ? a->block_terms / panel->count : 1;
 }
 
-/* One output row of one block of output channels. */
-static void FC_FN(sum_row)(const fc_sum_args *a, ptrdiff_t n, ptrdiff_t g, ptrdiff_t block, ptrdiff_t row) {
-    const ptrdiff_t padded = FC_FN(padded)(a->K), k0 = block * FC_BLOCK;
-    const ptrdiff_t left = (padded - k0) / FC_LANES, vectors = left < FC_MAX_VECTORS ? left : FC_MAX_VECTORS;
-    const ptrdiff_t room = vectors * FC_LANES, channel = g * a->K + k0;
-    const real *packed = (const real *)a->packed + (g * padded + k0) * a->tap_rows * a->tap_cols * a->C;
-    const real *source = (const real *)a->source + n * a->source_strides.n + g * a->C * a->source_strides.c;
-    const real *bias = a->bias != NULL ? (const real *)a->bias + channel : NULL;
-    real *target = (real *)a->target + n * a->target_strides.n + channel * a->target_strides.c + row * a->target_strides.h;
-    fc_tile tile = {.row_first = a->rows.first[row], .row_last = a->rows.first[row + 1]};
-    tile.channels = a->K - k0 < room ? a->K - k0 : room;
-    for (ptrdiff_t r = 0; r < a->cols.run_count; r++) {
-        const int64_t *run = a->cols.runs + 4 * r;
-        const ptrdiff_t start = run[0], count = run[1];
-        tile.col_first = a->cols.first[start];
-        tile.col_last = a->cols.first[start + 1];
-        tile.target_step = run[2] * a->target_strides.w;
-        tile.source_step = run[3] * a->source_strides.w;
-        for (ptrdiff_t j = 0; j < count; j += FC_TILE_COLUMNS) {
-            const ptrdiff_t columns = count - j < FC_TILE_COLUMNS ? count - j : FC_TILE_COLUMNS;
-            real *pixel = target + start * a->target_strides.w + j * tile.target_step;
-            tile.source_shift = j * tile.source_step;
-            FC_WITH_CONSTANTS(FC_FN(sum_tile), vectors, columns, a, source, packed, bias, pixel, &tile)
+/* All tiles of a region; columns of a tile lie along the axis that needs the fewest tiles. */
+static void FC_FN(sum_region)(FC_FN(fc_work) *w, const fc_region *region, fc_panel *panel, const real *source,
+                              const real *packed, real *target, ptrdiff_t vectors) {
+    const FC_FN(panel_fn) *panels = FC_FN(panels)[vectors - 1];
+    const int axis = fc_tile_axis(region->count, FC_FN(columns)[vectors - 1]);
+    const int other = axis == FC_ROWS ? FC_COLS : FC_ROWS, outer = axis == FC_IMAGES ? FC_COLS : FC_IMAGES;
+    const ptrdiff_t count = region->count[axis], columns = FC_FN(columns)[vectors - 1];
+    const ptrdiff_t tiles = (count + columns - 1) / columns, size = vectors * FC_LANES;
+    panel->x_shift = region->source_step[axis];
+    panel->target_step = region->target_step[axis];
+    for (ptrdiff_t i = 0; i < region->count[outer]; i++)
+        for (ptrdiff_t j = 0; j < region->count[other]; j++) {
+            const real *x = source + i * region->source_step[outer] + j * region->source_step[other];
+            real *to = target + i * region->target_step[outer] + j * region->target_step[other];
+            for (ptrdiff_t t = 0; t < tiles; t++) {
+                const ptrdiff_t begin = t * count / tiles, width = (t + 1) * count / tiles - begin;
+                panels[width - 1](panel, x + begin * panel->x_shift, packed, w->sums + w->tile * size,
+                                  to + begin * panel->target_step);
+                if (!(panel->first && panel->last))
+                    w->tile += width;
+            }
+        }
+}
+
+/* One block of output channels of an item: every region, once for each range of input channels. */
+static void FC_FN(sum_block)(const fc_sum_args *a, FC_FN(fc_work) *w, const fc_item *item, const real *packed,
+                             ptrdiff_t vectors, ptrdiff_t channels) {
+    fc_panel panel = {.entries = w->entries, .bias = w->bias, .x_step = 1, .w_step = vectors * FC_LANES};
+    panel.channels = channels;
+    panel.ending = (a->bias != NULL ? FC_BIAS_LANES : 0) | (a->relu ? FC_RELU : 0);
+    for (ptrdiff_t c0 = 0; c0 < a->C; c0 += a->c_range) {
+        const ptrdiff_t range = a->C - c0 < a->c_range ? a->C - c0 : a->c_range;
+        panel.first = c0 == 0;
+        panel.last = c0 + range == a->C;
+        w->tile = 0;
+        for (const int64_t *row = a->rows.runs; row < a->rows.runs + 4 * a->rows.run_count; row += 4) {
+            ptrdiff_t j;
+            const ptrdiff_t rows = fc_clip_run(row, item->lo, item->hi, &j);
+            if (rows <= 0)
+                continue;
+            for (const int64_t *col = a->cols.runs; col < a->cols.runs + 4 * a->cols.run_count; col += 4) {
+                const fc_region region = {
+                    .count = {rows, col[1], item->images},
+                    .source_step = {row[3] * w->source_strides.h, col[3] * w->source_strides.w, w->source_strides.n},
+                    .target_step = {row[2] * w->target_strides.h, col[2] * w->target_strides.w, w->target_strides.n},
+                };
+                FC_FN(list_entries)(a, w, row[0], col[0], c0, range, vectors * FC_LANES, &panel);
+                FC_FN(sum_region)
+                (w, &region, &panel, w->source + j * region.source_step[FC_ROWS], packed,
+                 w->target + row[0] * w->target_strides.h + j * region.target_step[FC_ROWS] +
+                     col[0] * w->target_strides.w,
+                 vectors);
+            }
         }
     }
 }
 
-/* One item per (image, group, block of output channels, output row). */
+/* The source of an item with its channels together: as it is, or copied from planes. */
+static void FC_FN(take_source)(const fc_sum_args *a, FC_FN(fc_work) *w, const fc_item *item) {
+    const real *source = (const real *)a->source + item->n * a->source_strides.n + item->g * a->C * a->source_strides.c;
+    w->source = source;
+    w->source_strides = a->source_strides;
+    if (!a->packed_source)
+        return;
+    const ptrdiff_t cols = a->source_strides.h, rows = item->source_hi - item->source_lo;
+    w->source_strides = (fc_strides){.n = rows * cols * a->pixel_step, .c = 1, .h = cols * a->pixel_step, .w = a->pixel_step};
+    for (ptrdiff_t i = 0; i < item->images; i++)
+        FC_FN(transpose)
+        (source + i * a->source_strides.n + item->source_lo * cols, a->source_strides.c,
+         w->packed_source + i * w->source_strides.n, a->pixel_step, a->C, rows * cols);
+    w->source = w->packed_source - item->source_lo * w->source_strides.h;
+}
+
+/* Where an item's block of channels goes: to its place, or to scratch from which planes are filled. */
+static void FC_FN(place_target)(const fc_sum_args *a, FC_FN(fc_work) *w, const fc_item *item, ptrdiff_t k0,
+                                ptrdiff_t width) {
+    w->target = (real *)a->target + item->n * a->target_strides.n + (item->g * a->K + k0) * a->target_strides.c;
+    w->target_strides = a->target_strides;
+    if (!a->packed_target)
+        return;
+    const ptrdiff_t cols = a->target_strides.h;
+    w->target_strides = (fc_strides){.n = (item->hi - item->lo) * cols * width, .c = 1, .h = cols * width, .w = width};
+    w->target = w->packed_target - item->lo * w->target_strides.h;
+}
+
+static void FC_FN(fill_planes)(const fc_sum_args *a, const FC_FN(fc_work) *w, const fc_item *item, ptrdiff_t k0,
+                               ptrdiff_t channels) {
+    const ptrdiff_t cols = a->target_strides.h;
+    real *target = (real *)a->target + item->n * a->target_strides.n + (item->g * a->K + k0) * a->target_strides.c;
+    for (ptrdiff_t i = 0; i < item->images; i++)
+        FC_FN(transpose)
+        (w->packed_target + i * w->target_strides.n, w->target_strides.w,
+         target + i * a->target_strides.n + item->lo * cols, a->target_strides.c, (item->hi - item->lo) * cols, channels);
+}
+
+static void FC_FN(sum_item)(const fc_sum_args *a, FC_FN(fc_work) *w, const fc_item *item) {
+    const ptrdiff_t all_vectors = (a->K + FC_LANES - 1) / FC_LANES;
+    FC_FN(take_source)(a, w, item);
+    for (ptrdiff_t block = item->k_block; block < item->k_end; block++) {
+        const ptrdiff_t first = a->k_blocks[2 * block], vectors = a->k_blocks[2 * block + 1];
+        const ptrdiff_t k0 = first * FC_LANES, width = vectors * FC_LANES;
+        const ptrdiff_t channels = a->K - k0 < width ? a->K - k0 : width;
+        const real *packed = (const real *)a->packed + (item->g * all_vectors + first) * FC_LANES * a->taps * a->C;
+        if (a->bias != NULL)
+            memcpy(w->bias, (const real *)a->bias + item->g * a->K + k0, (size_t)channels * sizeof(real));
+        FC_FN(place_target)(a, w, item, k0, width);
+        FC_FN(sum_block)(a, w, item, packed, vectors, channels);
+        if (a->packed_target)
+            FC_FN(fill_planes)(a, w, item, k0, channels);
+    }
+}
+
+/* One item per (group of images, group, block of target rows, group of blocks of channels). */
 static void FC_FN(sum)(void *ctx, ptrdiff_t lo, ptrdiff_t hi, ptrdiff_t slot) {
     const fc_sum_args *a = ctx;
-    const ptrdiff_t blocks = FC_FN(blocks)(a->K);
-    (void)slot;
-    for (ptrdiff_t item = lo; item < hi; item++) {
-        const ptrdiff_t row = item % a->rows.targets, outer = item / a->rows.targets;
-        FC_FN(sum_row)(a, outer / blocks / a->groups, outer / blocks % a->groups, outer % blocks, row);
+    char *scratch = a->scratch + slot * a->scratch_bytes;
+    FC_FN(fc_work) w = {.bias = (real *)scratch};
+    w.sums = w.bias + FC_BLOCK;
+    w.packed_source = w.sums + a->sums;
+    w.packed_target = w.packed_source + a->packed_source;
+    w.entries = (int64_t *)(w.packed_target + a->packed_target);
+    memset(w.bias, 0, FC_BLOCK * sizeof(real));
+    const ptrdiff_t k_groups = (a->k_block_count + a->k_group - 1) / a->k_group;
+    for (ptrdiff_t i = lo; i < hi; i++) {
+        const ptrdiff_t kg = i % k_groups, rest = i / k_groups, b = rest % a->row_block_count;
+        const int64_t *rows = a->row_blocks + 4 * b;
+        fc_item item = {.lo = rows[0], .hi = rows[1], .source_lo = rows[2], .source_hi = rows[3]};
+        item.g = rest / a->row_block_count % a->groups;
+        item.n = rest / a->row_block_count / a->groups * a->images;
+        item.images = a->N - item.n < a->images ? a->N - item.n : a->images;
+        item.k_block = kg * a->k_group;
+        item.k_end = item.k_block + a->k_group < a->k_block_count ? item.k_block + a->k_group : a->k_block_count;
+        FC_FN(sum_item)(a, &w, &item);
     }
 }

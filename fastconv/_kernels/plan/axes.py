@@ -1,4 +1,4 @@
-"""Geometry -> the integers that drive a kernel; shared by the compiled CPU backends, knows no language.
+"""The entries of one axis, grouped as the kernels walk over them.
 
 Along one axis a convolution is a set of *entries* (target, tap, source): the target position sums weight[tap] times
 the source position. Padding, stride, dilation and padding mode exist only here, as entries that are there or not:

@@ -1,0 +1,40 @@
+/* What the kernels of grad_weight are told; filled by conv2d_grad_weight.pyx from the geometry and its plan. */
+#ifndef FASTCONV_GRAD_WEIGHT_ARGS_H
+#define FASTCONV_GRAD_WEIGHT_ARGS_H
+
+#include "axis.h"
+#include "isa.h"
+
+/* Segments of one axis, as plan.TapPlan has them. */
+typedef struct {
+    const int64_t *first, *segments;
+} fc_taps;
+
+/* grad_weight[g*K + k, c, kh, kw] = sum over n, oh, ow of grad_out * x; the steps are the strides along rows and
+ * columns. The counts of elements and blocks are those of plan.GradWeightPlan, which explains them. */
+typedef struct {
+    const void *grad_out, *x;
+    void *grad_weight;
+    char *scratch; /* one part of scratch_bytes for each slot */
+    fc_strides grad_out_strides, x_strides;
+    fc_taps rows, cols;
+    const int64_t *k_blocks;
+    ptrdiff_t N, groups, C, K, tap_rows, tap_cols, out_rows, out_cols, row_step, col_step;
+    ptrdiff_t k_block_count, c_block, tap_block, images, row_block, col_block, span;
+    ptrdiff_t sums, packed, scratch_bytes;
+} fc_grad_weight_args;
+
+/* The kernel of one dtype and level. */
+typedef struct {
+    ptrdiff_t lanes, vectors, columns;
+    fc_kernel grad_weight;
+} fc_grad_weight_kernels;
+
+FC_DECLARE_TABLES(fc_grad_weight_kernels, fc_grad_weight)
+
+static inline const fc_grad_weight_kernels *fc_grad_weight_select(int itemsize) {
+    const int level = fc_isa_level();
+    return FC_SELECT(fc_grad_weight, level, itemsize);
+}
+
+#endif

@@ -1,0 +1,160 @@
+/* The microkernel: V vectors x P columns of sums in named registers (an indexed array of them would spill).
+ *
+ *   acc[o][p] += w[e + t * w_step + o] * broadcast(x[e + t * x_step + p * x_shift])
+ *
+ * over all entries e of a table of offsets and t = 0 .. count - 1. Forward and grad_input read packed weights as w and
+ * pixels as x; grad_weight reads pixels of grad_out as w; pointwise convolution of planes reads pixels as w. */
+#include "vector.h"
+
+#ifndef FASTCONV_PANEL_H
+#define FASTCONV_PANEL_H
+
+/* Lanes that one tile owns at most. */
+#define FC_BLOCK (FC_MAX_VECTORS * FC_LANES)
+/* Columns of the widest tile. With 32 registers 2 x 12 spills; with 16, 2 x 7. */
+#define FC_MOST_COLUMNS 12
+
+/* How a panel ends. */
+enum {
+    FC_BIAS_LANES = 1,   /* bias[lane] */
+    FC_BIAS_COLUMNS = 2, /* bias[p] */
+    FC_RELU = 4,
+};
+
+/* All that the tiles of one region share. Steps and shifts are in elements. */
+typedef struct {
+    const int64_t *entries; /* pairs: offset in x, offset in w */
+    const void *bias;
+    ptrdiff_t entry_count, count, x_step, x_shift, w_step;
+    ptrdiff_t per_chunk;   /* entries that are summed before their sum is added to the others': rounding stays small */
+    ptrdiff_t target_step; /* from one column to the next */
+    ptrdiff_t channels;    /* valid lanes */
+    int first, last;       /* whether sums hold nothing yet; whether the result goes to the target */
+    int ending;
+} fc_panel;
+
+#define FC_ROW_6(M, o) M(o, 0) M(o, 1) M(o, 2) M(o, 3) M(o, 4) M(o, 5)
+#define FC_ROW_8(M, o) FC_ROW_6(M, o) M(o, 6) M(o, 7)
+#define FC_ROW_10(M, o) FC_ROW_8(M, o) M(o, 8) M(o, 9)
+#define FC_ROW_12(M, o) FC_ROW_10(M, o) M(o, 10) M(o, 11)
+#define FC_EACH(M) FC_ROW_12(M, 0) FC_ROW_10(M, 1) FC_ROW_8(M, 2) FC_ROW_6(M, 3)
+#define FC_EACH_VECTOR(M) M(0) M(1) M(2) M(3)
+
+#define FC_DECLARE(o, p) vec acc_##o##_##p;
+#define FC_CLEAR(o, p) acc_##o##_##p = (vec){0};
+#define FC_LOAD(o) const vec w_##o = o < V ? *(const vec *)(w_ + o * FC_LANES) : (vec){0};
+/* Three columns share an address: base, base + shift and base + 2 * shift are addressing modes. */
+#define FC_MULTIPLY_ADD(o, p) \
+    if (o < V && p < P) acc_##o##_##p += w_##o * x_##p;
+#define FC_BROADCAST(p, base, times) const real x_##p = p < P ? base[times * shift] : 0;
+#define FC_SUM_PLACE(o, p) (*(vec *)(sums + (p * V + o) * FC_LANES))
+#define FC_KEEP(o, p) \
+    if (o < V && p < P) FC_SUM_PLACE(o, p) = acc_##o##_##p;
+#define FC_ADD(o, p) \
+    if (o < V && p < P) FC_SUM_PLACE(o, p) += acc_##o##_##p;
+#define FC_GATHER(o, p) \
+    if (o < V && p < P) acc_##o##_##p += FC_SUM_PLACE(o, p);
+#define FC_ADD_LANES(o, p) \
+    if (o < V && p < P) acc_##o##_##p += *(const vec *)(bias + o * FC_LANES);
+#define FC_ADD_COLUMNS(o, p) \
+    if (o < V && p < P) acc_##o##_##p += bias[p];
+/* NaN stays NaN and -0 stays -0: only what is below zero is cleared. */
+#define FC_RECTIFY(o, p) \
+    if (o < V && p < P) acc_##o##_##p = (vec)(~(acc_##o##_##p < 0) & (__typeof__(acc_##o##_##p < 0))acc_##o##_##p);
+#define FC_STORE(o, p)                                                                                    \
+    if (o < V && p < P) {                                                                                 \
+        real *place_ = target + p * a->target_step + o * FC_LANES;                                        \
+        if (o + 1 < V || whole)                                                                           \
+            *(vec *)place_ = acc_##o##_##p;                                                               \
+        else                                                                                              \
+            memcpy(place_, &acc_##o##_##p, (size_t)(a->channels - o * FC_LANES) * sizeof(real));          \
+    }
+#endif
+
+FC_INLINE void FC_FN(panel)(const int V, const int P, const fc_panel *a, const real *x, const real *w, real *sums,
+                            real *target) {
+    const ptrdiff_t shift = a->x_shift, step = a->x_step, w_step = a->w_step;
+    const real *bias = a->bias;
+    int first = a->first;
+    FC_EACH(FC_DECLARE)
+    for (ptrdiff_t begin = 0;; begin += a->per_chunk) {
+        const ptrdiff_t left = a->entry_count - begin, entries = left < a->per_chunk ? left : a->per_chunk;
+        const int64_t *entry = a->entries + 2 * begin;
+        FC_EACH(FC_CLEAR)
+        for (ptrdiff_t e = 0; e < entries; e++, entry += 2) {
+            const real *a_ = x + entry[0], *b_ = a_ + 3 * shift, *c_ = b_ + 3 * shift;
+            const real *d_ = c_ + 3 * shift, *w_ = w + entry[1];
+            for (ptrdiff_t t = a->count; t > 0; t--) {
+                FC_EACH_VECTOR(FC_LOAD)
+                FC_BROADCAST(0, a_, 0) FC_BROADCAST(1, a_, 1) FC_BROADCAST(2, a_, 2)
+                FC_BROADCAST(3, b_, 0) FC_BROADCAST(4, b_, 1) FC_BROADCAST(5, b_, 2)
+                FC_BROADCAST(6, c_, 0) FC_BROADCAST(7, c_, 1) FC_BROADCAST(8, c_, 2)
+                FC_BROADCAST(9, d_, 0) FC_BROADCAST(10, d_, 1) FC_BROADCAST(11, d_, 2)
+                FC_EACH(FC_MULTIPLY_ADD)
+                a_ += step, b_ += step, c_ += step, d_ += step, w_ += w_step;
+            }
+        }
+        if (left <= a->per_chunk)
+            break;
+        if (first) {
+            FC_EACH(FC_KEEP)
+        } else {
+            FC_EACH(FC_ADD)
+        }
+        first = 0;
+    }
+    if (!a->last) {
+        if (first) {
+            FC_EACH(FC_KEEP)
+        } else {
+            FC_EACH(FC_ADD)
+        }
+        return;
+    }
+    if (!first) {
+        FC_EACH(FC_GATHER)
+    }
+    if (a->ending & FC_BIAS_LANES) {
+        FC_EACH(FC_ADD_LANES)
+    }
+    if (a->ending & FC_BIAS_COLUMNS) {
+        FC_EACH(FC_ADD_COLUMNS)
+    }
+    if (a->ending & FC_RELU) {
+        FC_EACH(FC_RECTIFY)
+    }
+    const int whole = a->channels == V * FC_LANES;
+    FC_EACH(FC_STORE)
+}
+
+typedef void (*FC_FN(panel_fn))(const fc_panel *, const real *x, const real *w, real *sums, real *target);
+
+#define FC_DEFINE(V, P)                                                                                        \
+    static __attribute__((noinline)) void FC_FN(panel_##V##x##P)(const fc_panel *a, const real *x, const real *w, \
+                                                                 real *sums, real *target) {                   \
+        FC_FN(panel)(V, P, a, x, w, sums, target);                                                             \
+    }
+#define FC_DEFINE_6(V) \
+    FC_DEFINE(V, 1) FC_DEFINE(V, 2) FC_DEFINE(V, 3) FC_DEFINE(V, 4) FC_DEFINE(V, 5) FC_DEFINE(V, 6)
+#define FC_DEFINE_8(V) FC_DEFINE_6(V) FC_DEFINE(V, 7) FC_DEFINE(V, 8)
+#define FC_DEFINE_10(V) FC_DEFINE_8(V) FC_DEFINE(V, 9) FC_DEFINE(V, 10)
+#define FC_DEFINE_12(V) FC_DEFINE_10(V) FC_DEFINE(V, 11) FC_DEFINE(V, 12)
+#define FC_NAME(V, P) FC_FN(panel_##V##x##P)
+#define FC_NAMES_6(V) FC_NAME(V, 1), FC_NAME(V, 2), FC_NAME(V, 3), FC_NAME(V, 4), FC_NAME(V, 5), FC_NAME(V, 6)
+#define FC_NAMES_8(V) FC_NAMES_6(V), FC_NAME(V, 7), FC_NAME(V, 8)
+#define FC_NAMES_10(V) FC_NAMES_8(V), FC_NAME(V, 9), FC_NAME(V, 10)
+#define FC_NAMES_12(V) FC_NAMES_10(V), FC_NAME(V, 11), FC_NAME(V, 12)
+
+FC_DEFINE_12(1)
+#if FC_MAX_VECTORS == 4
+FC_DEFINE_10(2)
+FC_DEFINE_8(3)
+FC_DEFINE_6(4)
+static const FC_FN(panel_fn) FC_FN(panels)[FC_MAX_VECTORS][FC_MOST_COLUMNS] = {
+    {FC_NAMES_12(1)}, {FC_NAMES_10(2)}, {FC_NAMES_8(3)}, {FC_NAMES_6(4)}};
+static const ptrdiff_t FC_FN(columns)[FC_MAX_VECTORS] = {12, 10, 8, 6};
+#else
+FC_DEFINE_6(2)
+static const FC_FN(panel_fn) FC_FN(panels)[FC_MAX_VECTORS][FC_MOST_COLUMNS] = {{FC_NAMES_12(1)}, {FC_NAMES_6(2)}};
+static const ptrdiff_t FC_FN(columns)[FC_MAX_VECTORS] = {12, 6};
+#endif

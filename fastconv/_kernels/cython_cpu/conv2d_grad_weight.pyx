@@ -1,0 +1,94 @@
+"""grad_weight in C for every instruction set, driven from here: plan -> arguments -> thread pool."""
+
+from libc.stdint cimport int64_t, uintptr_t
+from libc.stdlib cimport free, malloc
+
+from fastconv._kernels.cython_cpu.operands cimport address, fc_kernel, fc_strides, strides
+from fastconv._kernels.pool._native cimport num_threads, parallel_for_threads
+
+from fastconv._kernels import contract, plan, pool
+from fastconv.dtypes import FLOAT_TYPES
+
+cdef extern from "grad_weight_args.h" nogil:
+    ctypedef struct fc_taps:
+        const int64_t *first
+        const int64_t *segments
+    ctypedef struct fc_grad_weight_args:
+        const void *grad_out
+        const void *x
+        void *grad_weight
+        char *scratch
+        fc_strides grad_out_strides, x_strides
+        fc_taps rows, cols
+        const int64_t *k_blocks
+        Py_ssize_t N, groups, C, K, tap_rows, tap_cols, out_rows, out_cols, row_step, col_step
+        Py_ssize_t k_block_count, c_block, tap_block, images, row_block, col_block, span
+        Py_ssize_t sums, packed, scratch_bytes
+    ctypedef struct fc_grad_weight_kernels:
+        Py_ssize_t lanes, vectors, columns
+        fc_kernel grad_weight
+    const fc_grad_weight_kernels* fc_grad_weight_select(int itemsize)
+
+cdef enum:
+    CACHE_LINE = 64
+
+
+cdef fc_taps taps(object plan) except *:
+    cdef fc_taps result
+    result.first = <const int64_t*> address(plan.first)
+    result.segments = <const int64_t*> address(plan.segments)
+    return result
+
+
+cdef class GradWeight:
+    """Items are blocks of grad_weight, so that no thread adds to another one's sums."""
+
+    cdef fc_grad_weight_args args
+    cdef const fc_grad_weight_kernels* kernels
+    cdef Py_ssize_t items
+    cdef object plan
+
+    def __init__(self, problem):
+        g = problem.geometry
+        itemsize = FLOAT_TYPES[problem.dtype].storage.itemsize
+        self.kernels = fc_grad_weight_select(itemsize)
+        unit = plan.VectorUnit(self.kernels.lanes, self.kernels.vectors, self.kernels.columns)
+        self.plan = made = plan.grad_weight_plan(g, problem.formats, unit, pool.default_num_threads())
+        a = &self.args
+        a.rows, a.cols = taps(made.rows), taps(made.cols)
+        a.grad_out_strides, a.x_strides = strides(made.grad_out_strides), strides(made.x_strides)
+        a.N, a.groups, a.C, a.K, a.tap_rows, a.tap_cols = g.N, g.groups, g.C_g, g.K_g, g.rows.kernel, g.cols.kernel
+        a.out_rows, a.out_cols = made.out_shape[2:]
+        a.row_step, a.col_step = g.rows.stride, g.cols.stride
+        a.k_blocks, a.k_block_count = <const int64_t*> address(made.k_blocks), len(made.k_blocks)
+        a.c_block, a.tap_block, a.span = made.c_block, made.tap_block, made.span
+        a.images, a.row_block, a.col_block = made.images, made.row_block, made.col_block
+        a.sums, a.packed, self.items = made.sums, made.packed, made.items
+        scratch = (2 * a.sums + a.packed) * itemsize + 16 * made.entries
+        a.scratch_bytes = -(-scratch // CACHE_LINE) * CACHE_LINE
+
+    @property
+    def scratch_bytes(self):
+        """What one thread needs."""
+        return self.args.scratch_bytes
+
+    def __call__(self, grad_out, x, grad_weight):
+        cdef fc_grad_weight_args a = self.args
+        a.grad_out, a.x, a.grad_weight = address(grad_out), address(x), address(grad_weight)
+        cdef Py_ssize_t threads = num_threads(), items = self.items
+        cdef char* scratch
+        with nogil:
+            scratch = <char*> malloc(threads * a.scratch_bytes + CACHE_LINE)
+            if scratch != NULL:
+                a.scratch = scratch + (CACHE_LINE - <uintptr_t> scratch % CACHE_LINE) % CACHE_LINE
+                parallel_for_threads(self.kernels.grad_weight, &a, items, 1, threads)
+                free(scratch)
+        return contract.OUT_OF_MEMORY if scratch == NULL else contract.OK
+
+
+def _prepare_grad_weight(problem):
+    run = GradWeight(problem)
+    return contract.Kernel("direct", run, workspace_bytes=run.scratch_bytes)
+
+
+VARIANTS = {"conv2d_grad_weight": (contract.Variant("direct", _prepare_grad_weight),)}

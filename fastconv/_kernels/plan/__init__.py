@@ -1,0 +1,33 @@
+"""Geometry -> the integers that drive a kernel; shared by the compiled CPU backends, knows no language."""
+
+from fastconv._kernels.plan.axes import (
+    AxisPlan,
+    TapPlan,
+    forward_axis,
+    grad_input_axis,
+    grad_weight_axis,
+    grad_weight_blocks,
+    source_table,
+    tap_positions,
+)
+from fastconv._kernels.plan.blocks import BLOCK_TERMS, VectorUnit, channel_blocks
+from fastconv._kernels.plan.grad_weights import GradWeightPlan, grad_weight_plan
+from fastconv._kernels.plan.sums import SumPlan, sum_plan
+
+__all__ = [
+    "BLOCK_TERMS",
+    "AxisPlan",
+    "GradWeightPlan",
+    "SumPlan",
+    "TapPlan",
+    "VectorUnit",
+    "channel_blocks",
+    "forward_axis",
+    "grad_input_axis",
+    "grad_weight_axis",
+    "grad_weight_blocks",
+    "grad_weight_plan",
+    "source_table",
+    "sum_plan",
+    "tap_positions",
+]

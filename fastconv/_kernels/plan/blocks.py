@@ -1,0 +1,43 @@
+"""How channels, rows and images are cut into what one tile, one item of work and one block of a sum own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+# Terms that are summed before their sum is added to the others'. Rounding errors stay small, and the packed weights
+# of a block of channels (64 of float32: 80 KB) stay in the second cache while all tiles of an item read them.
+BLOCK_TERMS = 320
+# Target pixels of one item: enough to read the weights from the second cache, few enough to share out.
+ITEM_PIXELS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class VectorUnit:
+    """What the plan knows of a machine: lanes of a vector, vectors of a tile at most, columns of the widest tile."""
+
+    lanes: int
+    vectors: int
+    columns: int
+
+
+def channel_blocks(channels: int, unit: VectorUnit) -> np.ndarray:
+    """Rows (first vector, vectors): blocks of at most ``unit.vectors``, as equal as they can be."""
+    vectors = -(-channels // unit.lanes)
+    count = -(-vectors // unit.vectors)
+    bounds = [block * vectors // count for block in range(count + 1)]
+    return np.array([(low, high - low) for low, high in zip(bounds, bounds[1:], strict=False)], np.int64)
+
+
+def even(total: int, most: int, multiple: int = 1) -> int:
+    """The size of equal parts of ``total``, at most ``most`` (or ``multiple``, if that is more) and a multiple."""
+    parts = -(-total // max(most, multiple))
+    return min(total, -(-total // (parts * multiple)) * multiple)
+
+
+def channel_range(channels: int, taps: int, tap_cols: int, lanes: int) -> int:
+    """Input channels that are summed in one go: all, where a row of taps over them fits in a block of terms."""
+    if tap_cols * channels <= BLOCK_TERMS:
+        return channels
+    return even(channels, BLOCK_TERMS // taps // lanes * lanes, lanes)

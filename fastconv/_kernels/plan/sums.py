@@ -1,0 +1,125 @@
+"""The plan of forward and grad_input: target = sum over taps and channels of weight * source."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+
+from fastconv._kernels.plan import axes, blocks
+from fastconv._kernels.plan.blocks import VectorUnit
+from fastconv.arrays import CONTIGUOUS, element_strides
+from fastconv.geometry import Axis, Conv2dGeometry
+
+_PLANS = 256
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SumPlan:
+    """Work is cut into items: (group of images, group of channels, block of target rows, group of channel blocks).
+
+    ``row_blocks`` has rows (first, end, first source row, end of source rows), ``k_blocks`` (first vector, vectors).
+    ``packed_source``, ``sums``, ``packed_target`` and ``entries`` are the elements of scratch that a thread needs:
+    channels of planes brought together with ``pixel_step`` elements from pixel to pixel, sums between two ranges of
+    input channels, a block of the result before it is spread over planes, the table of offsets (two integers each).
+    """
+
+    rows: axes.AxisPlan
+    cols: axes.AxisPlan
+    source_shape: tuple[int, int, int, int]
+    target_shape: tuple[int, int, int, int]
+    source_strides: tuple[int, int, int, int]
+    target_strides: tuple[int, int, int, int]
+    C: int
+    K: int
+    row_blocks: np.ndarray
+    k_blocks: np.ndarray
+    images: int
+    k_group: int
+    c_range: int
+    pixel_step: int
+    packed_source: int
+    sums: int
+    packed_target: int
+    entries: int
+    items: int
+
+
+@lru_cache(maxsize=_PLANS)
+def sum_plan(
+    geometry: Conv2dGeometry, transposed: bool, formats: tuple[str, str], unit: VectorUnit, threads: int
+) -> SumPlan:
+    """The plan for ``threads`` threads; results do not depend on their number."""
+    g = _flattened(geometry) if _is_pointwise(geometry) else geometry
+    make = axes.grad_input_axis if transposed else axes.forward_axis
+    rows, cols = make(g.rows, g.padding_mode), make(g.cols, g.padding_mode)
+    shapes = (g.out_shape, g.x_shape) if transposed else (g.x_shape, g.out_shape)
+    C, K = (g.K_g, g.C_g) if transposed else (g.C_g, g.K_g)
+    taps = g.rows.kernel * g.cols.kernel
+    k_blocks = blocks.channel_blocks(K, unit)
+    planar = [
+        f == CONTIGUOUS and channels > 1 and s[2] * s[3] > 1
+        for f, channels, s in zip(formats, (C, K), shapes, strict=True)
+    ]
+    images, height, k_group = _item(g.N * g.groups, shapes[1], len(k_blocks), planar[0], threads)
+    row_blocks = _row_blocks(rows, shapes[1][2], height)
+    c_range = blocks.channel_range(C, taps, g.cols.kernel, unit.lanes)
+    pixel_step = _pixel_step(C, unit.lanes)
+    pixels, width = images * height * shapes[1][3], unit.vectors * unit.lanes
+    source_rows = int((row_blocks[:, 3] - row_blocks[:, 2]).max())
+    items = -(-g.N // images) * g.groups * len(row_blocks) * -(-len(k_blocks) // k_group)
+    return SumPlan(
+        rows, cols, *shapes, *(element_strides(s, f) for s, f in zip(shapes, formats, strict=True)), C, K,
+        row_blocks, k_blocks, images, k_group, c_range, pixel_step,
+        packed_source=images * source_rows * shapes[0][3] * pixel_step if planar[0] else 0,
+        sums=width * (pixels if c_range < C else unit.columns),
+        packed_target=pixels * width if planar[1] else 0,
+        entries=math.prod(int(np.diff(axis.first).max()) for axis in (rows, cols)),
+        items=items,
+    )  # fmt: skip
+
+
+def _is_pointwise(g: Conv2dGeometry) -> bool:
+    return all(axis.kernel == axis.stride == 1 and axis.low == axis.high == 0 for axis in (g.rows, g.cols))
+
+
+def _flattened(g: Conv2dGeometry) -> Conv2dGeometry:
+    """A pointwise convolution with all pixels of an image in one column: no tile ends at the end of a row."""
+    pixels = g.rows.size * g.cols.size
+    return replace(g, rows=Axis(pixels, 1, 1, 0, 0, 1, pixels), cols=Axis(1, 1, 1, 0, 0, 1, 1))
+
+
+def _item(planes, target_shape, k_blocks, packs_source, threads) -> tuple[int, int, int]:
+    """Images, target rows and blocks of channels of one item."""
+    N, _, rows, cols = target_shape
+    height = max(1, min(rows, blocks.ITEM_PIXELS // cols))
+    images = max(1, min(N, blocks.ITEM_PIXELS // (rows * cols)))
+    k_group = k_blocks if packs_source else 1
+    wanted = 4 * threads
+
+    def items():
+        return -(-planes // images) * -(-rows // height) * -(-k_blocks // k_group)
+
+    while items() < wanted and images > 1:
+        images = -(-images // 2)
+    while items() < wanted and k_group > 1:
+        k_group = -(-k_group // 2)
+    while items() < wanted and height * cols > blocks.ITEM_PIXELS // 4 and height > 1:
+        height = -(-height // 2)
+    return images, blocks.even(rows, height), k_group
+
+
+def _row_blocks(plan: axes.AxisPlan, rows: int, height: int) -> np.ndarray:
+    table = []
+    for low in range(0, rows, height):
+        high = min(rows, low + height)
+        sources = plan.sources[plan.first[low] : plan.first[high]]
+        table.append((low, high, int(sources.min()), int(sources.max()) + 1) if len(sources) else (low, high, 0, 0))
+    return np.array(table, np.int64)
+
+
+def _pixel_step(channels: int, lanes: int) -> int:
+    """Elements from pixel to pixel of a packed source: large powers of two would share a few sets of the first cache."""
+    return channels + lanes if channels % (16 * lanes) == 0 else channels
