@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t, uintptr_t
 from libc.stdlib cimport free, malloc
 
-from fastconv._kernels.cython_cpu.operands cimport address, fc_kernel, fc_strides, strides
+from fastconv._kernels.cython_cpu.operands cimport address, fc_kernel, fc_strides, grain, strides
 from fastconv._kernels.pool._native cimport num_threads, parallel_for_threads
 
 from fastconv._kernels import contract, plan, pool
@@ -45,7 +45,7 @@ cdef class GradWeight:
 
     cdef fc_grad_weight_args args
     cdef const fc_grad_weight_kernels* kernels
-    cdef Py_ssize_t items
+    cdef Py_ssize_t items, item_flops
     cdef object plan
 
     def __init__(self, problem):
@@ -64,6 +64,7 @@ cdef class GradWeight:
         a.c_block, a.tap_block, a.span = made.c_block, made.tap_block, made.span
         a.images, a.row_block, a.col_block = made.images, made.row_block, made.col_block
         a.sums, a.packed, self.items = made.sums, made.packed, made.items
+        self.item_flops = g.flops // max(1, self.items)
         scratch = (2 * a.sums + a.packed) * itemsize + 16 * made.entries
         a.scratch_bytes = -(-scratch // CACHE_LINE) * CACHE_LINE
 
@@ -75,13 +76,13 @@ cdef class GradWeight:
     def __call__(self, grad_out, x, grad_weight):
         cdef fc_grad_weight_args a = self.args
         a.grad_out, a.x, a.grad_weight = address(grad_out), address(x), address(grad_weight)
-        cdef Py_ssize_t threads = num_threads(), items = self.items
+        cdef Py_ssize_t threads = num_threads(), items = self.items, chunk = grain(self.item_flops)
         cdef char* scratch
         with nogil:
             scratch = <char*> malloc(threads * a.scratch_bytes + CACHE_LINE)
             if scratch != NULL:
                 a.scratch = scratch + (CACHE_LINE - <uintptr_t> scratch % CACHE_LINE) % CACHE_LINE
-                parallel_for_threads(self.kernels.grad_weight, &a, items, 1, threads)
+                parallel_for_threads(self.kernels.grad_weight, &a, items, chunk, threads)
                 free(scratch)
         return contract.OUT_OF_MEMORY if scratch == NULL else contract.OK
 
