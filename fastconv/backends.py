@@ -60,18 +60,16 @@ class KernelSet:
         kernel = task.kernels.get(self.module)
         if kernel is None:
             kernel = self._prepared(task)
-        weight = None
+        given, at, weight = [*operands], task.weight_at, None
         if kernel.pack is not None:
-            at = task.weight_at
-            packed, was_kept = packed_weights.packed(kernel, operands[at], version)
-            operands = (*operands[:at], packed, *operands[at + 1 :])
+            given[at], was_kept = packed_weights.packed(kernel, given[at], version)
             weight = "kept" if was_kept else "packed"
         records = _recorder.get()
         if records is not None:
             records.append(
                 LaunchRecord(task.op, task.problem, self.name, kernel.variant, self.why, kernel.workspace_bytes, weight)
             )
-        if kernel.run(*operands) == contract.OUT_OF_MEMORY:
+        if kernel.run(*given) == contract.OUT_OF_MEMORY:
             raise MemoryError(f"{task.op}: no memory for {kernel.workspace_bytes:,} bytes of workspace")
 
     def _prepared(self, task: Task) -> Kernel:

@@ -11,8 +11,6 @@ from fastconv.autograd.modes import is_grad_enabled
 from fastconv.autograd.tensor import Tensor, Version, unwrap
 from fastconv.errors import ShapeError
 
-_UNWRAPPED = (Tensor, tuple)
-
 
 class Context:
     """What a Function keeps from forward to backward; free attributes hold everything that is not an array."""
@@ -85,15 +83,20 @@ class Function:
     @classmethod
     def apply(cls, *inputs):
         """Run forward; record it where an input asks for gradients. Arrays in, arrays out; Tensors in, Tensors out."""
-        tensors = [item for item in inputs if isinstance(item, Tensor)]
-        needs: tuple[bool, ...] = (False,) * len(inputs)
-        if tensors and is_grad_enabled():
-            needs = tuple([isinstance(item, Tensor) and item._requires_grad for item in inputs])
-        ctx = Context(needs, [getattr(item, "_version", None) for item in inputs] if tensors else None)
-        plain = [unwrap(item) if isinstance(item, _UNWRAPPED) else item for item in inputs]
-        outputs = cls.forward(ctx, *plain)
+        plain, tensors = [], []
+        for item in inputs:
+            if isinstance(item, Tensor):
+                tensors.append(item)
+                plain.append(item._array)
+            else:
+                plain.append(unwrap(item) if isinstance(item, tuple) else item)
         if not tensors:
-            return outputs
+            return cls.forward(Context((False,) * len(inputs)), *plain)
+        needs: tuple[bool, ...] = (False,) * len(inputs)
+        if is_grad_enabled():
+            needs = tuple([isinstance(item, Tensor) and item._requires_grad for item in inputs])
+        ctx = Context(needs, [getattr(item, "_version", None) for item in inputs])
+        outputs = cls.forward(ctx, *plain)
         several = isinstance(outputs, tuple)
         wrapped = [_output_tensor(array, tensors) for array in (outputs if several else (outputs,))]
         if True in needs:

@@ -55,19 +55,21 @@ class Conv2d(Function):
         ctx.kernels = backends.select(backend)
         x, ctx.x_format = arrays.dense_4d(x if call.batched else x[None])
         weight, bias = arrays.dense(weight), None if bias is None else arrays.dense(bias)
-        needs_x, needs_weight, *_ = ctx.needs_input_grad
-        ctx.save(x if needs_weight else None, weight if needs_x else None)
-        return _unbatch(ctx, _forward(ctx, x, weight, bias))
+        needs_grad = ctx.needs_input_grad
+        ctx.save(x if needs_grad[1] else None, weight if needs_grad[0] else None)
+        out = _forward(ctx, x, weight, bias)
+        return out if call.batched else out[0]
 
     @staticmethod
     def backward(ctx, grad_out):
         x, weight = ctx.saved
-        grad_out, grad_format = arrays.dense_4d(grad_out if ctx.call.batched else grad_out[None])
+        batched = ctx.call.batched
+        grad_out, grad_format = arrays.dense_4d(grad_out if batched else grad_out[None])
         needs_x, needs_weight, needs_bias, *_ = ctx.needs_input_grad
-        grad_input = _unbatch(ctx, _grad_input(ctx, grad_out, grad_format, weight)) if needs_x else None
+        grad_input = _grad_input(ctx, grad_out, grad_format, weight) if needs_x else None
         grad_weight = _grad_weight(ctx, grad_out, grad_format, x) if needs_weight else None
         grad_bias = _grad_bias(ctx, grad_out, grad_format) if needs_bias else None
-        return grad_input, grad_weight, grad_bias, None, None
+        return grad_input if batched or not needs_x else grad_input[0], grad_weight, grad_bias, None, None
 
 
 _known = Calls()
@@ -87,10 +89,6 @@ def _checked(x, weight, bias, stride, padding, dilation, groups, padding_mode) -
         padding_mode=padding_mode,
     )
     return Call(geometry, dtype, x.ndim == 4)
-
-
-def _unbatch(ctx, array):
-    return array if ctx.call.batched else array[0]
 
 
 def _forward(ctx, x, weight, bias):
