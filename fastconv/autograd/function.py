@@ -95,7 +95,7 @@ class Function:
         needs: tuple[bool, ...] = (False,) * len(inputs)
         if is_grad_enabled():
             needs = tuple([isinstance(item, Tensor) and item._requires_grad for item in inputs])
-        ctx = Context(needs, [getattr(item, "_version", None) for item in inputs])
+        ctx = Context(needs, [item._version if isinstance(item, Tensor) else None for item in inputs])
         outputs = cls.forward(ctx, *plain)
         several = isinstance(outputs, tuple)
         wrapped = [_output_tensor(array, tensors) for array in (outputs if several else (outputs,))]
