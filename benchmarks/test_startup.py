@@ -36,8 +36,9 @@ def test_first_conv2d(benchmark, backend, threads):
 @pytest.mark.skipif(not STATUS["numba"], reason=f"numba: {STATUS['numba'].reason}")
 @pytest.mark.parametrize("dtype", FLOAT_TYPES)
 @pytest.mark.parametrize("op", OPERATIONS)
-def test_compilation(benchmark, op, dtype, threads):
+def test_compilation(benchmark, op, dtype, threads, tmp_path):
     benchmark.group = f"compilation {dtype}"
-    report = fresh.run("compile_time", op, dtype, FASTCONV_NUM_THREADS=str(threads))
+    settings = {"FASTCONV_NUM_THREADS": str(threads), "FASTCONV_CACHE_DIR": str(tmp_path)}
+    report = fresh.run("compile_time", op, dtype, **settings)
     show(benchmark, [report["seconds"]])
     benchmark.extra_info["variant"] = report["variant"]

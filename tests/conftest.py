@@ -1,9 +1,11 @@
 """Seeds, oracles and Hypothesis' settings for the whole suite.
 
 FASTCONV_TEST_SEED repeats a run's random data; FASTCONV_REQUIRE_ORACLES=1 makes every skipped oracle a failure.
+FASTCONV_CACHE_DIR keeps compiled kernels from one run to the next; without it every run compiles its own, once.
 """
 
 import os
+import tempfile
 import zlib
 
 import numpy as np
@@ -14,6 +16,9 @@ import fastconv as fc
 from fastconv import backends
 
 SEED = int(os.environ.get("FASTCONV_TEST_SEED") or np.random.SeedSequence().entropy % 2**32)
+# Before anything is compiled, and for all processes that the tests start.
+_CACHE = tempfile.TemporaryDirectory(prefix="fastconv-tests-")
+os.environ.setdefault("FASTCONV_CACHE_DIR", _CACHE.name)
 REQUIRE_ORACLES = os.environ.get("FASTCONV_REQUIRE_ORACLES") == "1"
 
 settings.register_profile(

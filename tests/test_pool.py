@@ -29,7 +29,7 @@ def _restore_threads():
     pool.set_num_threads(before)
 
 
-def drive(body, n, grain):
+def drive(body, n, grain, *threads):
     """Run ``body(lo, hi, slot)`` over the pool; what it raises comes out here."""
     errors = []
 
@@ -40,7 +40,7 @@ def drive(body, n, grain):
             errors.append(error)
 
     callback = RANGE_FN(call)
-    pool.run(ctypes.cast(callback, ctypes.c_void_p).value, 0, n, grain)
+    pool.run(ctypes.cast(callback, ctypes.c_void_p).value, 0, n, grain, *threads)
     if errors:
         raise errors[0]
 
@@ -190,6 +190,20 @@ def test_compiled_function_from_numba():
             pool.run(count.address, hits.ctypes.data, n, grain)
             assert (hits[:n] == 1).all()
             assert hits[n] == 0
+
+
+@native
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_a_region_keeps_the_number_of_threads_that_it_was_given(threads):
+    slots = []
+
+    def body(_lo, _hi, slot):
+        slots.append(slot)
+        time.sleep(1e-3)
+
+    pool.set_num_threads(8)
+    drive(body, 100, 1, threads)
+    assert 0 <= min(slots) <= max(slots) < threads
 
 
 @native

@@ -33,8 +33,12 @@ _import_errors: dict[str, str] = {}
 @cache
 def load(name: str) -> ModuleType | None:
     """The backend's module, or None where it cannot be imported (``reason`` then says why)."""
+    entry = BACKENDS[name]
+    if _is_package_missing(entry):
+        _import_errors[name] = f"package {entry.package} is not installed"
+        return None
     try:
-        return importlib.import_module(BACKENDS[name].module)
+        return importlib.import_module(entry.module)
     except Exception as error:  # a broken package may raise anything; it is recorded, and told by ``reason``
         _import_errors[name] = f"{type(error).__name__}: {error}"
         return None
@@ -48,7 +52,7 @@ def reason(name: str) -> str | None:
     entry = BACKENDS[name]
     if entry.package is None:
         load(name)
-    elif name not in _import_errors and importlib.util.find_spec(entry.package) is None:
+    elif name not in _import_errors and _is_package_missing(entry):
         return f"package {entry.package} is not installed ({entry.remedy})"
     if name not in _import_errors:
         return None
@@ -58,6 +62,10 @@ def reason(name: str) -> str | None:
         folder = os.path.dirname(_SETUP)
         return f"Python imports the source tree {folder}, which holds no compiled kernels: start it in another folder"
     return f"{_import_errors[name]} ({entry.remedy})"
+
+
+def _is_package_missing(entry: BackendEntry) -> bool:
+    return entry.package is not None and importlib.util.find_spec(entry.package) is None
 
 
 def build_failure(module: str) -> str | None:

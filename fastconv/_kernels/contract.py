@@ -19,6 +19,7 @@ from fastconv.geometry import Pool2dGeometry
 
 OK = 0
 OUT_OF_MEMORY = 1
+OFFSETS_DTYPES = ("uint8", "uint16", "uint32")
 
 
 @dataclass(frozen=True, slots=True)

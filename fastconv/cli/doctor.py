@@ -16,6 +16,7 @@ VARIABLES = (
     "FASTCONV_NUM_THREADS",
     "FASTCONV_ISA",
     "FASTCONV_HOME",
+    "FASTCONV_CACHE_DIR",
     "FASTCONV_DEBUG",
     "OMP_NUM_THREADS",
     "NUMBA_NUM_THREADS",
@@ -74,7 +75,7 @@ def examine() -> dict:
             **{name: os.environ[name] for name in VARIABLES if name in os.environ},
         },
         "backends": checked,
-        "folders": {"data and weights": _home()},
+        "folders": {"data and weights": _home(), **_caches()},
         "import time (s)": _import_time(),
         "healthy": any(entry["works"] for entry in compiled)
         and all(entry["works"] for entry in checked.values() if entry["usable"]),
@@ -181,6 +182,20 @@ def _home() -> str:
     from fastconv.datasets import cache
 
     return str(cache.home())
+
+
+def _caches() -> dict:
+    """Where backends keep what they compile, and what stands in the way."""
+    from fastconv import _kernels, available_backends
+
+    said = {}
+    for name in (name for name, status in available_backends().items() if status):
+        examine = getattr(_kernels.load(name), "cache_status", None)
+        if examine is not None:
+            cache = examine()
+            problem = f"NOT USABLE ({cache.problem}), " if cache.problem else ""
+            said[f"compiled by {name}"] = f"{cache.folder}: {problem}{cache.entries} files, {cache.size:,} bytes"
+    return said
 
 
 def _import_time() -> float:

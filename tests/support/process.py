@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 TESTS = Path(__file__).parents[1]
+CACHE = "FASTCONV_CACHE_DIR"  # shared with the processes: none of them compiles what another one has compiled
 PATIENCE = 600  # seconds until a hang counts as one
 
 
@@ -14,7 +15,7 @@ def run_python(*arguments, **environment):
 
     ``-P`` keeps the current folder off the path: in a checkout it holds the package without its compiled kernels.
     """
-    env = {name: value for name, value in os.environ.items() if not name.startswith("FASTCONV_")}
+    env = {name: value for name, value in os.environ.items() if name == CACHE or not name.startswith("FASTCONV_")}
     env["PYTHONPATH"] = os.pathsep.join([str(TESTS), *filter(None, sys.path)])
     env |= {name: value for name, value in environment.items() if value is not None}
     result = subprocess.run(

@@ -1,7 +1,13 @@
-"""Kernels compiled by Numba when they are first called, with vectors emitted by hand."""
+"""Kernels compiled by Numba when they are first called on a machine, with vectors emitted by hand."""
+
+import importlib
 
 from fastconv._kernels import contract
 from fastconv._kernels.numba_cpu import conv2d, max_pool2d
+from fastconv._kernels.numba_cpu.compiler import NativeFunction
+from fastconv._kernels.numba_cpu.object_cache import status as cache_status
+
+__all__ = ["VARIANTS", "cache_status", "native_functions", "prepare"]
 
 VARIANTS = {**conv2d.VARIANTS, **max_pool2d.VARIANTS}
 
@@ -9,3 +15,13 @@ VARIANTS = {**conv2d.VARIANTS, **max_pool2d.VARIANTS}
 def prepare(op: str, problem: contract.Problem) -> contract.Kernel | contract.Declined:
     """The kernel of the first variant that takes the problem."""
     return contract.first_accepting(VARIANTS[op], problem)
+
+
+def native_functions(dtype: str) -> list[NativeFunction]:
+    """Everything that the operations of one dtype can run, to be compiled ahead."""
+    return [*conv2d.native_functions(dtype), *max_pool2d.native_functions(dtype)]
+
+
+if not any(map(NativeFunction.is_cached, native_functions("float32"))):
+    # It will be needed, and where it is broken that should be known before the first call.
+    importlib.import_module("numba")

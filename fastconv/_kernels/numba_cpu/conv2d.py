@@ -4,17 +4,54 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 
 from fastconv._kernels import plan
-from fastconv._kernels.contract import OK, Kernel, Problem, Variant
-from fastconv._kernels.numba_cpu import conv2d_grad_weight, conv2d_sum
+from fastconv._kernels.contract import Kernel, Problem, Variant
+from fastconv._kernels.numba_cpu import conv2d_arguments
 from fastconv._kernels.numba_cpu.arguments import fill, grain, plan_values, stride_values
+from fastconv._kernels.numba_cpu.compiler import NativeFunction
+from fastconv._kernels.numba_cpu.ranges import RangeKernel
 from fastconv._kernels.numba_cpu.settings import MAX_VECTORS
 
 # What one thread's sums of grad_weight may take: they should stay in its L2 cache.
 _SUMS_BYTES = 1 << 17
+
+
+def _build_sum(dtype: str):
+    from fastconv._kernels.numba_cpu import conv2d_sum
+
+    return conv2d_sum.sum_kernel(dtype)
+
+
+def _build_pack(dtype: str):
+    from fastconv._kernels.numba_cpu import conv2d_sum
+
+    return conv2d_sum.pack_kernel(dtype)
+
+
+def _build_grad_weight(dtype: str):
+    from fastconv._kernels.numba_cpu import conv2d_grad_weight
+
+    return conv2d_grad_weight.grad_weight_kernel(dtype)
+
+
+def _build_grad_bias(dtype: str):
+    from fastconv._kernels.numba_cpu import conv2d_grad_weight
+
+    return conv2d_grad_weight.grad_bias_kernel(dtype)
+
+
+@cache
+def _kernel(build: Callable, dtype: str) -> RangeKernel:
+    return RangeKernel(build, dtype)
+
+
+def native_functions(dtype: str) -> list[NativeFunction]:
+    """Everything that the convolutions of one dtype can run."""
+    return [_kernel(build, dtype).native for build in (_build_sum, _build_pack, _build_grad_weight, _build_grad_bias)]
 
 
 def _prepare_sum(problem: Problem, *, transposed: bool) -> Kernel:
@@ -25,7 +62,7 @@ def _prepare_sum(problem: Problem, *, transposed: bool) -> Kernel:
     source_shape, target_shape = (g.out_shape, g.x_shape) if transposed else (g.x_shape, g.out_shape)
     C, K = (g.K_g, g.C_g) if transposed else (g.C_g, g.K_g)
     template = fill(
-        conv2d_sum.SUM,
+        conv2d_arguments.SUM,
         **stride_values("source", source_shape, problem.formats[0]),
         **stride_values("target", target_shape, problem.formats[1]),
         **plan_values("rows", rows),
@@ -33,17 +70,17 @@ def _prepare_sum(problem: Problem, *, transposed: bool) -> Kernel:
         **{"N": g.N, "groups": g.groups, "C": C, "K": K, "tap_rows": g.rows.kernel, "tap_cols": g.cols.kernel},
     )
     itemsize = np.dtype(problem.dtype).itemsize
-    items = g.N * g.groups * conv2d_sum.blocks(K, itemsize) * target_shape[2]
+    items = g.N * g.groups * conv2d_arguments.blocks(K, itemsize) * target_shape[2]
     chunk = grain(g.flops // max(1, items))
     has_bias = "bias" in problem.optional
+    kernel = _kernel(_build_sum, problem.dtype)
 
     def run(source, packed, *rest) -> int:
         context = template.copy()
         context["source"], context["packed"] = source.ctypes.data, packed.ctypes.data
         context["bias"] = rest[0].ctypes.data if has_bias else 0
         context["target"] = rest[-1].ctypes.data
-        conv2d_sum.sum_kernel(problem.dtype).run(context, items, chunk)
-        return OK
+        return kernel.run(context, items, chunk, conv2d_arguments.SUM_SCRATCH_BYTES)
 
     pack, packed_bytes = _packer(problem, C, K, transposed)
     return Kernel("direct", run, pack, packed_bytes, keeps=(rows, cols))
@@ -56,9 +93,9 @@ def _packer(problem: Problem, C: int, K: int, transposed: bool) -> tuple[Callabl
     taps = g.rows.kernel * g.cols.kernel
     outer, inner = g.C_g * taps, taps
     c_stride, k_stride = (outer, inner) if transposed else (inner, outer)
-    shape = (g.groups, conv2d_sum.padded(K, itemsize), taps, C)
+    shape = (g.groups, conv2d_arguments.padded(K, itemsize), taps, C)
     template = fill(
-        conv2d_sum.PACK,
+        conv2d_arguments.PACK,
         **{"groups": g.groups, "C": C, "K": K, "taps": taps, "group_stride": g.K_g * g.C_g * taps},
         c_stride=c_stride,
         k_stride=k_stride,
@@ -68,7 +105,7 @@ def _packer(problem: Problem, C: int, K: int, transposed: bool) -> tuple[Callabl
         packed = np.empty(shape, problem.dtype)
         context = template.copy()
         context["weight"], context["packed"] = weight.ctypes.data, packed.ctypes.data
-        conv2d_sum.pack_kernel(problem.dtype).run(context, g.groups * conv2d_sum.blocks(K, itemsize), 1)
+        _kernel(_build_pack, problem.dtype).run(context, g.groups * conv2d_arguments.blocks(K, itemsize), 1)
         return packed
 
     return pack, math.prod(shape) * itemsize
@@ -78,10 +115,10 @@ def _prepare_grad_weight(problem: Problem) -> Kernel:
     g = problem.geometry
     rows, cols = plan.forward_axis(g.rows, g.padding_mode), plan.grad_weight_axis(g.cols, g.padding_mode)
     itemsize = np.dtype(problem.dtype).itemsize
-    widest = MAX_VECTORS * conv2d_sum.lanes(itemsize)
+    widest = MAX_VECTORS * conv2d_arguments.lanes(itemsize)
     c_block, row_block = plan.grad_weight_blocks(g, _SUMS_BYTES // (itemsize * widest))
     template = fill(
-        conv2d_grad_weight.GRAD_WEIGHT,
+        conv2d_arguments.GRAD_WEIGHT,
         **stride_values("grad_out", g.out_shape, problem.formats[0]),
         **stride_values("x", g.x_shape, problem.formats[1]),
         **plan_values("rows", rows),
@@ -91,24 +128,23 @@ def _prepare_grad_weight(problem: Problem) -> Kernel:
         cols_segments=cols.segments.ctypes.data,
         segment_count=len(cols.segments),
     )
-    k_blocks = conv2d_sum.blocks(g.K_g, itemsize)
+    k_blocks = conv2d_arguments.blocks(g.K_g, itemsize)
+    scratch = (2 * row_block * g.cols.kernel * c_block + conv2d_arguments.BLOCK_COLUMNS) * widest * itemsize
     items = g.groups * k_blocks * -(-g.C_g // c_block) * -(-g.rows.kernel // row_block)
 
     def run(grad_out, x, grad_weight) -> int:
         context = template.copy()
         context["grad_out"], context["x"] = grad_out.ctypes.data, x.ctypes.data
         context["grad_weight"] = grad_weight.ctypes.data
-        conv2d_grad_weight.grad_weight_kernel(problem.dtype).run(context, items, 1)
-        return OK
+        return _kernel(_build_grad_weight, problem.dtype).run(context, items, 1, scratch)
 
-    scratch = (2 * row_block * g.cols.kernel * c_block + conv2d_grad_weight.BLOCK_COLUMNS) * widest * itemsize
     return Kernel("direct", run, workspace_bytes=scratch, keeps=(rows, cols))
 
 
 def _prepare_grad_bias(problem: Problem) -> Kernel:
     g = problem.geometry
     template = fill(
-        conv2d_grad_weight.GRAD_BIAS,
+        conv2d_arguments.GRAD_BIAS,
         **stride_values("grad_out", g.out_shape, problem.formats[0]),
         **{"N": g.N, "K": g.K, "rows": g.rows.out, "cols": g.cols.out},
     )
@@ -117,8 +153,7 @@ def _prepare_grad_bias(problem: Problem) -> Kernel:
     def run(grad_out, grad_bias) -> int:
         context = template.copy()
         context["grad_out"], context["grad_bias"] = grad_out.ctypes.data, grad_bias.ctypes.data
-        conv2d_grad_weight.grad_bias_kernel(problem.dtype).run(context, g.K, chunk)
-        return OK
+        return _kernel(_build_grad_bias, problem.dtype).run(context, g.K, chunk)
 
     return Kernel("direct", run)
 

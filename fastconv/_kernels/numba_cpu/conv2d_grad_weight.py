@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 import numba
 import numpy as np
 from numba import carray
 
-from fastconv._kernels.numba_cpu.arguments import planned, strided, structure
-from fastconv._kernels.numba_cpu.conv2d_sum import block_count, block_vectors, lanes
-from fastconv._kernels.numba_cpu.settings import MAX_VECTORS, RangeKernel, serial
-from fastconv._kernels.numba_cpu.vectors import add_panel, pointer
-
-# Output columns in one block: what a thread packs at a time, and the terms of one block of a sum.
-BLOCK_COLUMNS = 128
-
-GRAD_WEIGHT = structure(
-    *strided("grad_out"), *strided("x"), *planned("rows"), "cols_first", "cols_segments", "segment_count",
-    "grad_weight", "N", "groups", "C", "K", "tap_rows", "tap_cols", "out_cols", "col_step", "c_block", "row_block",
-)  # fmt: skip
-GRAD_BIAS = structure(*strided("grad_out"), "grad_bias", "N", "K", "rows", "cols")
+from fastconv._kernels.numba_cpu.addresses import pointer
+from fastconv._kernels.numba_cpu.conv2d_arguments import BLOCK_COLUMNS, GRAD_BIAS, GRAD_WEIGHT, lanes
+from fastconv._kernels.numba_cpu.conv2d_sum import block_count, block_vectors
+from fastconv._kernels.numba_cpu.settings import MAX_VECTORS, serial
+from fastconv._kernels.numba_cpu.vectors import add_panel
 
 
-@cache
-def grad_weight_kernel(dtype: str) -> RangeKernel:
+def grad_weight_kernel(dtype: str):
     """One item per (group, block of output channels, block of input channels, block of tap rows)."""
     real = getattr(numba, dtype)
-    width_of_vector = lanes(np.dtype(dtype).itemsize)
-    sum_image, store_block = _sum_image(real, np.dtype(dtype).itemsize), _store_block(real)
+    itemsize = np.dtype(dtype).itemsize
+    width_of_vector = lanes(itemsize)
+    sum_image, store_block = _sum_image(real, itemsize), _store_block(real)
 
     def grad_weight(context, lo, hi, slot):
         a = carray(pointer(context), 1, GRAD_WEIGHT)[0]
@@ -36,8 +26,10 @@ def grad_weight_kernel(dtype: str) -> RangeKernel:
         k_blocks = block_count(in_all)
         c_blocks, row_blocks = -(-a.C // a.c_block), -(-a.tap_rows // a.row_block)
         size = a.row_block * a.tap_cols * a.c_block * MAX_VECTORS * width_of_vector
-        sums, total = np.empty(size, real), np.empty(size, real)
-        grad_row = np.empty(BLOCK_COLUMNS * MAX_VECTORS * width_of_vector, real)
+        scratch = a.scratch + slot * a.scratch_step
+        sums, total = carray(pointer(scratch), size, real), carray(pointer(scratch + size * itemsize), size, real)
+        row_size = BLOCK_COLUMNS * MAX_VECTORS * width_of_vector
+        grad_row = carray(pointer(scratch + 2 * size * itemsize), row_size, real)
         for item in range(lo, hi):
             outer, kh0 = item // row_blocks, item % row_blocks * a.row_block
             first, vectors = block_vectors(outer // c_blocks % k_blocks, in_all)
@@ -51,7 +43,7 @@ def grad_weight_kernel(dtype: str) -> RangeKernel:
                     total[i] += sums[i]
             store_block(a, g, k0, c0, kh0, vectors * width_of_vector, total)
 
-    return RangeKernel(grad_weight)
+    return grad_weight
 
 
 def _sum_image(real, itemsize):
@@ -129,8 +121,7 @@ def _store_block(real):
     return store_block
 
 
-@cache
-def grad_bias_kernel(dtype: str) -> RangeKernel:
+def grad_bias_kernel(dtype: str):
     """One item per output channel: sums of rows, of images, of all, in float64."""
     real = getattr(numba, dtype)
 
@@ -151,4 +142,4 @@ def grad_bias_kernel(dtype: str) -> RangeKernel:
                 total += image
             target[k] = total
 
-    return RangeKernel(grad_bias)
+    return grad_bias

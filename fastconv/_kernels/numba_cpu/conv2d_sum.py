@@ -2,46 +2,20 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 import numba
 import numpy as np
 from numba import carray
 
-from fastconv._kernels.numba_cpu.arguments import planned, strided, structure
-from fastconv._kernels.numba_cpu.settings import MAX_VECTORS, VECTOR_BYTES, RangeKernel, serial
-from fastconv._kernels.numba_cpu.vectors import add_panel, pointer
+from fastconv._kernels.numba_cpu import conv2d_arguments
+from fastconv._kernels.numba_cpu.addresses import pointer
+from fastconv._kernels.numba_cpu.conv2d_arguments import PACK, SUM, TILE_COLUMNS, lanes
+from fastconv._kernels.numba_cpu.settings import MAX_VECTORS, serial
+from fastconv._kernels.numba_cpu.vectors import add_panel
 
-TILE_COLUMNS = 6
 # Products in one block of a sum: long sums are cut into blocks, which keeps their rounding error small.
 BLOCK_TERMS = 128
 
-SUM = structure(
-    *strided("source"), *strided("target"), *planned("rows"), *planned("cols"),
-    "packed", "bias", "N", "groups", "C", "K", "tap_rows", "tap_cols",
-)  # fmt: skip
-PACK = structure("weight", "packed", "groups", "C", "K", "taps", "group_stride", "c_stride", "k_stride")
-
-
-def lanes(itemsize: int) -> int:
-    """Output channels of one vector."""
-    return VECTOR_BYTES // itemsize
-
-
-def padded(K: int, itemsize: int) -> int:
-    """Output channels rounded up to whole vectors."""
-    return -(-K // lanes(itemsize)) * lanes(itemsize)
-
-
-def blocks(K: int, itemsize: int) -> int:
-    """Blocks of output channels."""
-    return block_count.py_func(padded(K, itemsize) // lanes(itemsize))
-
-
-@serial
-def block_count(vectors_in_all):
-    """Blocks of MAX_VECTORS, and of 2 and 1 as the rest needs."""
-    return vectors_in_all // MAX_VECTORS + (vectors_in_all % MAX_VECTORS + 1) // 2
+block_count = serial(conv2d_arguments.block_count)
 
 
 @serial
@@ -56,8 +30,7 @@ def block_vectors(block, vectors_in_all):
     return begin, 1 if rest == 1 else 2
 
 
-@cache
-def pack_kernel(dtype: str) -> RangeKernel:
+def pack_kernel(dtype: str):
     """packed[g][block][tap][c][lane] = weight, zero beyond K; one item per (group, block)."""
     real = getattr(numba, dtype)
     itemsize = np.dtype(dtype).itemsize
@@ -81,11 +54,10 @@ def pack_kernel(dtype: str) -> RangeKernel:
                         packed[at + k] = weight[origin + k * a.k_stride] if k0 + k < a.K else 0
                     at += width
 
-    return RangeKernel(pack)
+    return pack
 
 
-@cache
-def sum_kernel(dtype: str) -> RangeKernel:
+def sum_kernel(dtype: str):
     """target = bias + sum of weight * source; one item per (image, group, block of channels, target row)."""
     real = getattr(numba, dtype)
     itemsize = np.dtype(dtype).itemsize
@@ -99,8 +71,8 @@ def sum_kernel(dtype: str) -> RangeKernel:
         runs = carray(pointer(a.cols_runs), 4 * a.cols_run_count, numba.int64)
         bias = carray(pointer(a.bias), a.groups * a.K, real)
         target = carray(pointer(a.target), a.N * a.target_n, real)
-        sums = np.empty(TILE_COLUMNS * MAX_VECTORS * width_of_vector, real)
-        total = np.empty_like(sums)
+        scratch, size = a.scratch + slot * a.scratch_step, TILE_COLUMNS * MAX_VECTORS * width_of_vector
+        sums, total = carray(pointer(scratch), size, real), carray(pointer(scratch + size * itemsize), size, real)
         for item in range(lo, hi):
             row, outer = item % a.rows_targets, item // a.rows_targets
             block, n, g = outer % count, outer // count // a.groups, outer // count % a.groups
@@ -126,7 +98,7 @@ def sum_kernel(dtype: str) -> RangeKernel:
                     store_tile(target, at, pixel_step, a.target_c, total, width, columns, channels, bias, bias_at)
                     done += columns
 
-    return RangeKernel(sum_rows)
+    return sum_rows
 
 
 def _sum_tile(real, itemsize):

@@ -2,11 +2,40 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
+from functools import cache
+
 from fastconv import arrays
 from fastconv._kernels import plan
-from fastconv._kernels.contract import OK, Declined, Kernel, Problem, Variant, offsets_dtype
-from fastconv._kernels.numba_cpu import max_pool2d_kernels as kernels
+from fastconv._kernels.contract import OFFSETS_DTYPES, Declined, Kernel, Problem, Variant, offsets_dtype
+from fastconv._kernels.numba_cpu import max_pool2d_arguments
 from fastconv._kernels.numba_cpu.arguments import fill, grain, plan_values, stride_values
+from fastconv._kernels.numba_cpu.compiler import NativeFunction
+from fastconv._kernels.numba_cpu.ranges import RangeKernel
+
+
+def _build_pool(dtype: str, offsets_dtype: str):
+    from fastconv._kernels.numba_cpu import max_pool2d_kernels
+
+    return max_pool2d_kernels.pool_kernel(dtype, offsets_dtype)
+
+
+def _build_unpool(dtype: str, offsets_dtype: str):
+    from fastconv._kernels.numba_cpu import max_pool2d_kernels
+
+    return max_pool2d_kernels.unpool_kernel(dtype, offsets_dtype)
+
+
+@cache
+def _kernel(build: Callable, dtype: str, offsets_dtype: str) -> RangeKernel:
+    return RangeKernel(build, dtype, offsets_dtype)
+
+
+def native_functions(dtype: str) -> list[NativeFunction]:
+    """Everything that the poolings of one dtype can run."""
+    pairs = itertools.product((_build_pool, _build_unpool), OFFSETS_DTYPES)
+    return [_kernel(build, dtype, offsets_dtype).native for build, offsets_dtype in pairs]
 
 
 def _prepare_forward(problem: Problem) -> Kernel | Declined:
@@ -17,7 +46,7 @@ def _prepare_forward(problem: Problem) -> Kernel | Declined:
     # Strides cannot tell: a 1×1 plane has channels 1 apart in both formats.
     is_channels_last = problem.formats[0] == arrays.CHANNELS_LAST
     template = fill(
-        kernels.POOL,
+        max_pool2d_arguments.POOL,
         **stride_values("x", g.x_shape, problem.formats[0]),
         **stride_values("out", g.out_shape, problem.formats[1]),
         **plan_values("rows", rows),
@@ -26,14 +55,14 @@ def _prepare_forward(problem: Problem) -> Kernel | Declined:
     )
     items = g.N * g.rows.out * (1 if is_channels_last else g.C)
     chunk = grain(8 * g.flops // max(1, items))
+    kernel = _kernel(_build_pool, problem.dtype, offsets_dtype(g))
     has_offsets = "offsets" in problem.optional
 
     def run(x, out, *offsets) -> int:
         context = template.copy()
         context["x"], context["out"] = x.ctypes.data, out.ctypes.data
         context["offsets"] = offsets[0].ctypes.data if has_offsets else 0
-        kernels.pool_kernel(problem.dtype, offsets_dtype(g)).run(context, items, chunk)
-        return OK
+        return kernel.run(context, items, chunk, max_pool2d_arguments.POOL_SCRATCH_BYTES)
 
     return Kernel("direct", run, keeps=(rows, cols))
 
@@ -41,9 +70,9 @@ def _prepare_forward(problem: Problem) -> Kernel | Declined:
 def _prepare_grad_input(problem: Problem) -> Kernel:
     g = problem.geometry
     taps = plan.tap_positions(g.rows, g.cols)
-    width = kernels.UNPOOL_CHANNELS if problem.formats[1] == arrays.CHANNELS_LAST else 1
+    width = max_pool2d_arguments.UNPOOL_CHANNELS if problem.formats[1] == arrays.CHANNELS_LAST else 1
     template = fill(
-        kernels.UNPOOL,
+        max_pool2d_arguments.UNPOOL,
         **stride_values("out", g.out_shape, problem.formats[0]),
         **stride_values("x", g.x_shape, problem.formats[1]),
         **{"N": g.N, "C": g.C, "H": g.rows.size, "W": g.cols.size, "OH": g.rows.out, "OW": g.cols.out, "taps": g.taps},
@@ -54,13 +83,13 @@ def _prepare_grad_input(problem: Problem) -> Kernel:
     )
     items = g.N * -(-g.C // width)
     chunk = grain(8 * width * g.rows.out * g.cols.out)
+    kernel = _kernel(_build_unpool, problem.dtype, offsets_dtype(g))
 
     def run(grad_out, offsets, grad_input) -> int:
         context = template.copy()
         context["out"], context["offsets"] = grad_out.ctypes.data, offsets.ctypes.data
         context["x"] = grad_input.ctypes.data
-        kernels.unpool_kernel(problem.dtype, offsets_dtype(g)).run(context, items, chunk)
-        return OK
+        return kernel.run(context, items, chunk)
 
     return Kernel("direct", run, keeps=taps)
 

@@ -3,40 +3,28 @@ channels_last."""
 
 from __future__ import annotations
 
-from functools import cache
-
 import numba
 import numpy as np
 from numba import carray
 
-from fastconv._kernels.numba_cpu.arguments import planned, strided, structure
-from fastconv._kernels.numba_cpu.settings import RangeKernel, serial
-from fastconv._kernels.numba_cpu.vectors import pointer
-
-POOL_LANES = 64
-# In channels_last one item of grad_input is a cache line of channels.
-UNPOOL_CHANNELS = 16
-
-POOL = structure(
-    *strided("x"), *strided("out"), *planned("rows"), *planned("cols"), "offsets", "N", "C", "tap_cols", "channels_last"
-)
-UNPOOL = structure(
-    *strided("out"), *strided("x"), "offsets", "tap_rows", "tap_cols", "N", "C", "H", "W", "OH", "OW", "taps",
-    "row_stride", "col_stride", "row_low", "col_low", "channels",
-)  # fmt: skip
+from fastconv._kernels.numba_cpu.addresses import pointer
+from fastconv._kernels.numba_cpu.max_pool2d_arguments import POOL, POOL_LANES, UNPOOL
+from fastconv._kernels.numba_cpu.settings import serial
 
 
-@cache
-def pool_kernel(dtype: str, offsets_dtype: str) -> RangeKernel:
+def pool_kernel(dtype: str, offsets_dtype: str):
     """One item per (image, channel, output row), or per (image, output row) in channels_last."""
     real, offset = getattr(numba, dtype), getattr(numba, offsets_dtype)
+    itemsize = np.dtype(dtype).itemsize
     pool_lanes = _pool_lanes(real)
     store_lanes = _store_lanes(real, offset)
 
     def pool(context, lo, hi, slot):
         a = carray(pointer(context), 1, POOL)[0]
         runs = carray(pointer(a.cols_runs), 4 * a.cols_run_count, numba.int64)
-        best, winner = np.empty(POOL_LANES, real), np.empty(POOL_LANES, numba.uint32)
+        scratch = a.scratch + slot * a.scratch_step
+        best = carray(pointer(scratch), POOL_LANES, real)
+        winner = carray(pointer(scratch + POOL_LANES * itemsize), POOL_LANES, numba.uint32)
         for item in range(lo, hi):
             row, outer = item % a.rows_targets, item // a.rows_targets
             if a.channels_last:
@@ -54,7 +42,7 @@ def pool_kernel(dtype: str, offsets_dtype: str) -> RangeKernel:
                     pool_lanes(a, n * a.x_n + c * a.x_c + j * step, row, start, step, count, best, winner)
                     store_lanes(a, n * a.out_n + c * a.out_c + row * a.out_h + start + j, count, best, winner)
 
-    return RangeKernel(pool)
+    return pool
 
 
 def _pool_lanes(real):
@@ -108,8 +96,7 @@ def _store_lanes(real, offset):
     return store_lanes
 
 
-@cache
-def unpool_kernel(dtype: str, offsets_dtype: str) -> RangeKernel:
+def unpool_kernel(dtype: str, offsets_dtype: str):
     """One item per (image, block of channels)."""
     real, offset = getattr(numba, dtype), getattr(numba, offsets_dtype)
     unpool_plane = _unpool_plane(real, offset)
@@ -129,7 +116,7 @@ def unpool_kernel(dtype: str, offsets_dtype: str) -> RangeKernel:
             for j in range(channels):
                 unpool_plane(a, n * a.out_n + (c + j) * a.out_c, base + j * a.x_c, grad_input)
 
-    return RangeKernel(unpool)
+    return unpool
 
 
 def _unpool_plane(real, offset):

@@ -1,19 +1,27 @@
-"""Every compiler and thread setting of the Numba kernels: nothing else calls ``njit`` or ``cfunc``."""
+"""Every compiler and thread setting of the Numba kernels: nothing else calls ``njit``.
+
+Numba is imported when something is compiled, never for code that comes from the disk.
+"""
 
 from __future__ import annotations
 
 import threading
-from functools import cached_property
+from functools import cache
 
-import numba
-import numpy as np
 from llvmlite import binding
-
-from fastconv._kernels import pool
 
 # Multiply-add contraction only: no reordering, NaN, infinities and signed zeros as IEEE 754 has them.
 _OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
-_RANGE = "void(int64, int64, int64, int64)"
+# Kernels are called by their address alone.
+_BARE = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+# Variables of the environment that change the code which Numba makes.
+COMPILER_VARIABLES = tuple(
+    f"NUMBA_{name}"
+    for name in (
+        *("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "ENABLE_AVX", "CPU_NAME", "CPU_FEATURES"),
+        *("BOUNDSCHECK", "DEBUGINFO", "DISABLE_INTEL_SVML", "LLVM_REFPRUNE_PASS"),
+    )
+)
 # Numba's own threads must be entered by one Python thread at a time: one of its layers aborts the process otherwise.
 _numba_threads = threading.Lock()
 
@@ -32,41 +40,58 @@ VECTOR_BYTES = 64 if _FEATURES.get("avx512f") else 32 if _FEATURES.get("avx2") e
 MAX_VECTORS = 4 if _FEATURES.get("avx512f") or _FEATURES.get("neon") else 2
 
 
+def processor() -> str:
+    """What the machine code depends on: platform, processor, instruction-set extensions."""
+    features = ",".join(f"{'+' if has else '-'}{name}" for name, has in sorted(_FEATURES.items()))
+    return f"{binding.get_process_triple()} {binding.get_host_cpu_name()} {features}"
+
+
 def serial(function):
-    """Compile a function that one thread runs."""
-    return numba.njit(**_OPTIONS)(function)
+    """Let Numba compile a function that kernels call."""
+    import numba
+
+    return numba.njit(**_OPTIONS, **_BARE)(function)
 
 
-class RangeKernel:
-    """A function (context, lo, hi, slot) over items lo .. hi - 1, run by all threads.
+def kernel_flags():
+    """Numba's flags for a kernel: no Python objects, machine code made elsewhere."""
+    from numba.core import compiler
+    from numba.core.registry import cpu_target
 
-    ``context`` is the address of a structured array with the arguments. The native pool drives the function by its
-    address; without the pool Numba's own threads do.
-    """
+    flags = compiler.Flags()
+    cpu_target.options.parse_as_flags(flags, {"nopython": True, **_OPTIONS, **_BARE})
+    flags.enable_pyobject = flags.enable_looplift = False
+    flags.no_compile = True
+    return flags
 
-    def __init__(self, function):
-        self._function = function
 
-    def run(self, context: np.ndarray, items: int, grain: int) -> None:
-        """Do all items in chunks of at least ``grain``."""
-        if pool.is_native():
-            pool.run(self._native.address, context.ctypes.data, items, grain)
-            return
-        with _numba_threads:
-            numba.set_num_threads(min(pool.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
-            self._threaded(context.ctypes.data, items, grain)
+def target_machine(triple: str, cpu: str, features: str):
+    """What turns LLVM's code into machine code that may lie anywhere in memory."""
+    target = binding.Target.from_triple(triple)
+    return target.create_target_machine(cpu=cpu, features=features, opt=3, reloc="pic", codemodel="small")
 
-    @cached_property
-    def _native(self):
-        return numba.cfunc(_RANGE, nopython=True, error_model="numpy", fastmath=_OPTIONS["fastmath"])(self._function)
 
-    @cached_property
-    def _threaded(self):
-        chunk_of_items = serial(self._function)
+def run_threaded(address: int, context: int, items: int, grain: int, threads: int) -> None:
+    """Drive a kernel over items 0 .. items - 1 from Numba's own threads; the slots are 0 .. threads - 1."""
+    import numba
 
-        @numba.njit(parallel=True, **_OPTIONS)
-        def drive(context, items, grain):
-            for chunk in numba.prange((items + grain - 1) // grain):
-                chunk_of_items(context, chunk * grain, min(items, (chunk + 1) * grain), 0)
+    with _numba_threads:
+        numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+        _drive()(address, context, items, grain, threads)
 
-        return drive
+
+@cache
+def _drive():
+    import numba
+
+    from fastconv._kernels.numba_cpu.addresses import call
+
+    @numba.njit(parallel=True, **_OPTIONS)
+    def drive(address, context, items, grain, threads):
+        chunks = (items + grain - 1) // grain
+        for slot in numba.prange(threads):
+            lo, hi = chunks * slot // threads * grain, min(items, chunks * (slot + 1) // threads * grain)
+            if lo < hi:
+                call(address, context, lo, hi, slot)
+
+    return drive

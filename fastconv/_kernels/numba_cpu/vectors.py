@@ -41,16 +41,6 @@ def add_panel(typingctx, real, vectors, columns, count, w, x, step, shift, sums)
     return signature, codegen
 
 
-@intrinsic
-def pointer(typingctx, address):
-    """An address as a pointer."""
-
-    def codegen(context, builder, signature, args):
-        return builder.inttoptr(args[0], context.get_value_type(types.voidptr))
-
-    return types.voidptr(types.int64), codegen
-
-
 def _microkernel(module, real, vectors, columns):
     """The module's function for one tile; every module has its own copy."""
     name = f"fastconv_panel_{real}_{vectors}x{columns}"

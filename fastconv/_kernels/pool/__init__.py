@@ -47,16 +47,18 @@ def native_reason() -> str | None:
     return _load()[1]
 
 
-def run(function_address: int, context_address: int, n: int, grain: int) -> None:
+def run(function_address: int, context_address: int, n: int, grain: int, threads: int | None = None) -> None:
     """Call a C function ``void (void* ctx, ssize lo, ssize hi, ssize slot)`` over all of [0, n), the GIL released.
 
-    Chunks begin at multiples of ``grain`` items; ``slot`` is below 256, and below ``get_num_threads()`` as it is at
-    the call. Raises ValueError where the function's address is 0 and ImportError without the compiled pool.
+    Chunks begin at multiples of ``grain`` items; ``slot`` is below 256, and below ``threads``, by default
+    ``get_num_threads()`` as it is at the call. Who has a block of memory per slot passes the number of blocks:
+    another thread may change that of threads at any time. Raises ValueError where the function's address is 0 and
+    ImportError without the compiled pool.
     """
     native, reason = _load()
     if native is None:
         raise ImportError(f"the compiled thread pool is not available: {reason}")
-    native.run(function_address, context_address, n, grain)
+    native.run(function_address, context_address, n, grain, threads)
 
 
 @cache

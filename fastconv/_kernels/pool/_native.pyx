@@ -39,14 +39,16 @@ def set_thread_count(value) -> None:
     count = min(value, FC_MAX_THREADS)
 
 
-def run(size_t function_address, size_t context_address, Py_ssize_t n, Py_ssize_t grain) -> None:
-    """Drive a C function of type ``range_fn`` over [0, n) with the GIL released."""
+def run(size_t function_address, size_t context_address, Py_ssize_t n, Py_ssize_t grain, threads=None) -> None:
+    """Drive a C function of type ``range_fn`` over [0, n) with the GIL released, on at most ``threads`` threads."""
+    cdef Py_ssize_t wanted
     if function_address == 0:
         raise ValueError("the address of the function is 0")
     if count == 0:
         set_thread_count(default_num_threads())
+    wanted = count if threads is None else threads
     with nogil:
-        fc_parallel_for(<range_fn> function_address, <void*> context_address, n, grain, count)
+        fc_parallel_for(<range_fn> function_address, <void*> context_address, n, grain, wanted)
 
 
 fc_pool_init()

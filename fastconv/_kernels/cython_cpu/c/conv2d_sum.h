@@ -44,7 +44,7 @@ typedef struct {
     const real *source; /* of the item's first image, its origin at row 0 */
     real *target;       /* of the item's first image and block of channels, its origin at row 0 */
     fc_strides source_strides, target_strides;
-    ptrdiff_t tile; /* number of the next tile's sums */
+    ptrdiff_t column; /* number of the next tile's first column: the place of its sums */
 } FC_FN(fc_work);
 
 /* One entry per tap, or per row of taps where its inputs and its weights follow one another. */
@@ -67,6 +67,17 @@ static void FC_FN(list_entries)(const fc_sum_args *a, const FC_FN(fc_work) *w, p
     panel->per_chunk = panel->count < a->block_terms ? a->block_terms / panel->count : 1;
 }
 
+/* What the next tile reads with its last entry, which no earlier tile has read, and where it writes. */
+FC_INLINE void FC_FN(prefetch_tile)(const fc_panel *panel, const real *x, const real *target, ptrdiff_t width,
+                                    ptrdiff_t size) {
+    const real *pixel = x + (panel->entry_count > 0 ? panel->entries[2 * panel->entry_count - 2] : 0);
+    for (ptrdiff_t p = 0; p < width; p++, pixel += panel->x_shift, target += panel->target_step) {
+        for (ptrdiff_t c = 0; c < panel->count; c += FC_LINE) __builtin_prefetch(pixel + c, 0, 2);
+        if (panel->last)
+            for (ptrdiff_t k = 0; k < size; k += FC_LINE) __builtin_prefetch(target + k, 1, 2);
+    }
+}
+
 /* All tiles of a region; columns of a tile lie along the axis that needs the fewest tiles. */
 static void FC_FN(sum_region)(FC_FN(fc_work) *w, const fc_region *region, fc_panel *panel, const real *source,
                               const real *packed, real *target, ptrdiff_t vectors) {
@@ -82,11 +93,12 @@ static void FC_FN(sum_region)(FC_FN(fc_work) *w, const fc_region *region, fc_pan
             const real *x = source + i * region->source_step[outer] + j * region->source_step[other];
             real *to = target + i * region->target_step[outer] + j * region->target_step[other];
             for (ptrdiff_t t = 0; t < tiles; t++) {
-                const ptrdiff_t begin = t * count / tiles, width = (t + 1) * count / tiles - begin;
-                panels[width - 1](panel, x + begin * panel->x_shift, packed, w->sums + w->tile * size,
+                const ptrdiff_t begin = t * count / tiles, end = (t + 1) * count / tiles, width = end - begin;
+                FC_FN(prefetch_tile)(panel, x + end * panel->x_shift, to + end * panel->target_step, width, size);
+                panels[width - 1](panel, x + begin * panel->x_shift, packed, w->sums + w->column * size,
                                   to + begin * panel->target_step);
                 if (!(panel->first && panel->last))
-                    w->tile += width;
+                    w->column += width;
             }
         }
 }
@@ -101,7 +113,7 @@ static void FC_FN(sum_block)(const fc_sum_args *a, FC_FN(fc_work) *w, const fc_i
         const ptrdiff_t range = a->C - c0 < a->c_range ? a->C - c0 : a->c_range;
         panel.first = c0 == 0;
         panel.last = c0 + range == a->C;
-        w->tile = 0;
+        w->column = 0;
         for (const int64_t *row = a->rows.runs; row < a->rows.runs + 4 * a->rows.run_count; row += 4) {
             ptrdiff_t j;
             const ptrdiff_t rows = fc_clip_run(row, item->lo, item->hi, &j);
