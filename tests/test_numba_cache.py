@@ -383,7 +383,7 @@ def test_the_key_is_the_same_in_another_process_unless_a_source_or_the_compiler_
     original = key()
     assert original == tiny_kernels.scale().key
     assert key(NUMBA_OPT="1") != original
-    for name in ("numba_cpu/vectors.py", "plan.py", "contract.py"):
+    for name in ("numba_cpu/vectors.py", "plan/axes.py", "contract.py"):
         source = tmp_path / "fastconv" / "_kernels" / name
         kept = source.read_text()
         source.write_text(kept + "# changed\n")

@@ -6,7 +6,7 @@ from libc.stdlib cimport free, malloc
 from fastconv._kernels.cython_cpu.operands cimport address, fc_kernel, fc_strides, grain, strides
 from fastconv._kernels.pool._native cimport num_threads, parallel_for_threads
 
-from fastconv._kernels import contract, plan, pool
+from fastconv._kernels import contract, plan
 from fastconv.dtypes import FLOAT_TYPES
 
 cdef extern from "grad_weight_args.h" nogil:
@@ -18,15 +18,17 @@ cdef extern from "grad_weight_args.h" nogil:
         const void *x
         void *grad_weight
         char *scratch
+        void *partials
         fc_strides grad_out_strides, x_strides
         fc_taps rows, cols
         const int64_t *k_blocks
         Py_ssize_t N, groups, C, K, tap_rows, tap_cols, out_rows, out_cols, row_step, col_step
-        Py_ssize_t k_block_count, c_block, tap_block, images, row_block, col_block, span
+        Py_ssize_t k_block_count, k_group, c_block, tap_block, images, row_block, col_block
+        Py_ssize_t pieces, span, segments, parts
         Py_ssize_t sums, packed, scratch_bytes
     ctypedef struct fc_grad_weight_kernels:
         Py_ssize_t lanes, vectors, columns
-        fc_kernel grad_weight
+        fc_kernel grad_weight, reduce
     const fc_grad_weight_kernels* fc_grad_weight_select(int itemsize)
 
 cdef enum:
@@ -41,11 +43,11 @@ cdef fc_taps taps(object plan) except *:
 
 
 cdef class GradWeight:
-    """Items are blocks of grad_weight, so that no thread adds to another one's sums."""
+    """Items are parts of grad_weight or of its sum, so that no thread adds to another one's sums."""
 
     cdef fc_grad_weight_args args
     cdef const fc_grad_weight_kernels* kernels
-    cdef Py_ssize_t items, item_flops
+    cdef Py_ssize_t item_flops, partial_bytes
     cdef object plan
 
     def __init__(self, problem):
@@ -53,7 +55,7 @@ cdef class GradWeight:
         itemsize = FLOAT_TYPES[problem.dtype].storage.itemsize
         self.kernels = fc_grad_weight_select(itemsize)
         unit = plan.VectorUnit(self.kernels.lanes, self.kernels.vectors, self.kernels.columns)
-        self.plan = made = plan.grad_weight_plan(g, problem.formats, unit, pool.default_num_threads())
+        self.plan = made = plan.grad_weight_plan(g, problem.formats, unit)
         a = &self.args
         a.rows, a.cols = taps(made.rows), taps(made.cols)
         a.grad_out_strides, a.x_strides = strides(made.grad_out_strides), strides(made.x_strides)
@@ -61,28 +63,33 @@ cdef class GradWeight:
         a.out_rows, a.out_cols = made.out_shape[2:]
         a.row_step, a.col_step = g.rows.stride, g.cols.stride
         a.k_blocks, a.k_block_count = <const int64_t*> address(made.k_blocks), len(made.k_blocks)
-        a.c_block, a.tap_block, a.span = made.c_block, made.tap_block, made.span
+        a.k_group, a.c_block, a.tap_block, a.parts = made.k_group, made.c_block, made.tap_block, made.parts
         a.images, a.row_block, a.col_block = made.images, made.row_block, made.col_block
-        a.sums, a.packed, self.items = made.sums, made.packed, made.items
-        self.item_flops = g.flops // max(1, self.items)
+        a.pieces, a.span, a.segments = made.pieces, made.span, made.segments
+        a.sums, a.packed = made.sums, made.packed
+        self.item_flops = g.flops // max(1, a.segments * a.parts)
+        self.partial_bytes = a.segments * a.parts * a.sums * itemsize if a.segments > 1 else 0
         scratch = (2 * a.sums + a.packed) * itemsize + 16 * made.entries
         a.scratch_bytes = -(-scratch // CACHE_LINE) * CACHE_LINE
 
     @property
     def scratch_bytes(self):
-        """What one thread needs."""
-        return self.args.scratch_bytes
+        """What one thread needs, and what all share."""
+        return self.args.scratch_bytes + self.partial_bytes
 
     def __call__(self, grad_out, x, grad_weight):
         cdef fc_grad_weight_args a = self.args
         a.grad_out, a.x, a.grad_weight = address(grad_out), address(x), address(grad_weight)
-        cdef Py_ssize_t threads = num_threads(), items = self.items, chunk = grain(self.item_flops)
+        cdef Py_ssize_t threads = num_threads(), items = a.segments * a.parts, chunk = grain(self.item_flops)
         cdef char* scratch
         with nogil:
-            scratch = <char*> malloc(threads * a.scratch_bytes + CACHE_LINE)
+            scratch = <char*> malloc(threads * a.scratch_bytes + self.partial_bytes + CACHE_LINE)
             if scratch != NULL:
                 a.scratch = scratch + (CACHE_LINE - <uintptr_t> scratch % CACHE_LINE) % CACHE_LINE
+                a.partials = a.scratch + threads * a.scratch_bytes
                 parallel_for_threads(self.kernels.grad_weight, &a, items, chunk, threads)
+                if a.segments > 1:
+                    parallel_for_threads(self.kernels.reduce, &a, a.parts, grain(8 * a.segments * a.sums), threads)
                 free(scratch)
         return contract.OUT_OF_MEMORY if scratch == NULL else contract.OK
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -13,24 +14,32 @@ from fastconv.arrays import CHANNELS_LAST, element_strides
 from fastconv.geometry import Axis, Conv2dGeometry
 
 _PLANS = 256
-# Outputs that are summed in one go: their gradients stay in the second cache while all taps and channels read them.
+# Outputs that are summed in one go, and elements of their gradients and inputs: they stay in the second cache while
+# all taps and channels read them.
 _PIXELS = 448
-# How many of their sums are added up before they go to the total.
+_ELEMENTS = 100_000
+# How many of these pieces are added up before their sum goes to the total.
 _SPAN = 64
-# Sums of one item: they, too, should stay in the second cache.
+# Sums of one part, and of all parts where each thread has its own copy: they, too, should stay in the second cache.
 _SUMS = 1 << 16
+_COPIED_SUMS = 1 << 18
+# Items at least, where the problem allows it. A constant: partial sums must not depend on the number of threads.
+_ITEMS = 8
+# Input channels below which a part is not cut: two tiles pay for reading the gradients once more.
+_FEW_CHANNELS = 12
 # A pixel step of grad_out that is a multiple of so many elements makes its pixels share a few sets of the first cache.
 _ALIASING = 512
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GradWeightPlan:
-    """Work is cut into items: (group, block of output channels, ``c_block`` input channels, ``tap_block`` tap rows).
+    """grad_weight is cut into ``parts``, the outputs into ``pieces``, these into ``segments``; an item is one of each.
 
-    An item sums over all outputs in parts of ``images`` x ``row_block`` x ``col_block``; after every ``span`` parts
-    its sums go to a total. ``sums``, ``packed`` and ``entries`` are the elements of scratch that a thread needs: the
-    sums (as many again for the total), gradients of a part with their channels together (0: read where they are), and
-    the table of offsets (two integers each).
+    A part is (group, ``k_group`` blocks of output channels, ``c_block`` input channels, ``tap_block`` rows of taps), a
+    piece ``images`` x ``row_block`` x ``col_block`` outputs. After every ``span`` pieces the sums go to a total; the
+    totals of the segments are added in their order. ``sums``, ``packed`` and ``entries`` are the elements of scratch
+    that a thread needs: the sums of a part (as many again for the total), gradients of a piece with their channels
+    together (0: read where they are), and the table of offsets (two integers each).
     """
 
     rows: axes.TapPlan
@@ -39,39 +48,46 @@ class GradWeightPlan:
     grad_out_strides: tuple[int, int, int, int]
     x_strides: tuple[int, int, int, int]
     k_blocks: np.ndarray
+    k_group: int
     c_block: int
     tap_block: int
+    parts: int
     images: int
     row_block: int
     col_block: int
+    pieces: int
     span: int
+    segments: int
     sums: int
     packed: int
     entries: int
-    items: int
 
 
 @lru_cache(maxsize=_PLANS)
-def grad_weight_plan(
-    geometry: Conv2dGeometry, formats: tuple[str, str], unit: VectorUnit, threads: int
-) -> GradWeightPlan:
-    """The plan for ``threads`` threads; results do not depend on their number."""
+def grad_weight_plan(geometry: Conv2dGeometry, formats: tuple[str, str], unit: VectorUnit) -> GradWeightPlan:
+    """The plan; it depends on the problem and the vector unit alone, and with it every rounding."""
     g = _in_one_row(geometry) if _is_pointwise(geometry) else geometry
     rows, cols = (axes.grad_weight_axis(axis, g.padding_mode) for axis in (g.rows, g.cols))
     k_blocks = blocks.channel_blocks(g.K_g, unit)
     width = unit.lanes * int(k_blocks[:, 1].max())
-    c_block, tap_block = _part(g, len(k_blocks), width, threads)
-    images, row_block, col_block = _pixels(g)
-    sums = tap_block * g.cols.kernel * c_block * width
+    k_group, c_block, tap_block = _part(g, len(k_blocks), width)
+    images, row_block, col_block = _piece(g, _pixels(g, k_group * width + c_block))
+    pieces = -(-g.N // images) * -(-g.rows.out // row_block) * -(-g.cols.out // col_block)
+    segments, c_block, tap_block = _shared_out(g, k_group, c_block, tap_block, len(k_blocks), width, pieces)
     packs = formats[0] != CHANNELS_LAST or g.K_g % unit.lanes or g.K % _ALIASING == 0
-    items = g.groups * len(k_blocks) * -(-g.C_g // c_block) * -(-g.rows.kernel // tap_block)
     strides = (element_strides(s, f) for s, f in zip((g.out_shape, g.x_shape), formats, strict=True))
     return GradWeightPlan(
-        rows, cols, g.out_shape, *strides, k_blocks, c_block, tap_block, images, row_block, col_block, _SPAN,
-        sums=sums,
+        rows, cols, g.out_shape, *strides, k_blocks, k_group, c_block, tap_block,
+        parts=_parts(g, len(k_blocks), k_group, c_block, tap_block),
+        images=images,
+        row_block=row_block,
+        col_block=col_block,
+        pieces=pieces,
+        span=_SPAN,
+        segments=segments,
+        sums=tap_block * g.cols.kernel * c_block * k_group * width,
         packed=images * row_block * col_block * width if packs else 0,
         entries=images * row_block,
-        items=items,
     )  # fmt: skip
 
 
@@ -85,27 +101,42 @@ def _in_one_row(g: Conv2dGeometry) -> Conv2dGeometry:
     return replace(g, rows=Axis(1, 1, 1, 0, 0, 1, 1), cols=Axis(pixels, 1, 1, 0, 0, 1, pixels))
 
 
-def _pixels(g: Conv2dGeometry) -> tuple[int, int, int]:
-    """Images, rows and columns of the outputs that are summed in one go."""
-    cols = blocks.even(g.cols.out, _PIXELS)
-    rows = blocks.even(g.rows.out, max(1, _PIXELS // cols))
-    images = 1 if rows * cols < g.rows.out * g.cols.out else max(1, min(g.N, _PIXELS // (rows * cols)))
+def _part(g: Conv2dGeometry, k_blocks: int, width: int) -> tuple[int, int, int]:
+    """Blocks of output channels, input channels and rows of taps of one part: near a square, as it reads least."""
+    taps = g.rows.kernel * g.cols.kernel
+    tap_block = blocks.even(g.rows.kernel, max(1, _SUMS // (g.cols.kernel * width)))
+    side = math.isqrt(_SUMS // taps)
+    k_group = blocks.even(k_blocks, max(1, side // width, _SUMS // (taps * g.C_g * width)))
+    c_block = blocks.even(g.C_g, max(1, _SUMS // (tap_block * g.cols.kernel * k_group * width)))
+    return k_group, c_block, tap_block
+
+
+def _pixels(g: Conv2dGeometry, channels: int) -> int:
+    """Outputs of a piece: they fit in the second cache, and there are pieces enough for all items."""
+    pixels = g.N * g.rows.out * g.cols.out
+    return max(64, min(_PIXELS, _ELEMENTS // channels, -(-pixels // _ITEMS)))
+
+
+def _piece(g: Conv2dGeometry, pixels: int) -> tuple[int, int, int]:
+    """Images, rows and columns of a piece."""
+    cols = blocks.even(g.cols.out, pixels)
+    rows = blocks.even(g.rows.out, max(1, pixels // cols))
+    images = 1 if rows * cols < g.rows.out * g.cols.out else max(1, min(g.N, pixels // (rows * cols)))
     return images, rows, cols
 
 
-def _part(g: Conv2dGeometry, k_blocks: int, width: int, threads: int) -> tuple[int, int]:
-    """Input channels and tap rows of one item: few enough for the cache and for all threads to have work."""
-    row = g.cols.kernel * width
-    tap_block = blocks.even(g.rows.kernel, max(1, _SUMS // row))
-    c_block = blocks.even(g.C_g, max(1, _SUMS // (row * tap_block)))
-    parts = g.groups * k_blocks
-    while parts * -(-g.C_g // c_block) * -(-g.rows.kernel // tap_block) < 4 * threads:
-        if c_block > 12:
-            c_block = -(-c_block // 2)
-        elif tap_block > 1:
-            tap_block = -(-tap_block // 2)
-        elif c_block > 1:
-            c_block = -(-c_block // 2)
-        else:
-            break
-    return c_block, tap_block
+def _parts(g, k_blocks, k_group, c_block, tap_block) -> int:
+    return g.groups * -(-k_blocks // k_group) * -(-g.C_g // c_block) * -(-g.rows.kernel // tap_block)
+
+
+def _shared_out(g, k_group, c_block, tap_block, k_blocks, width, pieces) -> tuple[int, int, int]:
+    """Segments, and smaller parts where the sums are too large to have several copies."""
+    sums = g.groups * k_blocks * width * g.C_g * g.rows.kernel * g.cols.kernel
+    parts = _parts(g, k_blocks, k_group, c_block, tap_block)
+    if sums <= _COPIED_SUMS and pieces > 1:
+        return min(pieces, -(-_ITEMS // parts)), c_block, tap_block
+    while _parts(g, k_blocks, k_group, c_block, tap_block) < _ITEMS and c_block > _FEW_CHANNELS:
+        c_block = -(-c_block // 2)
+    while _parts(g, k_blocks, k_group, c_block, tap_block) < _ITEMS and tap_block > 1:
+        tap_block = -(-tap_block // 2)
+    return 1, c_block, tap_block

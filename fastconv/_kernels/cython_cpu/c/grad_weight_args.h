@@ -15,19 +15,21 @@ typedef struct {
 typedef struct {
     const void *grad_out, *x;
     void *grad_weight;
-    char *scratch; /* one part of scratch_bytes for each slot */
+    char *scratch;  /* one part of scratch_bytes for each slot */
+    void *partials; /* the sums of every item, where there are segments */
     fc_strides grad_out_strides, x_strides;
     fc_taps rows, cols;
     const int64_t *k_blocks;
     ptrdiff_t N, groups, C, K, tap_rows, tap_cols, out_rows, out_cols, row_step, col_step;
-    ptrdiff_t k_block_count, c_block, tap_block, images, row_block, col_block, span;
+    ptrdiff_t k_block_count, k_group, c_block, tap_block, images, row_block, col_block;
+    ptrdiff_t pieces, span, segments, parts;
     ptrdiff_t sums, packed, scratch_bytes;
 } fc_grad_weight_args;
 
-/* The kernel of one dtype and level. */
+/* The kernels of one dtype and level. */
 typedef struct {
     ptrdiff_t lanes, vectors, columns;
-    fc_kernel grad_weight;
+    fc_kernel grad_weight, reduce;
 } fc_grad_weight_kernels;
 
 FC_DECLARE_TABLES(fc_grad_weight_kernels, fc_grad_weight)
