@@ -81,6 +81,7 @@ cdef class GradWeight:
         cdef fc_grad_weight_args a = self.args
         a.grad_out, a.x, a.grad_weight = address(grad_out), address(x), address(grad_weight)
         cdef Py_ssize_t threads = num_threads(), items = a.segments * a.parts, chunk = grain(self.item_flops)
+        cdef Py_ssize_t reduced = grain(8 * a.segments * a.sums)
         cdef char* scratch
         with nogil:
             scratch = <char*> malloc(threads * a.scratch_bytes + self.partial_bytes + CACHE_LINE)
@@ -89,7 +90,7 @@ cdef class GradWeight:
                 a.partials = a.scratch + threads * a.scratch_bytes
                 parallel_for_threads(self.kernels.grad_weight, &a, items, chunk, threads)
                 if a.segments > 1:
-                    parallel_for_threads(self.kernels.reduce, &a, a.parts, grain(8 * a.segments * a.sums), threads)
+                    parallel_for_threads(self.kernels.reduce, &a, a.parts, reduced, threads)
                 free(scratch)
         return contract.OUT_OF_MEMORY if scratch == NULL else contract.OK
 
