@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t, uintptr_t
 from libc.stdlib cimport free, malloc
 
-from fastconv._kernels.cython_cpu.operands cimport address, fc_kernel, fc_strides, grain, strides
+from fastconv._kernels.cython_cpu.operands cimport address, axis, fc_axis, fc_kernel, fc_strides, grain, strides
 from fastconv._kernels.pool._native cimport num_threads, parallel_for_threads
 
 from fastconv._kernels import contract, plan
@@ -19,16 +19,20 @@ cdef extern from "grad_weight_args.h" nogil:
         void *grad_weight
         char *scratch
         void *partials
+        void *interleaved
         fc_strides grad_out_strides, x_strides
         fc_taps rows, cols
+        fc_axis merged
         const int64_t *k_blocks
         Py_ssize_t N, groups, C, K, tap_rows, tap_cols, out_rows, out_cols, row_step, col_step
         Py_ssize_t k_block_count, k_group, c_block, tap_block, images, row_block, col_block
         Py_ssize_t pieces, span, segments, parts
         Py_ssize_t sums, packed, scratch_bytes
+        Py_ssize_t x_rows
+        int exchanged, merges
     ctypedef struct fc_grad_weight_kernels:
         Py_ssize_t lanes, vectors, columns
-        fc_kernel grad_weight, reduce
+        fc_kernel interleave, grad_weight, reduce
     const fc_grad_weight_kernels* fc_grad_weight_select(int itemsize)
 
 cdef enum:
@@ -47,7 +51,7 @@ cdef class GradWeight:
 
     cdef fc_grad_weight_args args
     cdef const fc_grad_weight_kernels* kernels
-    cdef Py_ssize_t item_flops, partial_bytes
+    cdef Py_ssize_t item_flops, partial_bytes, interleaved_bytes
     cdef object plan
 
     def __init__(self, problem):
@@ -59,7 +63,10 @@ cdef class GradWeight:
         a = &self.args
         a.rows, a.cols = taps(made.rows), taps(made.cols)
         a.grad_out_strides, a.x_strides = strides(made.grad_out_strides), strides(made.x_strides)
-        a.N, a.groups, a.C, a.K, a.tap_rows, a.tap_cols = g.N, g.groups, g.C_g, g.K_g, g.rows.kernel, g.cols.kernel
+        a.N, a.groups, a.C, a.K, a.tap_rows, a.tap_cols = g.N, g.groups, made.C, made.K, g.rows.kernel, g.cols.kernel
+        a.exchanged, a.merges, a.x_rows = made.exchanged, made.merged is not None, g.rows.size
+        if a.merges:
+            a.merged = axis(made.merged)
         a.out_rows, a.out_cols = made.out_shape[2:]
         a.row_step, a.col_step = g.rows.stride, g.cols.stride
         a.k_blocks, a.k_block_count = <const int64_t*> address(made.k_blocks), len(made.k_blocks)
@@ -69,26 +76,34 @@ cdef class GradWeight:
         a.sums, a.packed = made.sums, made.packed
         self.item_flops = g.flops // max(1, a.segments * a.parts)
         self.partial_bytes = a.segments * a.parts * a.sums * itemsize if a.segments > 1 else 0
+        self.interleaved_bytes = made.interleaved * itemsize
         scratch = (2 * a.sums + a.packed) * itemsize + 16 * made.entries
         a.scratch_bytes = -(-scratch // CACHE_LINE) * CACHE_LINE
 
     @property
     def scratch_bytes(self):
         """What one thread needs, and what all share."""
-        return self.args.scratch_bytes + self.partial_bytes
+        return self.args.scratch_bytes + self.partial_bytes + self.interleaved_bytes
 
     def __call__(self, grad_out, x, grad_weight):
         cdef fc_grad_weight_args a = self.args
         a.grad_out, a.x, a.grad_weight = address(grad_out), address(x), address(grad_weight)
-        cdef Py_ssize_t threads = num_threads(), items = a.segments * a.parts, chunk = grain(self.item_flops)
+        if a.exchanged:
+            a.grad_out, a.x = a.x, a.grad_out
+        cdef Py_ssize_t threads = num_threads(), rows = a.N * a.x_rows, chunk = grain(4 * a.x_strides.h)
+        cdef Py_ssize_t items = a.segments * a.parts, summed = grain(self.item_flops)
         cdef Py_ssize_t reduced = grain(8 * a.segments * a.sums)
         cdef char* scratch
         with nogil:
-            scratch = <char*> malloc(threads * a.scratch_bytes + self.partial_bytes + CACHE_LINE)
+            scratch = <char*> malloc(threads * a.scratch_bytes + self.partial_bytes + self.interleaved_bytes + CACHE_LINE)
             if scratch != NULL:
                 a.scratch = scratch + (CACHE_LINE - <uintptr_t> scratch % CACHE_LINE) % CACHE_LINE
                 a.partials = a.scratch + threads * a.scratch_bytes
-                parallel_for_threads(self.kernels.grad_weight, &a, items, chunk, threads)
+                a.interleaved = NULL
+                if self.interleaved_bytes:
+                    a.interleaved = <char*> a.partials + self.partial_bytes
+                    parallel_for_threads(self.kernels.interleave, &a, rows, chunk, threads)
+                parallel_for_threads(self.kernels.grad_weight, &a, items, summed, threads)
                 if a.segments > 1:
                     parallel_for_threads(self.kernels.reduce, &a, a.parts, reduced, threads)
                 free(scratch)

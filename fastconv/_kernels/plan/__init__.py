@@ -12,12 +12,14 @@ from fastconv._kernels.plan.axes import (
 )
 from fastconv._kernels.plan.blocks import BLOCK_TERMS, VectorUnit, channel_blocks
 from fastconv._kernels.plan.grad_weights import GradWeightPlan, grad_weight_plan
+from fastconv._kernels.plan.pointwise import PointwisePlan, pointwise_plan
 from fastconv._kernels.plan.sums import SumPlan, sum_plan
 
 __all__ = [
     "BLOCK_TERMS",
     "AxisPlan",
     "GradWeightPlan",
+    "PointwisePlan",
     "SumPlan",
     "TapPlan",
     "VectorUnit",
@@ -27,6 +29,7 @@ __all__ = [
     "grad_weight_axis",
     "grad_weight_blocks",
     "grad_weight_plan",
+    "pointwise_plan",
     "source_table",
     "sum_plan",
     "tap_positions",

@@ -18,6 +18,10 @@ _PLANS = 256
 # all taps and channels read them.
 _PIXELS = 448
 _ELEMENTS = 100_000
+_FEW_USES = 6
+_FIRST_CACHE = 4096
+# Columns of a kernel beyond which its taps are not merged: their sums would not fit.
+_MERGED_TAPS = 64
 # How many of these pieces are added up before their sum goes to the total.
 _SPAN = 64
 # Sums of one part, and of all parts where each thread has its own copy: they, too, should stay in the second cache.
@@ -40,11 +44,23 @@ class GradWeightPlan:
     totals of the segments are added in their order. ``sums``, ``packed`` and ``entries`` are the elements of scratch
     that a thread needs: the sums of a part (as many again for the total), gradients of a piece with their channels
     together (0: read where they are), and the table of offsets (two integers each).
+
+    ``exchanged``: grad_out and x, C and K, change places everywhere here. A pointwise convolution is symmetric in them,
+    and its tiles then lie in grad_weight as they are.
+
+    ``merged``: where input channels are few, taps of a row and channels are treated as one row of columns; this has
+    the runs of outputs for which they are the same ones. ``interleaved`` is the elements of a copy of x that has its
+    channels together, 0 where x has them so.
     """
 
     rows: axes.TapPlan
     cols: axes.TapPlan
     out_shape: tuple[int, int, int, int]
+    C: int
+    K: int
+    exchanged: bool
+    merged: axes.AxisPlan | None
+    interleaved: int
     grad_out_strides: tuple[int, int, int, int]
     x_strides: tuple[int, int, int, int]
     k_blocks: np.ndarray
@@ -66,18 +82,26 @@ class GradWeightPlan:
 @lru_cache(maxsize=_PLANS)
 def grad_weight_plan(geometry: Conv2dGeometry, formats: tuple[str, str], unit: VectorUnit) -> GradWeightPlan:
     """The plan; it depends on the problem and the vector unit alone, and with it every rounding."""
-    g = _in_one_row(geometry) if _is_pointwise(geometry) else geometry
+    pointwise = blocks.is_pointwise(geometry)
+    g = _in_one_row(geometry) if pointwise else geometry
+    if pointwise:
+        g, formats = replace(g, C=g.K, K=g.C), formats[::-1]
+    merged = axes.forward_axis(g.cols) if _merges(g) else None
     rows, cols = (axes.grad_weight_axis(axis, g.padding_mode) for axis in (g.rows, g.cols))
     k_blocks = blocks.channel_blocks(g.K_g, unit)
     width = unit.lanes * int(k_blocks[:, 1].max())
     k_group, c_block, tap_block = _part(g, len(k_blocks), width)
-    images, row_block, col_block = _piece(g, _pixels(g, k_group * width + c_block))
+    images, row_block, col_block = _piece(g, _pixels(g, k_group * width, c_block))
     pieces = -(-g.N // images) * -(-g.rows.out // row_block) * -(-g.cols.out // col_block)
     segments, c_block, tap_block = _shared_out(g, k_group, c_block, tap_block, len(k_blocks), width, pieces)
     packs = formats[0] != CHANNELS_LAST or g.K_g % unit.lanes or g.K % _ALIASING == 0
-    strides = (element_strides(s, f) for s, f in zip((g.out_shape, g.x_shape), formats, strict=True))
+    interleaves = merged is not None and formats[1] != CHANNELS_LAST and g.C > 1
+    x_format = formats[1] if merged is None else CHANNELS_LAST
     return GradWeightPlan(
-        rows, cols, g.out_shape, *strides, k_blocks, k_group, c_block, tap_block,
+        rows, cols, g.out_shape, g.C_g, g.K_g, pointwise, merged,
+        math.prod(g.x_shape) if interleaves else 0,
+        element_strides(g.out_shape, formats[0]), element_strides(g.x_shape, x_format),
+        k_blocks, k_group, c_block, tap_block,
         parts=_parts(g, len(k_blocks), k_group, c_block, tap_block),
         images=images,
         row_block=row_block,
@@ -87,12 +111,14 @@ def grad_weight_plan(geometry: Conv2dGeometry, formats: tuple[str, str], unit: V
         segments=segments,
         sums=tap_block * g.cols.kernel * c_block * k_group * width,
         packed=images * row_block * col_block * width if packs else 0,
-        entries=images * row_block,
+        entries=max(images * row_block, -(-tap_block * g.cols.kernel * c_block // 2)),
     )  # fmt: skip
 
 
-def _is_pointwise(g: Conv2dGeometry) -> bool:
-    return all(axis.kernel == axis.stride == 1 and axis.low == axis.high == 0 for axis in (g.rows, g.cols))
+def _merges(g: Conv2dGeometry) -> bool:
+    """Whether taps of a row and channels are one row of columns: only then are tiles wide enough."""
+    few = g.groups == 1 and g.C < _FEW_USES and 1 < g.cols.kernel <= _MERGED_TAPS
+    return few and g.cols.dilation == 1 and g.padding_mode == "zeros"
 
 
 def _in_one_row(g: Conv2dGeometry) -> Conv2dGeometry:
@@ -104,17 +130,17 @@ def _in_one_row(g: Conv2dGeometry) -> Conv2dGeometry:
 def _part(g: Conv2dGeometry, k_blocks: int, width: int) -> tuple[int, int, int]:
     """Blocks of output channels, input channels and rows of taps of one part: near a square, as it reads least."""
     taps = g.rows.kernel * g.cols.kernel
-    tap_block = blocks.even(g.rows.kernel, max(1, _SUMS // (g.cols.kernel * width)))
+    tap_block = blocks.even(g.rows.kernel, max(1, _SUMS // (g.cols.kernel * width * min(g.C_g, _FEW_USES))))
     side = math.isqrt(_SUMS // taps)
     k_group = blocks.even(k_blocks, max(1, side // width, _SUMS // (taps * g.C_g * width)))
     c_block = blocks.even(g.C_g, max(1, _SUMS // (tap_block * g.cols.kernel * k_group * width)))
     return k_group, c_block, tap_block
 
 
-def _pixels(g: Conv2dGeometry, channels: int) -> int:
-    """Outputs of a piece: they fit in the second cache, and there are pieces enough for all items."""
-    pixels = g.N * g.rows.out * g.cols.out
-    return max(64, min(_PIXELS, _ELEMENTS // channels, -(-pixels // _ITEMS)))
+def _pixels(g: Conv2dGeometry, width: int, channels: int) -> int:
+    """Outputs of a piece: they fit in the second cache, or in the first where each vector is used only a few times."""
+    uses = channels * g.cols.kernel if _merges(g) else channels
+    return max(64, min(_PIXELS, (_ELEMENTS if uses >= _FEW_USES else _FIRST_CACHE) // (width + channels)))
 
 
 def _piece(g: Conv2dGeometry, pixels: int) -> tuple[int, int, int]:
@@ -132,11 +158,11 @@ def _parts(g, k_blocks, k_group, c_block, tap_block) -> int:
 def _shared_out(g, k_group, c_block, tap_block, k_blocks, width, pieces) -> tuple[int, int, int]:
     """Segments, and smaller parts where the sums are too large to have several copies."""
     sums = g.groups * k_blocks * width * g.C_g * g.rows.kernel * g.cols.kernel
-    parts = _parts(g, k_blocks, k_group, c_block, tap_block)
-    if sums <= _COPIED_SUMS and pieces > 1:
-        return min(pieces, -(-_ITEMS // parts)), c_block, tap_block
-    while _parts(g, k_blocks, k_group, c_block, tap_block) < _ITEMS and c_block > _FEW_CHANNELS:
+    segments = 1
+    if sums <= _COPIED_SUMS:
+        segments = min(pieces, -(-_ITEMS // _parts(g, k_blocks, k_group, c_block, tap_block)))
+    while segments * _parts(g, k_blocks, k_group, c_block, tap_block) < _ITEMS and c_block > _FEW_CHANNELS:
         c_block = -(-c_block // 2)
-    while _parts(g, k_blocks, k_group, c_block, tap_block) < _ITEMS and tap_block > 1:
+    while segments * _parts(g, k_blocks, k_group, c_block, tap_block) < _ITEMS and tap_block > 1:
         tap_block = -(-tap_block // 2)
-    return 1, c_block, tap_block
+    return segments, c_block, tap_block
