@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t, uintptr_t
 from libc.stdlib cimport free, malloc
 
-from fastconv._kernels.cython_cpu.operands cimport address, axis, fc_axis, fc_kernel, fc_strides, strides
+from fastconv._kernels.cython_cpu.operands cimport address, axis, fc_axis, fc_kernel, fc_strides, grain, strides
 from fastconv._kernels.pool._native cimport num_threads, parallel_for, parallel_for_threads
 
 from fastconv._kernels import contract, plan, pool
@@ -46,7 +46,7 @@ cdef class Sum:
     cdef fc_pack_args packing
     cdef const fc_conv2d_kernels* kernels
     cdef bint has_bias
-    cdef Py_ssize_t items, itemsize
+    cdef Py_ssize_t items, item_flops, itemsize
     cdef readonly Py_ssize_t packed_bytes
     cdef object plan
 
@@ -80,6 +80,7 @@ cdef class Sum:
         a.scratch_bytes = -(-(scratch + 16 * a.entries) // CACHE_LINE) * CACHE_LINE
         self.packed_bytes = g.groups * (a.K if a.dots else -(-a.K // unit.lanes) * unit.lanes) * a.C * a.taps * self.itemsize
         self.items = made.items
+        self.item_flops = g.flops // max(1, self.items)
 
     @property
     def scratch_bytes(self):
@@ -92,21 +93,23 @@ cdef class Sum:
         cdef fc_pack_args p = self.packing
         p.weight, p.packed = address(weight), address(packed)
         cdef Py_ssize_t items = p.groups * p.k_block_count * -(-p.C // p.c_range)
+        # Moving an element takes as long as some operations.
+        cdef Py_ssize_t chunk = grain(8 * p.groups * p.group_stride // max(1, items))
         with nogil:
-            parallel_for(self.kernels.pack, &p, items, 1)
+            parallel_for(self.kernels.pack, &p, items, chunk)
         return packed
 
     def __call__(self, source, packed, *rest):
         cdef fc_sum_args a = self.args
         a.source, a.packed, a.target = address(source), address(packed), address(rest[-1])
         a.bias = address(rest[0]) if self.has_bias else NULL
-        cdef Py_ssize_t threads = num_threads(), items = self.items
+        cdef Py_ssize_t threads = num_threads(), items = self.items, chunk = grain(self.item_flops)
         cdef char* scratch
         with nogil:
             scratch = <char*> malloc(threads * a.scratch_bytes + CACHE_LINE)
             if scratch != NULL:
                 a.scratch = scratch + (CACHE_LINE - <uintptr_t> scratch % CACHE_LINE) % CACHE_LINE
-                parallel_for_threads(self.kernels.sum, &a, items, 1, threads)
+                parallel_for_threads(self.kernels.sum, &a, items, chunk, threads)
                 free(scratch)
         return contract.OUT_OF_MEMORY if scratch == NULL else contract.OK
 
