@@ -21,7 +21,7 @@ cdef extern from "conv2d_args.h" nogil:
         const int64_t *row_blocks
         const int64_t *k_blocks
         Py_ssize_t N, groups, C, K, taps, tap_cols
-        Py_ssize_t row_block_count, k_block_count, images, k_group, c_range, block_terms
+        Py_ssize_t row_block_count, k_block_count, images, k_group, c_range, block_terms, range_terms
         Py_ssize_t pixel_step, entries, packed_source, sums, packed_target, scratch_bytes
         int flipped, dots, relu
     ctypedef struct fc_pack_args:
@@ -71,7 +71,8 @@ cdef class Sum:
         a.N, a.groups, a.C, a.K, a.taps, a.tap_cols = g.N, g.groups, made.C, made.K, p.taps, g.cols.kernel
         a.row_block_count, a.images, a.k_group = len(made.row_blocks), made.images, made.k_group
         p.c_range = a.c_range = made.c_range
-        a.block_terms, a.pixel_step, a.entries = plan.BLOCK_TERMS, made.pixel_step, made.entries
+        a.block_terms, a.range_terms = plan.BLOCK_TERMS, plan.RANGE_TERMS
+        a.pixel_step, a.entries = made.pixel_step, made.entries
         a.packed_source, a.sums, a.packed_target = made.packed_source, made.sums, made.packed_target
         p.flipped = a.flipped = transposed
         p.group_stride = g.K_g * g.C_g * p.taps

@@ -10,13 +10,14 @@ from fastconv._kernels.plan.axes import (
     source_table,
     tap_positions,
 )
-from fastconv._kernels.plan.blocks import BLOCK_TERMS, VectorUnit, channel_blocks
+from fastconv._kernels.plan.blocks import BLOCK_TERMS, RANGE_TERMS, VectorUnit, channel_blocks
 from fastconv._kernels.plan.grad_weights import GradWeightPlan, grad_weight_plan
 from fastconv._kernels.plan.pointwise import PointwisePlan, pointwise_plan
 from fastconv._kernels.plan.sums import SumPlan, dots_reason, sum_plan
 
 __all__ = [
     "BLOCK_TERMS",
+    "RANGE_TERMS",
     "AxisPlan",
     "GradWeightPlan",
     "PointwisePlan",

@@ -14,6 +14,10 @@ from fastconv.arrays import CONTIGUOUS, element_strides
 from fastconv.geometry import Axis, Conv2dGeometry
 
 _PLANS = 256
+# Multiply-adds with one source value, below which it matters how often it is copied from its plane: higher blocks of
+# rows then share the rows between them, as long as they fit in the second cache.
+_CHEAP_PIXEL = 256
+_PACKED = 150_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,6 +73,8 @@ def sum_plan(
     ]
     planar[1] = planar[1] and not dots
     images, height, k_group = _item(g.N * g.groups, shapes[1], len(k_blocks), planar[0], threads)
+    if planar[0] and K * taps <= _CHEAP_PIXEL:
+        height = max(height, min(shapes[1][2], 4 * g.rows.extent, _PACKED // (C * shapes[1][3])))
     row_blocks = _row_blocks(rows, shapes[1][2], height)
     c_range = C if dots else blocks.channel_range(C, taps, g.cols.kernel, unit.lanes)
     pixel_step = _pixel_step(C, unit.lanes)
@@ -81,7 +87,7 @@ def sum_plan(
         packed_source=images * source_rows * shapes[0][3] * pixel_step if planar[0] else 0,
         sums=width * (pixels if c_range < C else unit.columns),
         packed_target=pixels * width if planar[1] else 0,
-        entries=math.prod(int(np.diff(axis.first).max()) for axis in (rows, cols)),
+        entries=math.prod(int(np.diff(axis.first).max()) for axis in (rows, cols)) * -(-c_range // blocks.BLOCK_TERMS),
         items=items,
     )  # fmt: skip
 

@@ -48,23 +48,30 @@ typedef struct {
     ptrdiff_t column; /* number of the next tile's first column: the place of its sums */
 } FC_FN(fc_work);
 
-/* One entry per tap, or per row of taps where its inputs and its weights follow one another. */
+/* One entry per tap, or per row of taps where its inputs and its weights follow one another, or several per tap where
+ * its channels are more than a block of terms. */
 static void FC_FN(list_entries)(const fc_sum_args *a, const FC_FN(fc_work) *w, ptrdiff_t row, ptrdiff_t col,
                                 ptrdiff_t c0, ptrdiff_t channels, ptrdiff_t width, fc_panel *panel) {
     const ptrdiff_t first = a->cols.first[col], taps = a->cols.first[col + 1] - first;
-    ptrdiff_t merged = taps > 1 && channels == a->C && w->source_strides.w == channels && taps * channels <= a->block_terms;
+    ptrdiff_t merged = taps > 1 && channels == a->C && w->source_strides.w == channels && taps * channels <= a->range_terms;
     for (ptrdiff_t e = first + 1; merged && e < first + taps; e++)
         merged = a->cols.sources[e] == a->cols.sources[e - 1] + 1 &&
                  a->cols.taps[e] == a->cols.taps[e - 1] + (a->flipped ? -1 : 1);
+    const ptrdiff_t blocks = merged || a->dots ? 1 : (channels + a->block_terms - 1) / a->block_terms;
+    const ptrdiff_t parts = channels % blocks == 0 ? blocks : 1, part = channels / parts;
     int64_t *entry = w->entries;
     for (ptrdiff_t r = a->rows.first[row]; r < a->rows.first[row + 1]; r++)
-        for (ptrdiff_t e = first; e < (merged ? first + 1 : first + taps); e++, entry += 2) {
+        for (ptrdiff_t e = first; e < (merged ? first + 1 : first + taps); e++) {
             const ptrdiff_t tap = a->rows.taps[r] * a->tap_cols + a->cols.taps[e];
-            entry[0] = a->rows.sources[r] * w->source_strides.h + a->cols.sources[e] * w->source_strides.w + c0;
-            entry[1] = (c0 * a->taps + (a->flipped ? a->taps - 1 - tap : tap) * channels) * (a->dots ? 1 : width);
+            const ptrdiff_t pixel = a->rows.sources[r] * w->source_strides.h + a->cols.sources[e] * w->source_strides.w;
+            const ptrdiff_t weight = c0 * a->taps + (a->flipped ? a->taps - 1 - tap : tap) * channels;
+            for (ptrdiff_t c = 0; c < channels; c += part, entry += 2) {
+                entry[0] = pixel + c0 + c;
+                entry[1] = (weight + c) * (a->dots ? 1 : width);
+            }
         }
     panel->entry_count = (entry - w->entries) / 2;
-    panel->count = (merged ? taps * channels : channels) / (a->dots ? FC_LANES : 1);
+    panel->count = (merged ? taps * channels : part) / (a->dots ? FC_LANES : 1);
     panel->per_chunk = panel->count < a->block_terms ? a->block_terms / panel->count : 1;
 }
 
