@@ -10,9 +10,7 @@ from fastconv._kernels import contract
 
 # Special cases first: an operation's variants are tried in this order.
 _MODULES = (conv2d_pointwise, conv2d, conv2d_grad_weight, conv2d_grad_bias, max_pool2d)
-VARIANTS = {
-    op: sum((module.VARIANTS.get(op, ()) for module in _MODULES), start=()) for op in contract.OPERATIONS
-}
+VARIANTS = {op: sum((module.VARIANTS.get(op, ()) for module in _MODULES), start=()) for op in contract.OPERATIONS}
 
 
 def prepare(op: str, problem: contract.Problem) -> contract.Kernel | contract.Declined:
