@@ -1,0 +1,148 @@
+/* A block of rows of a plane, copied into a padded buffer so that every tap of every column is one distance away. */
+
+#ifndef FASTCONV_DEPTHWISE_PADDED_H
+#define FASTCONV_DEPTHWISE_PADDED_H
+enum { FC_ALIGNMENT = 64 };
+
+/* Pieces of a fixed size become vector moves; the last piece overlaps the one before it. */
+#define FC_COPY_PIECES(size)                                                       \
+    if (bytes >= (size)) {                                                         \
+        ptrdiff_t i = 0;                                                           \
+        for (; i + (size) <= bytes; i += (size)) memcpy(to + i, from + i, (size)); \
+        if (i < bytes) memcpy(to + bytes - (size), from + bytes - (size), (size)); \
+        return;                                                                    \
+    }
+
+/* A memcpy for few bytes, whole elements of at least 4. */
+static inline void fc_copy(void *target, const void *source, ptrdiff_t bytes) {
+    char *to = target;
+    const char *from = source;
+    FC_COPY_PIECES(64)
+    FC_COPY_PIECES(32)
+    FC_COPY_PIECES(16)
+    FC_COPY_PIECES(8)
+    FC_COPY_PIECES(4)
+}
+
+/* Aligned zeros; what is to be freed is *block. NULL where there is no memory. */
+static inline void *fc_zeros(ptrdiff_t bytes, void **block) {
+    *block = calloc(1, (size_t)bytes + FC_ALIGNMENT);
+    return *block == NULL ? NULL : (char *)*block + (-(uintptr_t)*block & (FC_ALIGNMENT - 1));
+}
+
+#if defined(__clang__) || __GNUC__ >= 12
+#define FC_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define FC_SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (__typeof__((a) < (b))){__VA_ARGS__})
+#endif
+#endif
+
+#undef quad
+#define quad FC_FN(fc_quad)
+typedef real quad __attribute__((vector_size(4 * sizeof(real)), aligned(sizeof(real)), may_alias));
+
+static inline void FC_FN(split_quads)(const real *from, real *even, real *odd) {
+    const quad low = *(const quad *)from, high = *(const quad *)(from + 4);
+    *(quad *)even = FC_SHUFFLE(low, high, 0, 2, 4, 6);
+    *(quad *)odd = FC_SHUFFLE(low, high, 1, 3, 5, 7);
+}
+
+static inline void FC_FN(join_quads)(const real *even, const real *odd, real *to) {
+    const quad low = *(const quad *)even, high = *(const quad *)odd;
+    *(quad *)to = FC_SHUFFLE(low, high, 0, 4, 1, 5);
+    *(quad *)(to + 4) = FC_SHUFFLE(low, high, 2, 6, 3, 7);
+}
+
+/* even[i] = from[2 * i], odd[i] = from[2 * i + 1]; the main loop has a constant count so that it becomes vectors. */
+static void FC_FN(split_pairs)(const real *restrict from, ptrdiff_t count, real *restrict even, real *restrict odd) {
+    const ptrdiff_t pairs = count / 2;
+    ptrdiff_t i = 0;
+    for (; i + FC_LANES <= pairs; i += FC_LANES)
+        for (ptrdiff_t lane = 0; lane < FC_LANES; lane++) {
+            even[i + lane] = from[2 * (i + lane)];
+            odd[i + lane] = from[2 * (i + lane) + 1];
+        }
+    for (; i + 4 <= pairs; i += 4) FC_FN(split_quads)(from + 2 * i, even + i, odd + i);
+    if (i < pairs && pairs >= 4) {
+        i = pairs - 4;
+        FC_FN(split_quads)(from + 2 * i, even + i, odd + i);
+        i = pairs;
+    }
+    for (; i < pairs; i++) {
+        even[i] = from[2 * i];
+        odd[i] = from[2 * i + 1];
+    }
+    if (count % 2) even[pairs] = from[count - 1];
+}
+
+/* The other way round. */
+static void FC_FN(join_pairs)(const real *restrict even, const real *restrict odd, ptrdiff_t count, real *restrict to) {
+    const ptrdiff_t pairs = count / 2;
+    ptrdiff_t i = 0;
+    for (; i + FC_LANES <= pairs; i += FC_LANES)
+        for (ptrdiff_t lane = 0; lane < FC_LANES; lane++) {
+            to[2 * (i + lane)] = even[i + lane];
+            to[2 * (i + lane) + 1] = odd[i + lane];
+        }
+    for (; i + 4 <= pairs; i += 4) FC_FN(join_quads)(even + i, odd + i, to + 2 * i);
+    if (i < pairs && pairs >= 4) {
+        i = pairs - 4;
+        FC_FN(join_quads)(even + i, odd + i, to + 2 * i);
+        i = pairs;
+    }
+    for (; i < pairs; i++) {
+        to[2 * i] = even[i];
+        to[2 * i + 1] = odd[i];
+    }
+    if (count % 2) to[count - 1] = even[pairs];
+}
+
+/* Every phase of a row goes to its part of the buffer. */
+static void FC_FN(split_row)(const fc_padded *padded, const real *from, ptrdiff_t stride, real *to) {
+    ptrdiff_t phase = padded->bulk_phase, index = padded->bulk_index;
+    for (ptrdiff_t i = 0; i < padded->bulk_count; i++) {
+        to[phase * padded->width + index] = from[i * stride];
+        if (++phase == padded->cols.step) {
+            phase = 0;
+            index++;
+        }
+    }
+}
+
+/* The row of a plane that lies in a row of the buffer; its zeros are there since the buffer was made. */
+static void FC_FN(pad_row)(const fc_padded *padded, const real *row, ptrdiff_t stride, real *to) {
+    const ptrdiff_t count = padded->bulk_count, index = padded->bulk_index;
+    const real *from = row + padded->bulk_source * stride;
+    if (stride == 1 && padded->cols.step == 1 && count > 0)
+        fc_copy(to + index, from, count * (ptrdiff_t)sizeof(real));
+    else if (stride == 1 && padded->cols.step == 2 && padded->bulk_phase == 0)
+        FC_FN(split_pairs)(from, count, to + index, to + padded->width + index);
+    else if (stride == 1 && padded->cols.step == 2)
+        FC_FN(split_pairs)(from, count, to + padded->width + index, to + index + 1);
+    else
+        FC_FN(split_row)(padded, from, stride, to);
+    for (ptrdiff_t i = 0; i < padded->extra_count; i++)
+        to[padded->extras[2 * i]] = row[padded->extras[2 * i + 1] * stride];
+}
+
+/* The rows of the buffer for steps first .. first + count - 1 of the target rows. */
+static void FC_FN(pad_rows)(const fc_padded *padded, const real *plane, const fc_strides *strides, ptrdiff_t first,
+                            ptrdiff_t count, real *buffer) {
+    const ptrdiff_t top = first * padded->rows.step, left = padded->rows.size - top;
+    const ptrdiff_t wanted = (count - padded->block) * padded->rows.step + padded->height;
+    const ptrdiff_t height = wanted < left ? wanted : left;
+    for (ptrdiff_t i = 0; i < height; i++) {
+        const ptrdiff_t source = padded->rows.sources[top + i];
+        real *to = buffer + i * padded->pitch;
+        if (source < 0)
+            memset(to, 0, (size_t)padded->pitch * sizeof(real));
+        else
+            FC_FN(pad_row)(padded, plane + source * strides->h, strides->w, to);
+    }
+}
+
+/* The steps of one block. */
+static inline ptrdiff_t FC_FN(block_steps)(const fc_padded *padded, ptrdiff_t first) {
+    const ptrdiff_t left = padded->rows.counts[0] - first;
+    return left < padded->block ? left : padded->block;
+}
