@@ -6,7 +6,7 @@ padded buffer. What the padding holds is in the buffer; the entries of ``plan`` 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -115,9 +115,7 @@ def padded(rows: Axis, cols: Axis, padding_mode: str, transposed: bool, itemsize
     outside = places[(across.sources >= 0) & ((places < begin) | (places >= end))]
     extras = np.stack([_element(outside, across.step, width), across.sources[outside]], axis=1)
     elements = _element(across.places, across.step, width)
-    held = Lattice(
-        across.phases, across.step, across.counts, across.first, across.taps, elements, across.sources, across.marks
-    )
+    held = replace(across, places=elements)
     source = int(across.sources[begin]) if end > begin else 0
     height = (block - 1) * down.step + 1 + halo
     bulk = source, end - begin, begin % across.step, begin // across.step
@@ -157,9 +155,9 @@ def lattice(axis: Axis, padding_mode: str, transposed: bool) -> Lattice:
     size = int((counts[0] - 1) * step + places.max(initial=0)) + 1
     first = np.searchsorted(phase[taps], np.arange(phases + 1))
     sources = _sources(axis, padding_mode, transposed, lowest, size)
-    values = [np.ascontiguousarray(array, _INT) for array in (counts, first, taps, places, sources)]
-    found = Lattice(phases, step, *values, np.zeros(0, np.uint8))
-    return Lattice(phases, step, *values, _marks(found, axis, padding_mode, transposed))
+    counts, first, taps, places, sources = (np.ascontiguousarray(a, _INT) for a in (counts, first, taps, places, sources))
+    found = Lattice(phases, step, counts, first, taps, places, sources, np.zeros(targets, np.uint8))
+    return replace(found, marks=_marks(found, axis, padding_mode, transposed))
 
 
 def _sources(axis, padding_mode, transposed, lowest, size):

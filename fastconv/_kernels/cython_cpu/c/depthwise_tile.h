@@ -28,7 +28,8 @@ enum { FC_TILE_ROWS = 4 };
     }
 #define FC_SOURCE_TAP(M, b, k)                             \
     {                                                      \
-        const wide x_ = *(const wide *)(row + place_##k);  \
+        wide x_ = *(const wide *)(row + place_##k);        \
+        FC_LOAD_ONCE(x_);                                  \
         M(b, k, 0) M(b, k, 1) M(b, k, 2) M(b, k, 3)        \
     }
 #define FC_IN_WINDOW(b, r) (r < R && (b) - (r)*S >= 0 && (b) - (r)*S <= 2)
