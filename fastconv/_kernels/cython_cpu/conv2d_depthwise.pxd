@@ -38,7 +38,7 @@ cdef extern from "depthwise_args.h" nogil:
         fc_padded padded
         const uint8_t *row_marks
         const uint8_t *run_marks
-        Py_ssize_t N, C, tap_rows, tap_cols, direct, highest_mark
+        Py_ssize_t N, C, tap_rows, tap_cols, direct, highest_mark, weights_finite
         int status
     ctypedef struct fc_pixel_grad_args:
         const void *grad_out
@@ -62,5 +62,5 @@ cdef extern from "depthwise_args.h" nogil:
         int status
     ctypedef struct fc_depthwise_kernels:
         Py_ssize_t lanes
-        fc_kernel pixel_sum, pixel_grad, pixel_reduce, plane_sum, plane_grad, plane_reduce
+        fc_kernel pixel_sum, pixel_grad, pixel_reduce, plane_check, plane_sum, plane_grad, plane_reduce
     const fc_depthwise_kernels* fc_depthwise_select(int itemsize)

@@ -135,6 +135,8 @@ cdef class PlaneSum:
         a.bias = address(rest[0]) if self.has_bias else NULL
         cdef Py_ssize_t items = self.items, chunk = grain(self.item_flops)
         with nogil:
+            if a.highest_mark > 0:
+                self.kernels.plane_check(&a, 0, 1, 0)
             parallel_for(self.kernels.plane_sum, &a, items, chunk)
         return contract.OUT_OF_MEMORY if a.status else contract.OK
 

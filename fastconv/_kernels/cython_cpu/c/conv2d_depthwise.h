@@ -12,6 +12,7 @@ const fc_depthwise_kernels FC_FN(fc_depthwise) = {
     .pixel_sum = FC_FN(pixel_sum),
     .pixel_grad = FC_FN(pixel_grad),
     .pixel_reduce = FC_FN(pixel_reduce),
+    .plane_check = FC_FN(plane_check),
     .plane_sum = FC_FN(plane_sum),
     .plane_grad = FC_FN(plane_grad),
     .plane_reduce = FC_FN(plane_reduce),

@@ -49,7 +49,7 @@ typedef struct {
     fc_axis rows, cols;
     fc_padded padded;
     const uint8_t *row_marks, *run_marks;
-    ptrdiff_t N, C, tap_rows, tap_cols, direct, highest_mark;
+    ptrdiff_t N, C, tap_rows, tap_cols, direct, highest_mark, weights_finite;
     volatile int status;
 } fc_plane_args;
 
@@ -79,7 +79,7 @@ typedef struct {
 /* The kernels of one dtype and level; items are named where the kernels are. */
 typedef struct {
     ptrdiff_t lanes;
-    fc_kernel pixel_sum, pixel_grad, pixel_reduce, plane_sum, plane_grad, plane_reduce;
+    fc_kernel pixel_sum, pixel_grad, pixel_reduce, plane_check, plane_sum, plane_grad, plane_reduce;
 } fc_depthwise_kernels;
 
 FC_DECLARE_TABLES(fc_depthwise_kernels, fc_depthwise)

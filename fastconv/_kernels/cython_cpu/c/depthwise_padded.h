@@ -24,6 +24,26 @@ static inline void fc_copy(void *target, const void *source, ptrdiff_t bytes) {
     FC_COPY_PIECES(4)
 }
 
+/* Many rows of up to two pieces: their size is looked at once. */
+#define FC_COPY_ROWS(size)                                                               \
+    if (bytes >= (size) && bytes <= 2 * (size)) {                                        \
+        for (; count > 0; count--, to += to_pitch, from += from_pitch) {                 \
+            memcpy(to, from, (size));                                                    \
+            memcpy(to + bytes - (size), from + bytes - (size), (size));                  \
+        }                                                                                \
+    }
+
+static inline void fc_copy_rows(void *target, ptrdiff_t to_pitch, const void *source, ptrdiff_t from_pitch,
+                                ptrdiff_t bytes, ptrdiff_t count) {
+    char *to = target;
+    const char *from = source;
+    FC_COPY_ROWS(64)
+    FC_COPY_ROWS(32)
+    FC_COPY_ROWS(16)
+    FC_COPY_ROWS(8)
+    for (; count > 0; count--, to += to_pitch, from += from_pitch) fc_copy(to, from, bytes);
+}
+
 /* Aligned zeros; what is to be freed is *block. NULL where there is no memory. */
 static inline void *fc_zeros(ptrdiff_t bytes, void **block) {
     *block = calloc(1, (size_t)bytes + FC_ALIGNMENT);
@@ -53,8 +73,9 @@ static inline void FC_FN(join_quads)(const real *even, const real *odd, real *to
     *(quad *)(to + 4) = FC_SHUFFLE(low, high, 2, 6, 3, 7);
 }
 
-/* even[i] = from[2 * i], odd[i] = from[2 * i + 1]; the main loop has a constant count so that it becomes vectors. */
-static void FC_FN(split_pairs)(const real *restrict from, ptrdiff_t count, real *restrict even, real *restrict odd) {
+/* even[i] = from[2 * i], odd[i] = from[2 * i + 1]; the first loop has a constant count so that it becomes vectors. */
+FC_INLINE void FC_FN(split_pairs)(const real *restrict from, ptrdiff_t count, real *restrict even,
+                                  real *restrict odd) {
     const ptrdiff_t pairs = count / 2;
     ptrdiff_t i = 0;
     for (; i + FC_LANES <= pairs; i += FC_LANES)
@@ -109,20 +130,28 @@ static void FC_FN(split_row)(const fc_padded *padded, const real *from, ptrdiff_
     }
 }
 
-/* The row of a plane that lies in a row of the buffer; its zeros are there since the buffer was made. */
-static void FC_FN(pad_row)(const fc_padded *padded, const real *row, ptrdiff_t stride, real *to) {
-    const ptrdiff_t count = padded->bulk_count, index = padded->bulk_index;
-    const real *from = row + padded->bulk_source * stride;
-    if (stride == 1 && padded->cols.step == 1 && count > 0)
-        fc_copy(to + index, from, count * (ptrdiff_t)sizeof(real));
-    else if (stride == 1 && padded->cols.step == 2 && padded->bulk_phase == 0)
-        FC_FN(split_pairs)(from, count, to + index, to + padded->width + index);
-    else if (stride == 1 && padded->cols.step == 2)
-        FC_FN(split_pairs)(from, count, to + padded->width + index, to + index + 1);
-    else
-        FC_FN(split_row)(padded, from, stride, to);
-    for (ptrdiff_t i = 0; i < padded->extra_count; i++)
-        to[padded->extras[2 * i]] = row[padded->extras[2 * i + 1] * stride];
+/* Neighbouring rows of a plane to neighbouring rows of the buffer, whose zeros are there since it was made. */
+static void FC_FN(copy_rows)(const fc_padded *padded, const real *plane, const fc_strides *strides, ptrdiff_t row,
+                             ptrdiff_t count, real *to) {
+    const ptrdiff_t step = padded->cols.step, bulk = padded->bulk_count, pitch = padded->pitch;
+    const ptrdiff_t size = (ptrdiff_t)sizeof(real);
+    const real *from = plane + row * strides->h + padded->bulk_source * strides->w;
+    if (strides->w == 1 && step == 1 && bulk > 0) {
+        fc_copy_rows(to + padded->bulk_index, pitch * size, from, strides->h * size, bulk * size, count);
+    } else if (strides->w == 1 && step == 2) {
+        real *even = to + padded->bulk_phase * padded->width + padded->bulk_index;
+        real *odd = to + (padded->bulk_phase == 0 ? padded->width + padded->bulk_index : padded->bulk_index + 1);
+        for (ptrdiff_t i = 0; i < count; i++)
+            FC_FN(split_pairs)(from + i * strides->h, bulk, even + i * pitch, odd + i * pitch);
+    } else {
+        for (ptrdiff_t i = 0; i < count; i++)
+            FC_FN(split_row)(padded, from + i * strides->h, strides->w, to + i * pitch);
+    }
+    for (ptrdiff_t i = 0; i < count * padded->extra_count; i++) {
+        const int64_t *extra = padded->extras + 2 * (i % padded->extra_count);
+        const ptrdiff_t line = i / padded->extra_count;
+        to[line * pitch + extra[0]] = plane[(row + line) * strides->h + extra[1] * strides->w];
+    }
 }
 
 /* The rows of the buffer for steps first .. first + count - 1 of the target rows. */
@@ -131,13 +160,14 @@ static void FC_FN(pad_rows)(const fc_padded *padded, const real *plane, const fc
     const ptrdiff_t top = first * padded->rows.step, left = padded->rows.size - top;
     const ptrdiff_t wanted = (count - padded->block) * padded->rows.step + padded->height;
     const ptrdiff_t height = wanted < left ? wanted : left;
-    for (ptrdiff_t i = 0; i < height; i++) {
-        const ptrdiff_t source = padded->rows.sources[top + i];
+    const int64_t *sources = padded->rows.sources + top;
+    for (ptrdiff_t i = 0, next; i < height; i = next) {
         real *to = buffer + i * padded->pitch;
-        if (source < 0)
+        for (next = i + 1; next < height && sources[next] == sources[next - 1] + 1 && sources[i] >= 0;) next++;
+        if (sources[i] >= 0)
+            FC_FN(copy_rows)(padded, plane, strides, sources[i], next - i, to);
+        else if (padded->blocks > 1) /* otherwise this row has never been anything else */
             memset(to, 0, (size_t)padded->pitch * sizeof(real));
-        else
-            FC_FN(pad_row)(padded, plane + source * strides->h, strides->w, to);
     }
 }
 

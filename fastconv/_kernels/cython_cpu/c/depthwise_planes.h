@@ -28,38 +28,47 @@ typedef real FC_FN(fc_half) __attribute__((vector_size(FC_HALF_BYTES), aligned(s
 #define FC_W(name) FC_FN(name##_half)
 #include "depthwise_tile.h"
 
-static void FC_FN(run_job)(const FC_FN(plane_job) *job) {
+static inline void FC_FN(run_job)(const FC_FN(plane_job) *job) {
     const ptrdiff_t half = FC_LANES / 2, rest = job->columns % FC_LANES, whole = job->columns - rest;
-    FC_FN(plane_columns_whole)(job, 0, whole);
-    if (rest == 0) return;
-    if (rest <= half)
-        FC_FN(plane_columns_half)(job, job->columns < half ? 0 : job->columns - half, job->columns);
-    else
+    if (whole > 0) FC_FN(plane_columns_whole)(job, 0, whole);
+    if (rest > half)
         FC_FN(plane_columns_whole)(job, whole == 0 ? 0 : job->columns - FC_LANES, job->columns);
+    else if (rest > 0)
+        FC_FN(plane_columns_half)(job, job->columns < half ? 0 : job->columns - half, job->columns);
 }
 
-/* Buffers of one call; places and order have an entry per tap, phase after phase. */
+/* What stays the same in one call: a job for each phase of rows and of columns. places and order have an entry per tap,
+ * phase after phase; results are those of a block of rows, one phase of columns after the other. */
 typedef struct {
+    FC_FN(plane_job) *jobs;
     real *padded, *results, *weights;
     ptrdiff_t *places, *order;
-} FC_FN(plane_buffers);
+    ptrdiff_t result_pitch, result_size;
+    int ordered; /* the weights lie in memory as the only job wants them */
+} FC_FN(plane_call);
 
-/* Where the taps find their sources and their weights. */
-static void FC_FN(list_taps)(const fc_plane_args *a, const FC_FN(plane_buffers) *buffers) {
+static void FC_FN(list_jobs)(const fc_plane_args *a, FC_FN(plane_call) *call) {
     const fc_lattice *rows = &a->padded.rows, *cols = &a->padded.cols;
+    FC_FN(plane_job) *job = call->jobs;
     ptrdiff_t t = 0;
+    call->ordered = rows->phases * cols->phases == 1;
     for (ptrdiff_t row_phase = 0; row_phase < rows->phases; row_phase++)
-        for (ptrdiff_t col_phase = 0; col_phase < cols->phases; col_phase++)
-            for (ptrdiff_t r = rows->first[row_phase]; r < rows->first[row_phase + 1]; r++)
-                for (ptrdiff_t c = cols->first[col_phase]; c < cols->first[col_phase + 1]; c++, t++) {
-                    buffers->places[t] = rows->places[r] * a->padded.pitch + cols->places[c];
-                    buffers->order[t] = rows->taps[r] * a->tap_cols + cols->taps[c];
+        for (ptrdiff_t col_phase = 0; col_phase < cols->phases; col_phase++, job++) {
+            const ptrdiff_t begin = t, top = rows->first[row_phase], bottom = rows->first[row_phase + 1];
+            const ptrdiff_t left = cols->first[col_phase], right = cols->first[col_phase + 1];
+            for (ptrdiff_t r = top; r < bottom; r++)
+                for (ptrdiff_t c = left; c < right; c++, t++) {
+                    call->places[t] = rows->places[r] * a->padded.pitch + cols->places[c];
+                    call->order[t] = rows->taps[r] * a->tap_cols + cols->taps[c];
+                    call->ordered &= call->order[t] == t;
                 }
-}
-
-/* Results of one phase of columns beside each other, each row as long as the longest phase and whole vectors. */
-static inline ptrdiff_t FC_FN(result_pitch)(const fc_padded *padded) {
-    return (padded->cols.counts[0] + FC_LANES - 1) / FC_LANES * FC_LANES;
+            *job = (FC_FN(plane_job)){.source = call->padded, .weights = call->weights + begin,
+                                      .places = call->places + begin, .target = call->results + col_phase * call->result_size,
+                                      .taps = t - begin, .pitch = a->padded.pitch, .step = rows->step,
+                                      .columns = cols->counts[col_phase], .roomy = !a->direct};
+            job->nine = bottom - top == 3 && right - left == 3 && rows->places[top + 2] == rows->places[top] + 2;
+            job->target_pitch = a->direct ? a->target_strides.h : call->result_pitch;
+        }
 }
 
 /* One row of results of all phases of columns to its place in the target. */
@@ -76,33 +85,20 @@ static void FC_FN(scatter_row)(const fc_plane_args *a, const real *results, ptrd
 }
 
 /* The steps first .. first + count - 1 of one plane's target rows, from the padded buffer. */
-static void FC_FN(sum_block)(const fc_plane_args *a, real bias, ptrdiff_t first, ptrdiff_t count,
-                             const FC_FN(plane_buffers) *buffers, real *plane) {
+static void FC_FN(sum_block)(const fc_plane_args *a, const FC_FN(plane_call) *call, real bias, ptrdiff_t first,
+                             ptrdiff_t count, real *plane) {
     const fc_lattice *rows = &a->padded.rows, *cols = &a->padded.cols;
-    const ptrdiff_t result_pitch = FC_FN(result_pitch)(&a->padded), distance = a->padded.block * result_pitch;
-    ptrdiff_t begin = 0;
-    FC_FN(plane_job) job = {.source = buffers->padded, .pitch = a->padded.pitch, .step = rows->step, .bias = bias,
-                            .roomy = !a->direct, .target_pitch = a->direct ? a->target_strides.h : result_pitch};
     for (ptrdiff_t row_phase = 0; row_phase < rows->phases; row_phase++) {
-        const ptrdiff_t left = rows->counts[row_phase] - first;
-        const int64_t *row_places = rows->places + rows->first[row_phase];
-        const ptrdiff_t tap_rows = rows->first[row_phase + 1] - rows->first[row_phase];
-        const int three_rows = tap_rows == 3 && row_places[2] == row_places[0] + 2;
+        const ptrdiff_t left = rows->counts[row_phase] - first, steps = left < count ? left : count;
         real *target = plane + (row_phase + first * rows->phases) * a->target_strides.h;
-        job.rows = left < count ? left : count;
         for (ptrdiff_t col_phase = 0; col_phase < cols->phases; col_phase++) {
-            const ptrdiff_t tap_cols = cols->first[col_phase + 1] - cols->first[col_phase];
-            job.places = buffers->places + begin;
-            job.weights = buffers->weights + begin;
-            job.taps = tap_rows * tap_cols;
-            job.nine = three_rows && tap_cols == 3;
-            begin += job.taps;
-            job.columns = cols->counts[col_phase];
-            job.target = a->direct ? target : buffers->results + col_phase * distance;
-            FC_FN(run_job)(&job);
+            FC_FN(plane_job) *job = call->jobs + row_phase * cols->phases + col_phase;
+            job->rows = steps;
+            job->bias = bias;
+            FC_FN(run_job)(job);
         }
-        for (ptrdiff_t r = 0; !a->direct && r < job.rows; r++)
-            FC_FN(scatter_row)(a, buffers->results + r * result_pitch, distance,
+        for (ptrdiff_t r = 0; r < steps; r++)
+            FC_FN(scatter_row)(a, call->results + r * call->result_pitch, call->result_size,
                                target + r * rows->phases * a->target_strides.h);
     }
 }
@@ -142,40 +138,80 @@ static inline int FC_FN(all_finite)(const real *values, ptrdiff_t count) {
     return sum == 0;
 }
 
-static void FC_FN(plane_item)(const fc_plane_args *a, ptrdiff_t item, const FC_FN(plane_buffers) *buffers) {
-    const ptrdiff_t taps = a->tap_rows * a->tap_cols, first = item % a->padded.blocks * a->padded.block;
-    const ptrdiff_t c = item / a->padded.blocks % a->C, n = item / a->padded.blocks / a->C;
-    const ptrdiff_t count = FC_FN(block_steps)(&a->padded, first), phases = a->padded.rows.phases;
+/* One block of rows of one plane. */
+static void FC_FN(plane_item)(const fc_plane_args *a, const FC_FN(plane_call) *call, ptrdiff_t n, ptrdiff_t c,
+                              ptrdiff_t first) {
+    const ptrdiff_t taps = a->tap_rows * a->tap_cols, count = FC_FN(block_steps)(&a->padded, first);
     const real *source = (const real *)a->source + n * a->source_strides.n + c * a->source_strides.c;
     const real *weight = (const real *)a->weight + c * taps;
     const real bias = a->bias != NULL ? ((const real *)a->bias)[c] : 0;
     real *target = (real *)a->target + n * a->target_strides.n + c * a->target_strides.c;
-    const ptrdiff_t end = (first + count) * phases, last = end < a->rows.targets ? end : a->rows.targets;
-    for (ptrdiff_t t = 0; t < taps; t++) buffers->weights[t] = weight[buffers->order[t]];
-    const uint8_t level = FC_FN(all_finite)(weight, taps) ? 1 : 0;
-    FC_FN(pad_rows)(&a->padded, source, &a->source_strides, first, count, buffers->padded);
-    FC_FN(sum_block)(a, bias, first, count, buffers, target);
-    if (a->highest_mark > level) FC_FN(exact_marks)(a, source, weight, bias, level, first * phases, last, target);
+    FC_FN(pad_rows)(&a->padded, source, &a->source_strides, first, count, call->padded);
+    if (call->ordered)
+        call->jobs->weights = weight;
+    else
+        for (ptrdiff_t t = 0; t < taps; t++) call->weights[t] = weight[call->order[t]];
+    if (a->direct) {
+        FC_FN(plane_job) *job = call->jobs;
+        job->rows = count;
+        job->bias = bias;
+        job->target = target + first * a->target_strides.h;
+        FC_FN(run_job)(job);
+    } else {
+        FC_FN(sum_block)(a, call, bias, first, count, target);
+    }
+    if (a->highest_mark > 0) {
+        const uint8_t level = a->weights_finite || FC_FN(all_finite)(weight, taps) ? 1 : 0;
+        const ptrdiff_t phases = a->padded.rows.phases, end = (first + count) * phases;
+        if (a->highest_mark > level)
+            FC_FN(exact_marks)(a, source, weight, bias, level, first * phases,
+                               end < a->rows.targets ? end : a->rows.targets, target);
+    }
 }
 
 /* One item per (image, channel, block of target rows). */
 static void FC_FN(plane_sum)(void *ctx, ptrdiff_t lo, ptrdiff_t hi, ptrdiff_t slot) {
     fc_plane_args *a = ctx;
     const ptrdiff_t taps = a->tap_rows * a->tap_cols, padded = a->padded.height * a->padded.pitch + FC_LANES;
-    const ptrdiff_t results = a->direct ? 0 : a->padded.cols.phases * a->padded.block * FC_FN(result_pitch)(&a->padded);
-    const ptrdiff_t reals = padded + results + taps, indices = 2 * taps;
+    const ptrdiff_t jobs = a->padded.rows.phases * a->padded.cols.phases;
+    const ptrdiff_t pitch = (a->padded.cols.counts[0] + FC_LANES - 1) / FC_LANES * FC_LANES;
+    const ptrdiff_t results = a->direct ? 0 : a->padded.block * pitch;
+    const ptrdiff_t reals = padded + results * a->padded.cols.phases + taps;
     void *block;
-    real *buffer = fc_zeros(reals * (ptrdiff_t)sizeof(real) + indices * (ptrdiff_t)sizeof(ptrdiff_t), &block);
+    real *buffer = fc_zeros(reals * (ptrdiff_t)sizeof(real) + 2 * taps * (ptrdiff_t)sizeof(ptrdiff_t) +
+                                jobs * (ptrdiff_t)sizeof(FC_FN(plane_job)),
+                            &block);
     (void)slot;
     if (buffer == NULL) {
         a->status = 1;
         return;
     }
-    FC_FN(plane_buffers) buffers = {.padded = buffer, .results = buffer + padded};
-    buffers.places = (ptrdiff_t *)(buffers.results + results);
-    buffers.order = buffers.places + taps;
-    buffers.weights = (real *)(buffers.order + taps);
-    FC_FN(list_taps)(a, &buffers);
-    for (ptrdiff_t item = lo; item < hi; item++) FC_FN(plane_item)(a, item, &buffers);
+    FC_FN(plane_call) call = {.padded = buffer, .results = buffer + padded, .result_pitch = pitch, .result_size = results};
+    call.jobs = (FC_FN(plane_job) *)(call.results + results * a->padded.cols.phases);
+    call.places = (ptrdiff_t *)(call.jobs + jobs);
+    call.order = call.places + taps;
+    call.weights = (real *)(call.order + taps);
+    FC_FN(list_jobs)(a, &call);
+    ptrdiff_t first = lo % a->padded.blocks, c = lo / a->padded.blocks % a->C, n = lo / a->padded.blocks / a->C;
+    for (ptrdiff_t item = lo; item < hi; item++) {
+        FC_FN(plane_item)(a, &call, n, c, first * a->padded.block);
+        if (++first < a->padded.blocks) continue;
+        first = 0;
+        if (++c < a->C) continue;
+        c = 0;
+        n++;
+    }
     free(block);
+}
+
+/* Whether no weight is infinite or NaN; once for all items, which look closer only if it is not so. */
+static void FC_FN(plane_check)(void *ctx, ptrdiff_t lo, ptrdiff_t hi, ptrdiff_t slot) {
+    fc_plane_args *a = ctx;
+    const ptrdiff_t count = a->C * a->tap_rows * a->tap_cols;
+    const real *weight = a->weight;
+    vec sum = {0};
+    ptrdiff_t i = 0;
+    (void)lo, (void)hi, (void)slot;
+    for (; i + FC_LANES <= count; i += FC_LANES) sum += *(const vec *)(weight + i) - *(const vec *)(weight + i);
+    a->weights_finite = FC_FN(all_finite)((const real *)&sum, FC_LANES) && FC_FN(all_finite)(weight + i, count - i);
 }
