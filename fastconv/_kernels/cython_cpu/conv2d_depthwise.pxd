@@ -16,7 +16,7 @@ cdef extern from "depthwise_args.h" nogil:
         const int64_t *sources
     ctypedef struct fc_padded:
         fc_lattice rows, cols
-        Py_ssize_t bulk_source, bulk_count, bulk_phase, bulk_index, extra_count
+        Py_ssize_t bulk_source, bulk_count, bulk_phase, bulk_index, bulk_top, bulk_bottom, extra_count
         const int64_t *extras
         Py_ssize_t block, blocks, height, pitch, width
     ctypedef struct fc_pixel_args:

@@ -50,6 +50,7 @@ cdef fc_padded padded_of(object plan) except *:
     result.rows, result.cols = lattice_of(plan.rows), lattice_of(plan.cols)
     result.bulk_source, result.bulk_count = plan.bulk_source, plan.bulk_count
     result.bulk_phase, result.bulk_index = plan.bulk_phase, plan.bulk_index
+    result.bulk_top, result.bulk_bottom = plan.bulk_top, plan.bulk_bottom
     result.extra_count, result.extras = len(plan.extras), integers(plan.extras)
     result.block, result.blocks, result.height = plan.block, plan.blocks, plan.height
     result.pitch, result.width = plan.pitch, plan.width

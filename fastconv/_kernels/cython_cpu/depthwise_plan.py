@@ -62,6 +62,8 @@ class Padded:
     bulk_count: int
     bulk_phase: int
     bulk_index: int
+    bulk_top: int
+    bulk_bottom: int
     extras: np.ndarray
     block: int
     blocks: int
@@ -118,7 +120,7 @@ def padded(rows: Axis, cols: Axis, padding_mode: str, transposed: bool, itemsize
     held = replace(across, places=elements)
     source = int(across.sources[begin]) if end > begin else 0
     height = (block - 1) * down.step + 1 + halo
-    bulk = source, end - begin, begin % across.step, begin // across.step
+    bulk = source, end - begin, begin % across.step, begin // across.step, *_bulk(down.sources)
     return Padded(down, held, *bulk, np.ascontiguousarray(extras, _INT), block, blocks, height, pitch, width)
 
 

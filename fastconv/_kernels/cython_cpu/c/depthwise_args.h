@@ -22,10 +22,10 @@ typedef struct {
 /* A block of rows of one plane with its padding: rows of pitch elements, where place p of a column is at
  * p % step * width + p / step; cols.places says so already. Most of a row are bulk_count neighbours from bulk_source on,
  * the first of them in place bulk_index * step + bulk_phase; extras (element of the row, source) are the others that are
- * not zero. One item has block steps of rows, a plane has blocks of them. */
+ * not zero. Rows bulk_top .. bulk_bottom - 1 hold neighbouring rows. One item has block steps of rows, a plane has blocks of them. */
 typedef struct {
     fc_lattice rows, cols;
-    ptrdiff_t bulk_source, bulk_count, bulk_phase, bulk_index, extra_count;
+    ptrdiff_t bulk_source, bulk_count, bulk_phase, bulk_index, bulk_top, bulk_bottom, extra_count;
     const int64_t *extras;
     ptrdiff_t block, blocks, height, pitch, width;
 } fc_padded;

@@ -49,74 +49,9 @@ static inline void *fc_zeros(ptrdiff_t bytes, void **block) {
     *block = calloc(1, (size_t)bytes + FC_ALIGNMENT);
     return *block == NULL ? NULL : (char *)*block + (-(uintptr_t)*block & (FC_ALIGNMENT - 1));
 }
-
-#if defined(__clang__) || __GNUC__ >= 12
-#define FC_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
-#else
-#define FC_SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (__typeof__((a) < (b))){__VA_ARGS__})
-#endif
 #endif
 
-#undef quad
-#define quad FC_FN(fc_quad)
-typedef real quad __attribute__((vector_size(4 * sizeof(real)), aligned(sizeof(real)), may_alias));
-
-static inline void FC_FN(split_quads)(const real *from, real *even, real *odd) {
-    const quad low = *(const quad *)from, high = *(const quad *)(from + 4);
-    *(quad *)even = FC_SHUFFLE(low, high, 0, 2, 4, 6);
-    *(quad *)odd = FC_SHUFFLE(low, high, 1, 3, 5, 7);
-}
-
-static inline void FC_FN(join_quads)(const real *even, const real *odd, real *to) {
-    const quad low = *(const quad *)even, high = *(const quad *)odd;
-    *(quad *)to = FC_SHUFFLE(low, high, 0, 4, 1, 5);
-    *(quad *)(to + 4) = FC_SHUFFLE(low, high, 2, 6, 3, 7);
-}
-
-/* even[i] = from[2 * i], odd[i] = from[2 * i + 1]; the first loop has a constant count so that it becomes vectors. */
-FC_INLINE void FC_FN(split_pairs)(const real *restrict from, ptrdiff_t count, real *restrict even,
-                                  real *restrict odd) {
-    const ptrdiff_t pairs = count / 2;
-    ptrdiff_t i = 0;
-    for (; i + FC_LANES <= pairs; i += FC_LANES)
-        for (ptrdiff_t lane = 0; lane < FC_LANES; lane++) {
-            even[i + lane] = from[2 * (i + lane)];
-            odd[i + lane] = from[2 * (i + lane) + 1];
-        }
-    for (; i + 4 <= pairs; i += 4) FC_FN(split_quads)(from + 2 * i, even + i, odd + i);
-    if (i < pairs && pairs >= 4) {
-        i = pairs - 4;
-        FC_FN(split_quads)(from + 2 * i, even + i, odd + i);
-        i = pairs;
-    }
-    for (; i < pairs; i++) {
-        even[i] = from[2 * i];
-        odd[i] = from[2 * i + 1];
-    }
-    if (count % 2) even[pairs] = from[count - 1];
-}
-
-/* The other way round. */
-static void FC_FN(join_pairs)(const real *restrict even, const real *restrict odd, ptrdiff_t count, real *restrict to) {
-    const ptrdiff_t pairs = count / 2;
-    ptrdiff_t i = 0;
-    for (; i + FC_LANES <= pairs; i += FC_LANES)
-        for (ptrdiff_t lane = 0; lane < FC_LANES; lane++) {
-            to[2 * (i + lane)] = even[i + lane];
-            to[2 * (i + lane) + 1] = odd[i + lane];
-        }
-    for (; i + 4 <= pairs; i += 4) FC_FN(join_quads)(even + i, odd + i, to + 2 * i);
-    if (i < pairs && pairs >= 4) {
-        i = pairs - 4;
-        FC_FN(join_quads)(even + i, odd + i, to + 2 * i);
-        i = pairs;
-    }
-    for (; i < pairs; i++) {
-        to[2 * i] = even[i];
-        to[2 * i + 1] = odd[i];
-    }
-    if (count % 2) to[count - 1] = even[pairs];
-}
+#include "depthwise_pairs.h"
 
 /* Every phase of a row goes to its part of the buffer. */
 static void FC_FN(split_row)(const fc_padded *padded, const real *from, ptrdiff_t stride, real *to) {
@@ -157,17 +92,22 @@ static void FC_FN(copy_rows)(const fc_padded *padded, const real *plane, const f
 /* The rows of the buffer for steps first .. first + count - 1 of the target rows. */
 static void FC_FN(pad_rows)(const fc_padded *padded, const real *plane, const fc_strides *strides, ptrdiff_t first,
                             ptrdiff_t count, real *buffer) {
-    const ptrdiff_t top = first * padded->rows.step, left = padded->rows.size - top;
-    const ptrdiff_t wanted = (count - padded->block) * padded->rows.step + padded->height;
-    const ptrdiff_t height = wanted < left ? wanted : left;
-    const int64_t *sources = padded->rows.sources + top;
-    for (ptrdiff_t i = 0, next; i < height; i = next) {
-        real *to = buffer + i * padded->pitch;
-        for (next = i + 1; next < height && sources[next] == sources[next - 1] + 1 && sources[i] >= 0;) next++;
-        if (sources[i] >= 0)
-            FC_FN(copy_rows)(padded, plane, strides, sources[i], next - i, to);
-        else if (padded->blocks > 1) /* otherwise this row has never been anything else */
-            memset(to, 0, (size_t)padded->pitch * sizeof(real));
+    const ptrdiff_t top = first * padded->rows.step, pitch = padded->pitch;
+    const ptrdiff_t wanted = top + (count - padded->block) * padded->rows.step + padded->height;
+    const ptrdiff_t bottom = wanted < padded->rows.size ? wanted : padded->rows.size;
+    const ptrdiff_t begin = top > padded->bulk_top ? top : padded->bulk_top;
+    const ptrdiff_t end = bottom < padded->bulk_bottom ? bottom : padded->bulk_bottom;
+    for (ptrdiff_t place = top; place < bottom; place++) {
+        const ptrdiff_t row = padded->rows.sources[place];
+        real *to = buffer + (place - top) * pitch;
+        if (place == begin && begin < end) {
+            FC_FN(copy_rows)(padded, plane, strides, row, end - begin, to);
+            place = end - 1;
+        } else if (row >= 0) {
+            FC_FN(copy_rows)(padded, plane, strides, row, 1, to);
+        } else if (padded->blocks > 1) { /* otherwise this row has never been anything else */
+            memset(to, 0, (size_t)pitch * sizeof(real));
+        }
     }
 }
 

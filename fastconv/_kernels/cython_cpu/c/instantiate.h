@@ -11,13 +11,16 @@
 
 #define FC_TYPE float32
 #define real float
+#define FC_REAL_BYTES 4
 #define FC_MINUS_INFINITY (-__builtin_inff())
 #include FC_KERNELS
 #undef FC_TYPE
 #undef real
+#undef FC_REAL_BYTES
 #undef FC_MINUS_INFINITY
 
 #define FC_TYPE float64
 #define real double
+#define FC_REAL_BYTES 8
 #define FC_MINUS_INFINITY (-__builtin_inf())
 #include FC_KERNELS
