@@ -76,8 +76,7 @@ static void FC_FN(copy_rows)(const fc_padded *padded, const real *plane, const f
     } else if (strides->w == 1 && step == 2) {
         real *even = to + padded->bulk_phase * padded->width + padded->bulk_index;
         real *odd = to + (padded->bulk_phase == 0 ? padded->width + padded->bulk_index : padded->bulk_index + 1);
-        for (ptrdiff_t i = 0; i < count; i++)
-            FC_FN(split_pairs)(from + i * strides->h, bulk, even + i * pitch, odd + i * pitch);
+        FC_FN(split_rows)(from, strides->h, bulk, even, odd, pitch, count);
     } else {
         for (ptrdiff_t i = 0; i < count; i++)
             FC_FN(split_row)(padded, from + i * strides->h, strides->w, to + i * pitch);

@@ -89,6 +89,28 @@ FC_INLINE void FC_FN(split_pairs)(const real *from, ptrdiff_t count, real *even,
     if (count % 2) even[pairs] = from[count - 1];
 }
 
+/* Rows of one or two pieces, whose size is looked at once. */
+#ifndef FC_ROWS_PIECES
+#define FC_ROWS_PIECES(lanes)                                                                             \
+    if (pairs >= lanes && pairs <= 2 * lanes) {                                                           \
+        const ptrdiff_t i = pairs - lanes;                                                                \
+        for (ptrdiff_t row = 0; row < rows; row++, from += from_pitch, even += pitch, odd += pitch) {     \
+            FC_FN(split_##lanes)(from, even, odd);                                                        \
+            FC_FN(split_##lanes)(from + 2 * i, even + i, odd + i);                                        \
+            if (count % 2) even[pairs] = from[count - 1];                                                 \
+        }                                                                                                 \
+    } else
+#endif
+
+static void FC_FN(split_rows)(const real *from, ptrdiff_t from_pitch, ptrdiff_t count, real *even, real *odd,
+                              ptrdiff_t pitch, ptrdiff_t rows) {
+    const ptrdiff_t pairs = count / 2;
+    FC_PIECES(FC_ROWS) {
+        for (ptrdiff_t row = 0; row < rows; row++)
+            FC_FN(split_pairs)(from + row * from_pitch, count, even + row * pitch, odd + row * pitch);
+    }
+}
+
 FC_INLINE void FC_FN(join_pairs)(const real *even, const real *odd, ptrdiff_t count, real *to) {
     const ptrdiff_t pairs = count / 2;
     FC_PIECES(FC_JOIN) {

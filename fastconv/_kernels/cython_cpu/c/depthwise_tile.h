@@ -34,7 +34,8 @@ enum { FC_TILE_ROWS = 4 };
     }
 #define FC_IN_WINDOW(b, r) (r < R && (b) - (r)*S >= 0 && (b) - (r)*S <= 2)
 
-#define FC_NINE_LOAD(kh, kw) .w_##kh##_##kw = (wide){0} + job->weights[kh * 3 + kw],
+/* A number less zero is itself, also where it is minus zero: no instruction but the broadcast. */
+#define FC_NINE_LOAD(kh, kw) .w_##kh##_##kw = job->weights[kh * 3 + kw] - (wide){0},
 #define FC_NINE_PICK(kh, kw) ((kh) == 0 ? w->w_0_##kw : (kh) == 1 ? w->w_1_##kw : w->w_2_##kw)
 #define FC_NINE_USE(b, k, r) \
     if (FC_IN_WINDOW(b, r)) acc_##r += FC_NINE_PICK((b) - (r)*S, k) * x_;
@@ -68,7 +69,7 @@ FC_INLINE void FC_W(nine_tile)(const int R, const int S, const FC_FN(plane_job) 
                                ptrdiff_t row_0, ptrdiff_t begin, ptrdiff_t end) {
     const ptrdiff_t pitch = job->pitch;
     const ptrdiff_t place_0 = job->places[0], place_1 = job->places[1], place_2 = job->places[2];
-    const wide offset = (wide){0} + job->bias;
+    const wide offset = job->bias - (wide){0};
     for (ptrdiff_t j = begin; j < end; j += FC_WIDE_LANES) {
         const ptrdiff_t valid = FC_W(valid)(job, j, row_0 + R);
         const real *x = job->source + row_0 * S * pitch + j;
@@ -91,7 +92,7 @@ FC_INLINE void FC_W(nine_rows)(const int S, const FC_FN(plane_job) *job, ptrdiff
 FC_INLINE void FC_W(taps_tile)(const int R, const FC_FN(plane_job) *job, ptrdiff_t row_0, ptrdiff_t begin,
                                ptrdiff_t end) {
     const ptrdiff_t step = job->step * job->pitch;
-    const wide offset = (wide){0} + job->bias;
+    const wide offset = job->bias - (wide){0};
     for (ptrdiff_t j = begin; j < end; j += FC_WIDE_LANES) {
         const ptrdiff_t valid = FC_W(valid)(job, j, row_0 + R);
         const real *source = job->source + row_0 * step + j;
@@ -99,7 +100,7 @@ FC_INLINE void FC_W(taps_tile)(const int R, const FC_FN(plane_job) *job, ptrdiff
         FC_EACH_ROW(FC_ROW_ZERO)
         for (ptrdiff_t t = 0; t < job->taps; t++) {
             const real *x = source + job->places[t];
-            const wide w = (wide){0} + job->weights[t];
+            const wide w = job->weights[t] - (wide){0};
             FC_EACH_ROW(FC_ROW_TAP)
         }
         FC_EACH_ROW(FC_ROW_STORE)
