@@ -27,7 +27,7 @@ cdef extern from "depthwise_args.h" nogil:
         fc_strides source_strides, target_strides
         fc_axis rows, cols
         fc_sweep sweep
-        Py_ssize_t N, C, tap_cols
+        Py_ssize_t N, C, tap_cols, row_step, far
     ctypedef struct fc_plane_args:
         const void *source
         const void *weight

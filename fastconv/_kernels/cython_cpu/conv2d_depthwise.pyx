@@ -7,7 +7,7 @@ along columns, from a padded copy of some rows that stays in L1.
 from libc.stdint cimport int64_t, uint8_t
 from libc.stdlib cimport free, malloc
 
-from fastconv._kernels.cython_cpu.operands cimport address, axis, grain, strides
+from fastconv._kernels.cython_cpu.operands cimport address, axis, strides
 from fastconv._kernels.pool._native cimport parallel_for
 
 import numpy as np
@@ -17,12 +17,18 @@ from fastconv._kernels import contract, plan
 from fastconv._kernels.cython_cpu import depthwise_plan
 from fastconv.dtypes import FLOAT_TYPES
 
+# Arrays above this size are asked for ahead of their use.
+cdef Py_ssize_t FAR_BYTES = 1 << 23
 # Vectors of channels that one item of grad_weight sums: their sums of nine taps stay in L1.
 cdef Py_ssize_t GRAD_VECTORS = 16
 # Partial sums of grad_weight: shares of the work for the threads. Their number depends on the problem alone.
 cdef Py_ssize_t GRAD_CHUNKS = 16
-# A chunk of grad_weight has at least so many multiplications.
-cdef Py_ssize_t CHUNK_FLOPS = 1 << 18
+cdef Py_ssize_t CHUNK_FLOPS = 1 << 17
+
+
+# Items per chunk: at least some microseconds, memory and the handling of small planes counted.
+cdef Py_ssize_t grain(Py_ssize_t flops_per_item) noexcept:
+    return max(1, CHUNK_FLOPS // max(1, flops_per_item))
 
 
 cdef const int64_t* integers(object array) except? NULL:
@@ -57,6 +63,12 @@ cdef fc_padded padded_of(object plan) except *:
     return result
 
 
+# Whether input and output are too large for the caches that a processor fills in time without being asked.
+cdef bint is_far(object geometry, Py_ssize_t itemsize) except? -1:
+    pixels = geometry.rows.size * geometry.cols.size + geometry.rows.out * geometry.cols.out
+    return geometry.N * geometry.C * pixels * itemsize > FAR_BYTES
+
+
 cdef class PixelSum:
     """Forward and grad_input in channels_last. Items are target rows."""
 
@@ -68,7 +80,8 @@ cdef class PixelSum:
 
     def __init__(self, problem, bint transposed):
         g = problem.geometry
-        self.kernels = fc_depthwise_select(FLOAT_TYPES[problem.dtype].storage.itemsize)
+        itemsize = FLOAT_TYPES[problem.dtype].storage.itemsize
+        self.kernels = fc_depthwise_select(itemsize)
         self.has_bias = "bias" in problem.optional
         make_plan = plan.grad_input_axis if transposed else plan.forward_axis
         self.plans = make_plan(g.rows, g.padding_mode), make_plan(g.cols, g.padding_mode)
@@ -79,6 +92,8 @@ cdef class PixelSum:
         a.source_strides = strides(arrays.element_strides(shapes[0], arrays.CHANNELS_LAST))
         a.target_strides = strides(arrays.element_strides(shapes[1], arrays.CHANNELS_LAST))
         a.N, a.C, a.tap_cols = g.N, g.C, g.cols.kernel
+        a.row_step = 1 if transposed else g.rows.stride
+        a.far = is_far(g, itemsize)
         self.items = g.N * a.rows.targets
         self.item_flops = g.flops // max(1, self.items)
 

@@ -113,15 +113,26 @@ def padded(rows: Axis, cols: Axis, padding_mode: str, transposed: bool, itemsize
     blocks = -(-steps // most)
     block = -(-steps // blocks)
     begin, end = _bulk(across.sources)
+    top, bottom = _bulk(down.sources)
     places = np.arange(len(across.sources))
     outside = places[(across.sources >= 0) & ((places < begin) | (places >= end))]
     extras = np.stack([_element(outside, across.step, width), across.sources[outside]], axis=1)
-    elements = _element(across.places, across.step, width)
-    held = replace(across, places=elements)
-    source = int(across.sources[begin]) if end > begin else 0
-    height = (block - 1) * down.step + 1 + halo
-    bulk = source, end - begin, begin % across.step, begin // across.step, *_bulk(down.sources)
-    return Padded(down, held, *bulk, np.ascontiguousarray(extras, _INT), block, blocks, height, pitch, width)
+    return Padded(
+        rows=down,
+        cols=replace(across, places=_element(across.places, across.step, width)),
+        bulk_source=int(across.sources[begin]) if end > begin else 0,
+        bulk_count=end - begin,
+        bulk_phase=begin % across.step,
+        bulk_index=begin // across.step,
+        bulk_top=top,
+        bulk_bottom=bottom,
+        extras=_integers(extras),
+        block=block,
+        blocks=blocks,
+        height=(block - 1) * down.step + 1 + halo,
+        pitch=pitch,
+        width=width,
+    )
 
 
 def _element(place, step, width):
@@ -157,9 +168,21 @@ def lattice(axis: Axis, padding_mode: str, transposed: bool) -> Lattice:
     size = int((counts[0] - 1) * step + places.max(initial=0)) + 1
     first = np.searchsorted(phase[taps], np.arange(phases + 1))
     sources = _sources(axis, padding_mode, transposed, lowest, size)
-    counts, first, taps, places, sources = (np.ascontiguousarray(a, _INT) for a in (counts, first, taps, places, sources))
-    found = Lattice(phases, step, counts, first, taps, places, sources, np.zeros(targets, np.uint8))
+    found = Lattice(
+        phases=phases,
+        step=step,
+        counts=_integers(counts),
+        first=_integers(first),
+        taps=_integers(taps),
+        places=_integers(places),
+        sources=_integers(sources),
+        marks=np.zeros(targets, np.uint8),
+    )
     return replace(found, marks=_marks(found, axis, padding_mode, transposed))
+
+
+def _integers(array):
+    return np.ascontiguousarray(array, _INT)
 
 
 def _sources(axis, padding_mode, transposed, lowest, size):

@@ -30,14 +30,15 @@ typedef struct {
     ptrdiff_t block, blocks, height, pitch, width;
 } fc_padded;
 
-/* target[n, c] = bias[c] + sum over taps of weight[c] * source[n, c], lanes along channels; weight is [tap][C]. */
+/* target[n, c] = bias[c] + sum over taps of weight[c] * source[n, c], lanes along channels; weight is [tap][C].
+ * far: the next target row's row_step new source rows are asked for while one is summed. */
 typedef struct {
     const void *source, *weight, *bias;
     void *target;
     fc_strides source_strides, target_strides;
     fc_axis rows, cols;
     fc_sweep sweep;
-    ptrdiff_t N, C, tap_cols;
+    ptrdiff_t N, C, tap_cols, row_step, far;
 } fc_pixel_args;
 
 /* The same with lanes along columns; weight is [C][tap]. Rows and runs of columns are marked: 0 regular, 1 has taps

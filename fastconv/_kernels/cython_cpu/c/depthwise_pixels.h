@@ -16,6 +16,9 @@ typedef struct {
     ptrdiff_t row_first, row_last, col_first, col_last;
     ptrdiff_t source, source_step, target, target_step;
     int skip_first, skip_last;
+    /* Rows that the next target row reads and this one does not: the first of them at this tile's columns, and how
+     * many; they are asked for while this row is summed. */
+    ptrdiff_t next_source, next_rows;
 } fc_pixel_tile;
 
 #define FC_EACH_PIXEL(M) M(0) M(1) M(2) M(3) M(4) M(5) M(6) M(7)
@@ -110,7 +113,15 @@ FC_INLINE void FC_FN(entries_vector)(const int P, const fc_pixel_args *a, const 
 }
 
 FC_INLINE void FC_FN(sweep_tile)(const int P, const int S, const fc_pixel_args *a, const fc_pixel_tile *tile) {
-    for (ptrdiff_t c = 0; c < a->C; c += FC_LANES) FC_FN(sweep_vector)(P, S, a, tile, FC_FIRST_CHANNEL(c, a->C));
+    for (ptrdiff_t c = 0; c < a->C; c += FC_LANES) {
+        const real *next = (const real *)a->source + tile->next_source + c;
+        for (ptrdiff_t r = 0; r < tile->next_rows; r++, next += a->source_strides.h)
+            for (int q = 0; q < P * S; q++) __builtin_prefetch(next + q * a->source_strides.w, 0, 2);
+        if (tile->next_rows > 0)
+            for (int p = 0; p < P; p++)
+                __builtin_prefetch((const real *)a->target + tile->target + (P + p) * a->target_strides.w + c, 1, 2);
+        FC_FN(sweep_vector)(P, S, a, tile, FC_FIRST_CHANNEL(c, a->C));
+    }
 }
 
 FC_INLINE void FC_FN(entries_tile)(const int P, const fc_pixel_args *a, const fc_pixel_tile *tile) {
@@ -121,11 +132,13 @@ FC_INLINE void FC_FN(entries_tile)(const int P, const fc_pixel_args *a, const fc
 static void FC_FN(sweep_row)(const fc_pixel_args *a, fc_pixel_tile tile, ptrdiff_t source, ptrdiff_t target) {
     const fc_sweep *sweep = &a->sweep;
     const ptrdiff_t width = fc_tile_width(sweep->count);
+    const ptrdiff_t next = (a->rows.sources[tile.row_last - 1] + 1) * a->source_strides.h;
     tile.target_step = a->target_strides.w;
     for (ptrdiff_t j = 0; j < sweep->count; j += width) {
         const ptrdiff_t pixels = sweep->count - j < width ? sweep->count - j : width;
         tile.source = source + (sweep->source + j * sweep->step) * a->source_strides.w;
         tile.target = target + (sweep->start + j) * a->target_strides.w;
+        tile.next_source = tile.source + next;
         tile.skip_first = sweep->head && j == 0;
         tile.skip_last = sweep->tail && j + pixels == sweep->count;
         if (sweep->step == 1) {
@@ -160,7 +173,8 @@ static void FC_FN(pixel_sum)(void *ctx, ptrdiff_t lo, ptrdiff_t hi, ptrdiff_t sl
         const ptrdiff_t n = item / a->rows.targets, row = item % a->rows.targets;
         const ptrdiff_t source = n * a->source_strides.n;
         const ptrdiff_t target = n * a->target_strides.n + row * a->target_strides.h;
-        const fc_pixel_tile tile = {.row_first = a->rows.first[row], .row_last = a->rows.first[row + 1]};
+        fc_pixel_tile tile = {.row_first = a->rows.first[row], .row_last = a->rows.first[row + 1]};
+        tile.next_rows = a->far && tile.row_last > tile.row_first ? a->row_step : 0;
         if (a->sweep.count > 0) FC_FN(sweep_row)(a, tile, source, target);
         for (ptrdiff_t r = 0; r < a->cols.run_count; r++) {
             const int64_t *run = a->cols.runs + 4 * r;
