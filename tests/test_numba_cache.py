@@ -460,13 +460,14 @@ MARKING = structure("marks", *SCRATCH)
 def test_every_slot_has_scratch_of_its_own(threads):
     fc.set_num_threads(threads)
     marks = np.zeros(10_000, np.int64)
-    context = fill(MARKING, marks=marks.ctypes.data)
-    assert RangeKernel(_build_marking).run(context, len(marks), 8, scratch_bytes=800) == OK
+    run = RangeKernel(_build_marking).bound(fill(MARKING), ("marks",), len(marks), 8, scratch_bytes=800)
+    assert run(marks) == OK
     assert np.all(marks == 1)
 
 
 def test_missing_memory_is_reported():
-    assert RangeKernel(_build_marking).run(fill(MARKING), 10, 1, scratch_bytes=1 << 55) == OUT_OF_MEMORY
+    run = RangeKernel(_build_marking).bound(fill(MARKING), ("marks",), 10, 1, scratch_bytes=1 << 55)
+    assert run(np.zeros(10, np.int64)) == OUT_OF_MEMORY
 
 
 def test_a_kernel_may_run_while_the_interpreter_ends(warm):

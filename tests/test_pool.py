@@ -3,12 +3,14 @@
 import ctypes
 import os
 import platform
+import struct
 import subprocess
 import sys
 import textwrap
 import threading
 import time
 
+import numpy as np
 import pytest
 
 from fastconv._kernels import pool
@@ -210,6 +212,50 @@ def test_a_region_keeps_the_number_of_threads_that_it_was_given(threads):
 def test_null_function_is_refused():
     with pytest.raises(ValueError, match="address"):
         pool.run(0, 0, 10, 1)
+    with pytest.raises(ValueError, match="address"):
+        pool.launch(0, bytes(8), (), (), 10, 1, 1)
+
+
+def launch(words, slots, values, *, length):
+    """The context that a launched function sees, the first ``length`` words of it."""
+    seen = []
+    callback = RANGE_FN(lambda context, *_: seen.append(ctypes.cast(context, ctypes.POINTER(ctypes.c_int64))[:length]))
+    pool.launch(ctypes.cast(callback, ctypes.c_void_p).value, words, slots, values, 1, 1, 1)
+    return seen[0]
+
+
+@native
+def test_launch_puts_addresses_and_numbers_into_a_copy_of_the_words():
+    words = struct.pack("5q", *range(10, 15))
+    array = np.ones((2, 3, 4), np.float32)[:, ::-1].transpose(2, 0, 1)
+    array.flags.writeable = False
+    block, packed = array.ctypes.data, bytearray(5)
+    seen = launch(words, (3, 0, 2), (array, -(2**63), packed), length=5)
+    address = ctypes.addressof((ctypes.c_char * 5).from_buffer(packed))
+    assert seen == [-(2**63), 11, address, block, 14]
+    assert words == struct.pack("5q", *range(10, 15))
+    assert launch(struct.pack("128q", *range(128)), (127,), (5,), length=128) == [*range(127), 5]
+
+
+@native
+@pytest.mark.parametrize(
+    ("words", "slots", "values", "error"),
+    [
+        (bytes(8 * 129), (), (), ValueError),
+        (bytes(16), (2,), (0,), ValueError),
+        (bytes(16), (-1,), (0,), ValueError),
+        (bytes(16), (0, 1), (0,), ValueError),
+        (bytes(16), (0,), (2**63,), OverflowError),
+        (bytes(16), (0,), (1.5,), TypeError),
+        (bytearray(16), (0,), (0,), TypeError),
+    ],
+)
+def test_launch_refuses_what_does_not_fit(words, slots, values, error):
+    called = []
+    callback = RANGE_FN(lambda *_: called.append(1))
+    with pytest.raises(error):
+        pool.launch(ctypes.cast(callback, ctypes.c_void_p).value, words, slots, values, 1, 1, 1)
+    assert not called
 
 
 @workers
@@ -700,6 +746,12 @@ def test_without_the_extension():
         assert pool.native_reason() in str(error)
     else:
         raise AssertionError("run without the extension")
+    try:
+        pool.launch(1, bytes(8), (), (), 10, 1, 1)
+    except ImportError as error:
+        assert pool.native_reason() in str(error)
+    else:
+        raise AssertionError("launch without the extension")
     print("done")
     """
     assert script(code, "") == "done"

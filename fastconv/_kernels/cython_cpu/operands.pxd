@@ -1,7 +1,8 @@
 # What every operation does with arrays and plans before it calls C.
 
-from cpython.buffer cimport PyBUF_STRIDED_RO, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int64_t
+
+from fastconv._kernels.pool._native cimport address
 
 cdef extern from "axis.h" nogil:
     ctypedef void (*fc_kernel)(void* args, Py_ssize_t lo, Py_ssize_t hi, Py_ssize_t slot) noexcept
@@ -13,15 +14,6 @@ cdef extern from "axis.h" nogil:
         const int64_t *runs
     ctypedef struct fc_strides:
         Py_ssize_t n, c, h, w
-
-
-# The first byte of an array, which the caller keeps alive.
-cdef inline void* address(object array) except? NULL:
-    cdef Py_buffer view
-    PyObject_GetBuffer(array, &view, PyBUF_STRIDED_RO)
-    cdef void* data = view.buf
-    PyBuffer_Release(&view)
-    return data
 
 
 # The element strides that arrays.element_strides gives.

@@ -72,16 +72,8 @@ def _prepare_sum(problem: Problem, *, transposed: bool) -> Kernel:
     itemsize = np.dtype(problem.dtype).itemsize
     items = g.N * g.groups * conv2d_arguments.blocks(K, itemsize) * target_shape[2]
     chunk = grain(g.flops // max(1, items))
-    has_bias = "bias" in problem.optional
-    kernel = _kernel(_build_sum, problem.dtype)
-
-    def run(source, packed, *rest) -> int:
-        context = template.copy()
-        context["source"], context["packed"] = source.ctypes.data, packed.ctypes.data
-        context["bias"] = rest[0].ctypes.data if has_bias else 0
-        context["target"] = rest[-1].ctypes.data
-        return kernel.run(context, items, chunk, conv2d_arguments.SUM_SCRATCH_BYTES)
-
+    operands = ("source", "packed", *(["bias"] if "bias" in problem.optional else []), "target")
+    run = _kernel(_build_sum, problem.dtype).bound(template, operands, items, chunk, conv2d_arguments.SUM_SCRATCH_BYTES)
     pack, packed_bytes = _packer(problem, C, K, transposed)
     return Kernel("direct", run, pack, packed_bytes, keeps=(rows, cols))
 
@@ -101,11 +93,14 @@ def _packer(problem: Problem, C: int, K: int, transposed: bool) -> tuple[Callabl
         k_stride=k_stride,
     )
 
+    items = g.groups * conv2d_arguments.blocks(K, itemsize)
+    # Moving an element takes as long as some operations.
+    chunk = grain(8 * math.prod(shape) // items)
+    fill_packed = _kernel(_build_pack, problem.dtype).bound(template, ("weight", "packed"), items, chunk)
+
     def pack(weight: np.ndarray) -> np.ndarray:
         packed = np.empty(shape, problem.dtype)
-        context = template.copy()
-        context["weight"], context["packed"] = weight.ctypes.data, packed.ctypes.data
-        _kernel(_build_pack, problem.dtype).run(context, g.groups * conv2d_arguments.blocks(K, itemsize), 1)
+        fill_packed(weight, packed)
         return packed
 
     return pack, math.prod(shape) * itemsize
@@ -132,12 +127,9 @@ def _prepare_grad_weight(problem: Problem) -> Kernel:
     scratch = (2 * row_block * g.cols.kernel * c_block + conv2d_arguments.BLOCK_COLUMNS) * widest * itemsize
     items = g.groups * k_blocks * -(-g.C_g // c_block) * -(-g.rows.kernel // row_block)
 
-    def run(grad_out, x, grad_weight) -> int:
-        context = template.copy()
-        context["grad_out"], context["x"] = grad_out.ctypes.data, x.ctypes.data
-        context["grad_weight"] = grad_weight.ctypes.data
-        return _kernel(_build_grad_weight, problem.dtype).run(context, items, 1, scratch)
-
+    chunk = grain(g.flops // items)
+    operands = ("grad_out", "x", "grad_weight")
+    run = _kernel(_build_grad_weight, problem.dtype).bound(template, operands, items, chunk, scratch)
     return Kernel("direct", run, workspace_bytes=scratch, keeps=(rows, cols))
 
 
@@ -150,12 +142,8 @@ def _prepare_grad_bias(problem: Problem) -> Kernel:
     )
     chunk = grain(g.N * g.rows.out * g.cols.out)
 
-    def run(grad_out, grad_bias) -> int:
-        context = template.copy()
-        context["grad_out"], context["grad_bias"] = grad_out.ctypes.data, grad_bias.ctypes.data
-        return _kernel(_build_grad_bias, problem.dtype).run(context, g.K, chunk)
-
-    return Kernel("direct", run)
+    operands = ("grad_out", "grad_bias")
+    return Kernel("direct", _kernel(_build_grad_bias, problem.dtype).bound(template, operands, g.K, chunk))
 
 
 VARIANTS = {

@@ -55,15 +55,10 @@ def _prepare_forward(problem: Problem) -> Kernel | Declined:
     )
     items = g.N * g.rows.out * (1 if is_channels_last else g.C)
     chunk = grain(8 * g.flops // max(1, items))
-    kernel = _kernel(_build_pool, problem.dtype, offsets_dtype(g))
-    has_offsets = "offsets" in problem.optional
-
-    def run(x, out, *offsets) -> int:
-        context = template.copy()
-        context["x"], context["out"] = x.ctypes.data, out.ctypes.data
-        context["offsets"] = offsets[0].ctypes.data if has_offsets else 0
-        return kernel.run(context, items, chunk, max_pool2d_arguments.POOL_SCRATCH_BYTES)
-
+    operands = ("x", "out", *(["offsets"] if "offsets" in problem.optional else []))
+    run = _kernel(_build_pool, problem.dtype, offsets_dtype(g)).bound(
+        template, operands, items, chunk, max_pool2d_arguments.POOL_SCRATCH_BYTES
+    )
     return Kernel("direct", run, keeps=(rows, cols))
 
 
@@ -83,14 +78,8 @@ def _prepare_grad_input(problem: Problem) -> Kernel:
     )
     items = g.N * -(-g.C // width)
     chunk = grain(8 * width * g.rows.out * g.cols.out)
-    kernel = _kernel(_build_unpool, problem.dtype, offsets_dtype(g))
-
-    def run(grad_out, offsets, grad_input) -> int:
-        context = template.copy()
-        context["out"], context["offsets"] = grad_out.ctypes.data, offsets.ctypes.data
-        context["x"] = grad_input.ctypes.data
-        return kernel.run(context, items, chunk)
-
+    operands = ("out", "offsets", "x")
+    run = _kernel(_build_unpool, problem.dtype, offsets_dtype(g)).bound(template, operands, items, chunk)
     return Kernel("direct", run, keeps=taps)
 
 

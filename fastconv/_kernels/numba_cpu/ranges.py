@@ -49,20 +49,40 @@ class RangeKernel:
     def __init__(self, build: Callable[..., Callable], *key):
         self.native = NativeFunction(build, key)
 
-    def run(self, context: np.ndarray, items: int, grain: int, scratch_bytes: int = 0) -> int:
-        """Do all items in chunks of at least ``grain``; every slot has a block of ``scratch_bytes`` of its own.
+    def bound(
+        self, template: np.ndarray, operands: tuple[str, ...], items: int, grain: int, scratch_bytes: int = 0
+    ) -> Callable[..., int]:
+        """A function of the arrays whose addresses go into the fields ``operands`` of the template.
 
+        It does all items in chunks of at least ``grain``; every slot has a block of ``scratch_bytes`` of its own.
         Returns OK, or OUT_OF_MEMORY where there is none for the scratch.
         """
-        # Read once: another thread may change it, and there must be a block for every slot.
-        threads = pool.get_num_threads()
-        if scratch_bytes:
-            step = -(-scratch_bytes // _ALIGNMENT) * _ALIGNMENT
-            try:
-                _memory, context["scratch"] = _kept.block(threads * step)
-            except MemoryError:
-                return OUT_OF_MEMORY
-            context["scratch_step"] = step
-        drive = pool.run if pool.is_native() else settings.run_threaded
-        drive(self.native.address, context.ctypes.data, items, grain, threads)
-        return OK
+        step = -(-scratch_bytes // _ALIGNMENT) * _ALIGNMENT
+        if step:
+            operands = (*operands, "scratch")
+            template["scratch_step"] = step
+        names = template.dtype.names
+        slots, words = tuple(names.index(name) for name in operands), template.tobytes()
+
+        def run(*values) -> int:
+            # Read once: another thread may change it, and there must be a block for every slot.
+            threads = pool.get_num_threads()
+            if step:
+                try:
+                    _memory, block = _kept.block(threads * step)
+                except MemoryError:
+                    return OUT_OF_MEMORY
+                values = (*values, block)
+            launch = pool.launch if pool.is_native() else _launch_threaded
+            launch(self.native.address, words, slots, values, items, grain, threads)
+            return OK
+
+        return run
+
+
+def _launch_threaded(address, words, slots, values, items, grain, threads) -> None:
+    """What ``pool.launch`` does, by Numba's own threads."""
+    context = np.frombuffer(words, np.int64).copy()
+    for slot, value in zip(slots, values, strict=True):
+        context[slot] = value if isinstance(value, int) else value.ctypes.data
+    settings.run_threaded(address, context.ctypes.data, items, grain, threads)

@@ -9,7 +9,7 @@ from types import ModuleType, SimpleNamespace
 
 from fastconv._kernels.pool.limits import default_num_threads
 
-__all__ = ["default_num_threads", "get_num_threads", "is_native", "native_reason", "run", "set_num_threads"]
+__all__ = ["default_num_threads", "get_num_threads", "is_native", "launch", "native_reason", "run", "set_num_threads"]
 
 
 def get_num_threads() -> int:
@@ -59,6 +59,20 @@ def run(function_address: int, context_address: int, n: int, grain: int, threads
     if native is None:
         raise ImportError(f"the compiled thread pool is not available: {reason}")
     native.run(function_address, context_address, n, grain, threads)
+
+
+def launch(
+    function_address: int, words: bytes, slots: tuple[int, ...], values: tuple, n: int, grain: int, threads: int
+) -> None:
+    """``run`` with a context of 64-bit words, after each value was put into its slot: an int, or an array's address.
+
+    Raises as ``run``, and ValueError for more than 128 words, a slot beyond them, or another number of values than of
+    slots.
+    """
+    native, reason = _load()
+    if native is None:
+        raise ImportError(f"the compiled thread pool is not available: {reason}")
+    native.launch(function_address, words, slots, values, n, grain, threads)
 
 
 @cache

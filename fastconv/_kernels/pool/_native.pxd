@@ -1,5 +1,17 @@
 # The pool for other Cython modules: from fastconv._kernels.pool._native cimport parallel_for, range_fn
 
+from cpython.buffer cimport PyBUF_STRIDED_RO, PyBuffer_Release, PyObject_GetBuffer
+
+
+# The first byte of an array, which the caller keeps alive.
+cdef inline void* address(object array) except? NULL:
+    cdef Py_buffer view
+    PyObject_GetBuffer(array, &view, PyBUF_STRIDED_RO)
+    cdef void* data = view.buf
+    PyBuffer_Release(&view)
+    return data
+
+
 # Does the items lo <= i < hi. Calls that run at the same time in one region have different slots; the slot says
 # nothing else, so a result must not depend on it. fn never holds the GIL and never raises.
 ctypedef void (*range_fn)(void* ctx, Py_ssize_t lo, Py_ssize_t hi, Py_ssize_t slot) noexcept nogil

@@ -1,5 +1,8 @@
 """The thread pool for Cython kernels (see ``_native.pxd``) and, through addresses, for any other compiled code."""
 
+from libc.stdint cimport int64_t
+from libc.string cimport memcpy
+
 from fastconv._kernels.pool.limits import AFFINITY, default_num_threads
 
 cdef extern from "parallel.h" nogil:
@@ -7,6 +10,9 @@ cdef extern from "parallel.h" nogil:
     void fc_pool_init() noexcept
     void fc_pool_allow_cpu(int cpu) noexcept
     void fc_parallel_for(range_fn fn, void* ctx, Py_ssize_t n, Py_ssize_t grain, Py_ssize_t nthreads) noexcept
+
+cdef enum:
+    MAX_WORDS = 128
 
 cdef Py_ssize_t count = 0  # the thread count of the process; 0: not set, because the environment is malformed
 
@@ -49,6 +55,27 @@ def run(size_t function_address, size_t context_address, Py_ssize_t n, Py_ssize_
     wanted = count if threads is None else threads
     with nogil:
         fc_parallel_for(<range_fn> function_address, <void*> context_address, n, grain, wanted)
+
+
+def launch(size_t function_address, bytes words, tuple slots, tuple values, Py_ssize_t n, Py_ssize_t grain,
+           Py_ssize_t threads) -> None:
+    """``run`` with ``words`` as its context, after each value was put into its slot: an integer, or an array's address."""
+    cdef int64_t[MAX_WORDS] context
+    cdef Py_ssize_t length = len(words), position, slot
+    if function_address == 0:
+        raise ValueError("the address of the function is 0")
+    if length > <Py_ssize_t> sizeof(context):
+        raise ValueError(f"a context of {length} bytes is too long")
+    if len(slots) != len(values):
+        raise ValueError(f"{len(values)} values for {len(slots)} slots")
+    memcpy(context, <const char*> words, length)
+    for position in range(len(slots)):
+        slot, value = slots[position], values[position]
+        if not 0 <= slot < length // <Py_ssize_t> sizeof(int64_t):
+            raise ValueError(f"slot {slot} is outside of the context")
+        context[slot] = value if isinstance(value, int) else <int64_t> address(value)
+    with nogil:
+        fc_parallel_for(<range_fn> function_address, <void*> context, n, grain, threads)
 
 
 fc_pool_init()
