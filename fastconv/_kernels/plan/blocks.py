@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fastconv.geometry import Conv2dGeometry
+
 # Terms that are summed before their sum is added to the others'. Rounding errors stay small, and the packed weights
 # of a block of channels (64 of float32: 80 KB) stay in the second cache while all tiles of an item read them.
 BLOCK_TERMS = 320
@@ -41,3 +43,8 @@ def channel_range(channels: int, taps: int, tap_cols: int, lanes: int) -> int:
     if tap_cols * channels <= BLOCK_TERMS:
         return channels
     return even(channels, BLOCK_TERMS // taps // lanes * lanes, lanes)
+
+
+def is_pointwise(g: Conv2dGeometry) -> bool:
+    """Whether every output is a sum over the channels of one input pixel, the one in the same place."""
+    return all(axis.kernel == axis.stride == 1 and axis.low == axis.high == 0 for axis in (g.rows, g.cols))

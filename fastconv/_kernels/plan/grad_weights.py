@@ -82,7 +82,7 @@ class GradWeightPlan:
 @lru_cache(maxsize=_PLANS)
 def grad_weight_plan(geometry: Conv2dGeometry, formats: tuple[str, str], unit: VectorUnit) -> GradWeightPlan:
     """The plan; it depends on the problem and the vector unit alone, and with it every rounding."""
-    pointwise = _is_pointwise(geometry)
+    pointwise = blocks.is_pointwise(geometry)
     g = _in_one_row(geometry) if pointwise else geometry
     if pointwise:
         g, formats = replace(g, C=g.K, K=g.C), formats[::-1]
@@ -119,10 +119,6 @@ def _merges(g: Conv2dGeometry) -> bool:
     """Whether taps of a row and channels are one row of columns: only then are tiles wide enough."""
     few = g.groups == 1 and g.C < _FEW_USES and 1 < g.cols.kernel <= _MERGED_TAPS
     return few and g.cols.dilation == 1 and g.padding_mode == "zeros"
-
-
-def _is_pointwise(g: Conv2dGeometry) -> bool:
-    return all(axis.kernel == axis.stride == 1 and axis.low == axis.high == 0 for axis in (g.rows, g.cols))
 
 
 def _in_one_row(g: Conv2dGeometry) -> Conv2dGeometry:

@@ -52,7 +52,7 @@ def sum_plan(
     geometry: Conv2dGeometry, transposed: bool, formats: tuple[str, str], unit: VectorUnit, threads: int
 ) -> SumPlan:
     """The plan for ``threads`` threads; results do not depend on their number."""
-    g = _flattened(geometry) if _is_pointwise(geometry) else geometry
+    g = _flattened(geometry) if blocks.is_pointwise(geometry) else geometry
     make = axes.grad_input_axis if transposed else axes.forward_axis
     rows, cols = make(g.rows, g.padding_mode), make(g.cols, g.padding_mode)
     shapes = (g.out_shape, g.x_shape) if transposed else (g.x_shape, g.out_shape)
@@ -79,10 +79,6 @@ def sum_plan(
         entries=math.prod(int(np.diff(axis.first).max()) for axis in (rows, cols)),
         items=items,
     )  # fmt: skip
-
-
-def _is_pointwise(g: Conv2dGeometry) -> bool:
-    return all(axis.kernel == axis.stride == 1 and axis.low == axis.high == 0 for axis in (g.rows, g.cols))
 
 
 def _flattened(g: Conv2dGeometry) -> Conv2dGeometry:

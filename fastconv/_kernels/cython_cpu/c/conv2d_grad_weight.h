@@ -257,11 +257,12 @@ static void FC_FN(store_block)(const fc_grad_weight_args *a, const FC_FN(fc_slot
     for (ptrdiff_t c = 0; c < p->channels; c++)
         for (ptrdiff_t tap = 0; tap < taps; tap++) s->entries[c * taps + tap] = (tap * p->channels + c) * width;
     if (taps == all_taps) {
-        FC_FN(transpose_any)(total, s->entries, 0, target, a->C * taps, p->channels * taps, k.count);
+        FC_FN(transpose_any)(total, s->entries, 0, target, NULL, a->C * taps, p->channels * taps, k.count, width);
         return;
     }
     for (ptrdiff_t c = 0; c < p->channels; c++)
-        FC_FN(transpose_any)(total, s->entries + c * taps, 0, target + c * all_taps, a->C * all_taps, taps, k.count);
+        FC_FN(transpose_any)
+        (total, s->entries + c * taps, 0, target + c * all_taps, NULL, a->C * all_taps, taps, k.count, width);
 }
 
 /* The same where grad_out and x have changed places: grad_weight[c][k] = total[c][k], as the tiles have it. */

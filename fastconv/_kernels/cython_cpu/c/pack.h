@@ -1,29 +1,59 @@
 /* Weights in the order in which the microkernel reads them. */
 
-/* One block of channels for one range of input channels. */
-static void FC_FN(pack_range)(const fc_pack_args *a, const real *weight, ptrdiff_t valid, ptrdiff_t width,
-                              ptrdiff_t channels, real *packed) {
-    for (ptrdiff_t tap = 0; tap < a->taps; tap++) {
-        const real *from = weight + (a->flipped ? a->taps - 1 - tap : tap);
-        for (ptrdiff_t c = 0; c < channels; c++, packed += width) {
-            for (ptrdiff_t k = 0; k < valid; k++) packed[k] = from[c * a->c_stride + k * a->k_stride];
-            for (ptrdiff_t k = valid; k < width; k++) packed[k] = 0;
+#ifndef FASTCONV_PACK_H
+#define FASTCONV_PACK_H
+enum { FC_PACKED_ROWS = 64 };
+#endif
+
+/* Forward: a row of the weight holds the (c, tap) of one output channel, and a row of the packed weight the output
+ * channels of one (tap, c). */
+static void FC_FN(pack_forward)(const fc_pack_args *a, const real *weight, ptrdiff_t valid, ptrdiff_t width,
+                                ptrdiff_t channels, real *packed) {
+    const ptrdiff_t all = channels * a->taps;
+    int64_t rows[FC_PACKED_ROWS];
+    ptrdiff_t tap = 0, c = 0;
+    for (ptrdiff_t first = 0; first < all; first += FC_PACKED_ROWS) {
+        const ptrdiff_t count = all - first < FC_PACKED_ROWS ? all - first : FC_PACKED_ROWS;
+        for (ptrdiff_t j = 0; j < count; j++) {
+            rows[j] = (tap * channels + c) * width;
+            if (++tap == a->taps)
+                tap = 0, c++;
         }
+        FC_FN(transpose_any)(weight + first, NULL, a->k_stride, packed, rows, 0, valid, count, count);
     }
+}
+
+/* grad_input: input channels are the lanes, output channels are summed over, and the taps are in reverse order. */
+static void FC_FN(pack_flipped)(const fc_pack_args *a, const real *weight, ptrdiff_t valid, ptrdiff_t width,
+                                ptrdiff_t channels, ptrdiff_t readable, real *packed) {
+    real *last = packed + (a->taps - 1) * channels * width;
+    for (ptrdiff_t c = 0; c < channels; c++, weight += a->c_stride, last += width, readable -= a->c_stride)
+        if (a->taps == 1)
+            memcpy(last, weight, (size_t)valid * sizeof(real));
+        else
+            FC_FN(transpose_any)
+            (weight, NULL, a->taps, last, NULL, -channels * width, valid, a->taps, readable - (valid - 1) * a->taps);
 }
 
 /* One item per (group, block of output channels, range of input channels). */
 static void FC_FN(pack)(void *ctx, ptrdiff_t lo, ptrdiff_t hi, ptrdiff_t slot) {
     const fc_pack_args *a = ctx;
     const ptrdiff_t all_vectors = (a->K + FC_LANES - 1) / FC_LANES, ranges = (a->C + a->c_range - 1) / a->c_range;
+    const ptrdiff_t size = a->groups * a->group_stride;
     (void)slot;
     for (ptrdiff_t item = lo; item < hi; item++) {
         const ptrdiff_t c0 = item % ranges * a->c_range, block = item / ranges % a->k_block_count;
         const ptrdiff_t g = item / ranges / a->k_block_count, first = a->k_blocks[2 * block];
         const ptrdiff_t k0 = first * FC_LANES, width = a->k_blocks[2 * block + 1] * FC_LANES;
-        FC_FN(pack_range)
-        (a, (const real *)a->weight + g * a->group_stride + k0 * a->k_stride + c0 * a->c_stride,
-         a->K - k0 < width ? a->K - k0 : width, width, a->C - c0 < a->c_range ? a->C - c0 : a->c_range,
-         (real *)a->packed + ((g * all_vectors + first) * FC_LANES * a->C + c0 * width) * a->taps);
+        const ptrdiff_t channels = a->C - c0 < a->c_range ? a->C - c0 : a->c_range;
+        const ptrdiff_t valid = a->K - k0 < width ? a->K - k0 : width;
+        const ptrdiff_t at = g * a->group_stride + k0 * a->k_stride + c0 * a->c_stride;
+        real *packed = (real *)a->packed + ((g * all_vectors + first) * FC_LANES * a->C + c0 * width) * a->taps;
+        if (valid < width)
+            memset(packed, 0, (size_t)(a->taps * channels * width) * sizeof(real));
+        if (a->flipped)
+            FC_FN(pack_flipped)(a, (const real *)a->weight + at, valid, width, channels, size - at, packed);
+        else
+            FC_FN(pack_forward)(a, (const real *)a->weight + at, valid, width, channels, packed);
     }
 }

@@ -45,38 +45,38 @@ FC_INLINE void FC_FN(transpose_square)(vec *rows) {
     }
 }
 
-/* Where row i begins: at rows[i], or, without a table, at i * step. */
-FC_INLINE const real *FC_FN(row_of)(const real *from, const int64_t *rows, ptrdiff_t step, ptrdiff_t i) {
-    return from + (rows != NULL ? rows[i] : i * step);
+/* Where row i of a matrix begins: at rows[i], or, without a table, at i * step. */
+FC_INLINE ptrdiff_t FC_FN(row)(const int64_t *rows, ptrdiff_t step, ptrdiff_t i) {
+    return rows != NULL ? rows[i] : i * step;
 }
 
-/* to[j * to_step + i] = row i of from [j], for first_row <= i < last_row and first_column <= j < last_column. */
-FC_INLINE void FC_FN(transpose_part)(const real *from, const int64_t *rows, ptrdiff_t step, real *to, ptrdiff_t to_step,
-                                     ptrdiff_t first_row, ptrdiff_t last_row, ptrdiff_t first_column,
-                                     ptrdiff_t last_column) {
-    for (ptrdiff_t j = first_column; j < last_column; j++)
-        for (ptrdiff_t i = first_row; i < last_row; i++)
-            to[j * to_step + i] = FC_FN(row_of)(from, rows, step, i)[j];
-}
-
-FC_INLINE void FC_FN(transpose_any)(const real *from, const int64_t *rows, ptrdiff_t step, real *to, ptrdiff_t to_step,
-                                    ptrdiff_t row_count, ptrdiff_t columns) {
-    const ptrdiff_t whole_columns = columns - columns % FC_LANES, whole_rows = row_count - row_count % FC_LANES;
-    for (ptrdiff_t j = 0; j < whole_columns; j += FC_LANES)
-        for (ptrdiff_t i = 0; i < whole_rows; i += FC_LANES) {
+/* Row j of `to` [i] = row i of `from` [j] for i < rows, j < columns; elements j < readable of every row of `from` may be
+ * read, so that a square that juts out need not be taken apart. */
+FC_INLINE void FC_FN(transpose_any)(const real *from, const int64_t *from_rows, ptrdiff_t from_step, real *to,
+                                    const int64_t *to_rows, ptrdiff_t to_step, ptrdiff_t rows, ptrdiff_t columns,
+                                    ptrdiff_t readable) {
+    for (ptrdiff_t j0 = 0; j0 < columns; j0 += FC_LANES) {
+        const ptrdiff_t last = columns - j0 < FC_LANES ? columns : j0 + FC_LANES;
+        ptrdiff_t i = 0;
+        for (; i + FC_LANES <= rows && j0 + FC_LANES <= readable; i += FC_LANES) {
             vec square[FC_LANES];
 #pragma GCC unroll 16
-            for (int r = 0; r < FC_LANES; r++) square[r] = *(const vec *)(FC_FN(row_of)(from, rows, step, i + r) + j);
+            for (int r = 0; r < FC_LANES; r++)
+                square[r] = *(const vec *)(from + FC_FN(row)(from_rows, from_step, i + r) + j0);
             FC_FN(transpose_square)(square);
 #pragma GCC unroll 16
-            for (int r = 0; r < FC_LANES; r++) *(vec *)(to + (j + r) * to_step + i) = square[r];
+            for (int r = 0; r < FC_LANES; r++)
+                if (j0 + r < last)
+                    *(vec *)(to + FC_FN(row)(to_rows, to_step, j0 + r) + i) = square[r];
         }
-    FC_FN(transpose_part)(from, rows, step, to, to_step, 0, row_count, whole_columns, columns);
-    FC_FN(transpose_part)(from, rows, step, to, to_step, whole_rows, row_count, 0, whole_columns);
+        for (ptrdiff_t j = j0; j < last; j++)
+            for (ptrdiff_t part = i; part < rows; part++)
+                to[FC_FN(row)(to_rows, to_step, j) + part] = from[FC_FN(row)(from_rows, from_step, part) + j];
+    }
 }
 
 /* to[j * to_step + i] = from[i * from_step + j] for i < rows, j < columns. */
 static void FC_FN(transpose)(const real *from, ptrdiff_t from_step, real *to, ptrdiff_t to_step, ptrdiff_t rows,
                              ptrdiff_t columns) {
-    FC_FN(transpose_any)(from, NULL, from_step, to, to_step, rows, columns);
+    FC_FN(transpose_any)(from, NULL, from_step, to, NULL, to_step, rows, columns, columns);
 }
