@@ -47,6 +47,11 @@ typedef struct {
 #define FC_MULTIPLY_ADD(o, p) \
     if (o < V && p < P) acc_##o##_##p += w_##o * x_##p;
 #define FC_BROADCAST(p, base, times) const real x_##p = p < P ? base[times * shift] : 0;
+/* Column by column: all broadcasts first would take as many registers as there are columns. */
+#define FC_COLUMN_1(p, base, times) FC_BROADCAST(p, base, times) FC_MULTIPLY_ADD(0, p)
+#define FC_COLUMN_2(p, base, times) FC_COLUMN_1(p, base, times) FC_MULTIPLY_ADD(1, p)
+#define FC_COLUMN_3(p, base, times) FC_COLUMN_2(p, base, times) FC_MULTIPLY_ADD(2, p)
+#define FC_COLUMN_4(p, base, times) FC_COLUMN_3(p, base, times) FC_MULTIPLY_ADD(3, p)
 #define FC_SUM_PLACE(o, p) (*(vec *)(sums + (p * V + o) * FC_LANES))
 #define FC_KEEP(o, p) \
     if (o < V && p < P) FC_SUM_PLACE(o, p) = acc_##o##_##p;
@@ -86,11 +91,10 @@ FC_INLINE void FC_FN(panel)(const int V, const int P, const fc_panel *a, const r
             const real *d_ = c_ + 3 * shift, *w_ = w + entry[1];
             for (ptrdiff_t t = a->count; t > 0; t--) {
                 FC_EACH_VECTOR(FC_LOAD)
-                FC_BROADCAST(0, a_, 0) FC_BROADCAST(1, a_, 1) FC_BROADCAST(2, a_, 2)
-                FC_BROADCAST(3, b_, 0) FC_BROADCAST(4, b_, 1) FC_BROADCAST(5, b_, 2)
-                FC_BROADCAST(6, c_, 0) FC_BROADCAST(7, c_, 1) FC_BROADCAST(8, c_, 2)
-                FC_BROADCAST(9, d_, 0) FC_BROADCAST(10, d_, 1) FC_BROADCAST(11, d_, 2)
-                FC_EACH(FC_MULTIPLY_ADD)
+                FC_COLUMN_4(0, a_, 0) FC_COLUMN_4(1, a_, 1) FC_COLUMN_4(2, a_, 2)
+                FC_COLUMN_4(3, b_, 0) FC_COLUMN_4(4, b_, 1) FC_COLUMN_4(5, b_, 2)
+                FC_COLUMN_3(6, c_, 0) FC_COLUMN_3(7, c_, 1) FC_COLUMN_2(8, c_, 2)
+                FC_COLUMN_2(9, d_, 0) FC_COLUMN_1(10, d_, 1) FC_COLUMN_1(11, d_, 2)
                 a_ += step, b_ += step, c_ += step, d_ += step, w_ += w_step;
             }
         }
