@@ -13,7 +13,7 @@ from fastconv._kernels.contract import Kernel, Problem, Variant
 from fastconv._kernels.numba_cpu import microkernels
 from fastconv._kernels.numba_cpu.arguments import fill, grain, plan_values, stride_values
 from fastconv._kernels.numba_cpu.compiler import NativeFunction
-from fastconv._kernels.numba_cpu.conv2d_arguments import BLOCK_BYTES, PACK, SUM, WORK_BYTES
+from fastconv._kernels.numba_cpu.conv2d_arguments import BLOCK_BYTES, PACK, PACKED_ROWS, SUM, WORK_BYTES
 from fastconv._kernels.numba_cpu.microkernels import layout, panel_values
 from fastconv._kernels.numba_cpu.panel import PANEL
 from fastconv._kernels.numba_cpu.ranges import RangeKernel
@@ -25,10 +25,10 @@ def _build_sum():
     return conv2d_sum.sum_kernel()
 
 
-def _build_pack(dtype: str):
+def _build_pack():
     from fastconv._kernels.numba_cpu import conv2d_pack
 
-    return conv2d_pack.pack_kernel(dtype)
+    return conv2d_pack.pack_kernel()
 
 
 @cache
@@ -37,13 +37,13 @@ def _sum_kernel() -> RangeKernel:
 
 
 @cache
-def _pack_kernel(dtype: str) -> RangeKernel:
-    return RangeKernel(_build_pack, dtype)
+def _pack_kernel() -> RangeKernel:
+    return RangeKernel(_build_pack)
 
 
 def native_functions(dtype: str) -> list[NativeFunction]:
     """Everything that forward and grad_input of one dtype can run."""
-    return [_sum_kernel().native, _pack_kernel(dtype).native, *microkernels.native_functions(dtype)]
+    return [_sum_kernel().native, _pack_kernel().native, *microkernels.native_functions(dtype)]
 
 
 class _Sum:
@@ -85,19 +85,20 @@ class _Sum:
 
     @cached_property
     def _fill_packed(self) -> Callable[..., int]:
-        g, made = self._geometry, self._plan
-        outer, inner = g.C_g * self._taps, self._taps
+        g, made, size = self._geometry, self._plan, self._itemsize
+        outer, inner = g.C_g * self._taps * size, self._taps * size
         c_stride, k_stride = (outer, inner) if self._transposed else (inner, outer)
         template = fill(
             PACK,
-            **{"groups": g.groups, "C": made.C, "K": made.K, "taps": inner, "group_stride": g.K_g * outer},
+            **{"groups": g.groups, "C": made.C, "K": made.K, "taps": self._taps, "itemsize": size},
             **{"k_blocks": made.k_blocks.ctypes.data, "k_block_count": len(made.k_blocks), "c_range": made.c_range},
-            **{"c_stride": c_stride, "k_stride": k_stride, "flipped": self._transposed},
+            **{"group_stride": g.K_g * outer, "c_stride": c_stride, "k_stride": k_stride, "flipped": self._transposed},
+            transpose=microkernels.transpose(self._dtype).address,
         )
         items = g.groups * len(made.k_blocks) * -(-made.C // made.c_range)
         # Moving an element takes as long as some operations.
         chunk = grain(8 * math.prod(self._shape) // items)
-        return _pack_kernel(self._dtype).bound(template, ("weight", "packed"), items, chunk)
+        return _pack_kernel().bound(template, ("weight", "packed"), items, chunk, 8 * PACKED_ROWS)
 
     @property
     def _taps(self) -> int:

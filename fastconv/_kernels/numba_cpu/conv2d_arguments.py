@@ -29,11 +29,13 @@ WORK = structure(
     "n", "images", "g", "lo", "hi", "source_lo", "source_hi", "column",
 )  # fmt: skip
 WORK_BYTES = WORK.itemsize
-# Strides are in elements.
+# Strides are in bytes.
 PACK = structure(
-    "weight", "packed", "k_blocks", "groups", "C", "K", "taps", "k_block_count", "c_range", "group_stride", "c_stride",
-    "k_stride", "flipped",
+    "weight", "packed", *SCRATCH, "k_blocks", "transpose", "groups", "C", "K", "taps", "itemsize", "k_block_count",
+    "c_range", "group_stride", "c_stride", "k_stride", "flipped",
 )  # fmt: skip
+# Rows that packing transposes in one go.
+PACKED_ROWS = 64
 # The same of grad_weight and plan.GradWeightPlan. All slots share the sums of every item, where there are segments,
 # and then x with its channels together, where it ``interleaves`` them.
 GRAD_WEIGHT = structure(

@@ -106,7 +106,7 @@ def take_grad_out(a, w, k0, vectors, count):
         for r in range(w.rows):
             row, to = grad_out + i * a.grad_out_n + r * a.grad_out_h, w.packed + i * w.grad_out_n + r * w.grad_out_h
             if a.grad_out_c != a.itemsize:
-                call(a.transpose, row, a.grad_out_c, to, width, count, w.cols, 0)
+                call(a.transpose, row, a.grad_out_c, 0, to, width, 0, count, w.cols)
                 continue
             for col in range(w.cols):
                 copy_bytes(to + col * width, row + col * a.grad_out_w, count * a.itemsize)

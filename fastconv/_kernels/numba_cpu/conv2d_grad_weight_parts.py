@@ -126,10 +126,11 @@ def store_block(a, w, block):
         for tap in range(taps):
             put_word(w.entries, c * taps + tap, (tap * w.channels + c) * width)
     if taps == all_taps:
-        call(a.transpose, total, 0, target, step, w.channels * taps, count, w.entries)
+        call(a.transpose, total, 0, w.entries, target, step, 0, w.channels * taps, count)
         return
     for c in range(w.channels):
-        call(a.transpose, total, 0, target + c * all_taps * a.itemsize, step, taps, count, w.entries + 8 * c * taps)
+        rows, place = w.entries + 8 * c * taps, target + c * all_taps * a.itemsize
+        call(a.transpose, total, 0, rows, place, step, 0, taps, count)
 
 
 @serial

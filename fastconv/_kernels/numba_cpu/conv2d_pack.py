@@ -2,45 +2,62 @@
 
 from __future__ import annotations
 
-import numba
-import numpy as np
 from numba import carray
 
-from fastconv._kernels.numba_cpu.addresses import pointer, word
-from fastconv._kernels.numba_cpu.conv2d_arguments import PACK
+from fastconv._kernels.numba_cpu.addresses import call, clear_bytes, copy_bytes, pointer, put_word, word
+from fastconv._kernels.numba_cpu.conv2d_arguments import PACK, PACKED_ROWS
 from fastconv._kernels.numba_cpu.settings import VECTOR_BYTES, serial
 
 
-def pack_kernel(dtype: str):
+def pack_kernel():
     """packed[g][block][range of channels][tap][c][lane] = weight, zero where the last vector is not full.
 
-    One item per (group, block of output channels, range of input channels).
+    One item per (group, block of output channels, range of input channels). Sizes are in bytes.
     """
-    real = getattr(numba, dtype)
-    lanes = VECTOR_BYTES // np.dtype(dtype).itemsize
-
-    @serial
-    def pack_range(a, weight, origin, valid, width, channels, packed, at):
-        for tap in range(a.taps):
-            start = origin + (a.taps - 1 - tap if a.flipped else tap)
-            for c in range(channels):
-                for k in range(valid):
-                    packed[at + k] = weight[start + c * a.c_stride + k * a.k_stride]
-                for k in range(valid, width):
-                    packed[at + k] = 0
-                at += width
 
     def pack(context, lo, hi, slot):
         a = carray(pointer(context), 1, PACK)[0]
-        padded, ranges = -(-a.K // lanes) * lanes, -(-a.C // a.c_range)
-        weight = carray(pointer(a.weight), a.groups * a.group_stride, real)
-        packed = carray(pointer(a.packed), a.groups * padded * a.taps * a.C, real)
+        lanes = VECTOR_BYTES // a.itemsize
+        vectors_in_all, ranges = -(-a.K // lanes), -(-a.C // a.c_range)
         for item in range(lo, hi):
             c0, block = item % ranges * a.c_range, item // ranges % a.k_block_count
-            g = item // ranges // a.k_block_count
-            k0, width = word(a.k_blocks, 2 * block) * lanes, word(a.k_blocks, 2 * block + 1) * lanes
-            origin = g * a.group_stride + k0 * a.k_stride + c0 * a.c_stride
-            at = ((g * padded + k0) * a.C + c0 * width) * a.taps
-            pack_range(a, weight, origin, min(a.K - k0, width), width, min(a.C - c0, a.c_range), packed, at)
+            g, first = item // ranges // a.k_block_count, word(a.k_blocks, 2 * block)
+            vectors, channels = word(a.k_blocks, 2 * block + 1), min(a.C - c0, a.c_range)
+            width, valid = vectors * VECTOR_BYTES, min(a.K - first * lanes, vectors * lanes)
+            weight = a.weight + g * a.group_stride + first * lanes * a.k_stride + c0 * a.c_stride
+            packed = a.packed + ((g * vectors_in_all + first) * VECTOR_BYTES * a.C + c0 * width) * a.taps
+            if valid < vectors * lanes:
+                clear_bytes(packed, a.taps * channels * width)
+            if a.flipped:
+                pack_flipped(a, weight, valid, width, channels, packed)
+            else:
+                pack_forward(a, weight, valid, width, channels, packed, a.scratch + slot * a.scratch_step)
 
     return pack
+
+
+@serial
+def pack_forward(a, weight, valid, width, channels, packed, rows):
+    """A row of the weight has the (c, tap) of one output channel, a packed one the output channels of one (tap, c)."""
+    tap, c = 0, 0
+    for first in range(0, channels * a.taps, PACKED_ROWS):
+        count = min(channels * a.taps - first, PACKED_ROWS)
+        for j in range(count):
+            put_word(rows, j, (tap * channels + c) * width)
+            tap += 1
+            if tap == a.taps:
+                tap, c = 0, c + 1
+        call(a.transpose, weight + first * a.itemsize, a.k_stride, 0, packed, 0, rows, valid, count)
+
+
+@serial
+def pack_flipped(a, weight, valid, width, channels, packed):
+    """grad_input: input channels are the lanes, output channels are summed over, the taps are in reverse order."""
+    last = packed + (a.taps - 1) * channels * width
+    for _ in range(channels):
+        if a.taps == 1:
+            copy_bytes(last, weight, valid * a.itemsize)
+        else:
+            call(a.transpose, weight, a.k_stride, 0, last, -channels * width, 0, valid, a.taps)
+        weight += a.c_stride
+        last += width

@@ -65,7 +65,7 @@ def take_source(a, w):
     w.source_h, w.source_n = a.source_cols * w.source_w, pixels * w.source_w
     for i in range(w.images):
         plane, packed = source + i * a.source_n + w.source_lo * a.source_h, w.packed_source + i * w.source_n
-        call(a.transpose, plane, a.source_c, packed, w.source_w, a.C, pixels, 0)
+        call(a.transpose, plane, a.source_c, 0, packed, w.source_w, 0, a.C, pixels)
     w.source = w.packed_source - w.source_lo * w.source_h
 
 
@@ -89,7 +89,7 @@ def sum_block(a, w, first, vectors):
     sum_ranges(a, w, packed, vectors, channels)
     for i in range(w.images):
         plane = target + i * a.target_n + w.lo * a.target_h
-        call(a.transpose, w.packed_target + i * w.target_n, width, plane, a.target_c, pixels, channels, 0)
+        call(a.transpose, w.packed_target + i * w.target_n, width, 0, plane, a.target_c, 0, pixels, channels)
 
 
 @serial

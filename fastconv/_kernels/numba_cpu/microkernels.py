@@ -11,7 +11,7 @@ from fastconv._kernels.numba_cpu.compiler import NativeFunction
 from fastconv._kernels.numba_cpu.conv2d_arguments import PANELS
 from fastconv._kernels.numba_cpu.settings import COLUMNS, MAX_VECTORS, VECTOR_BYTES
 
-_PANEL_ARGUMENTS, _TRANSPOSE_ARGUMENTS = 6, 7
+_PANEL_ARGUMENTS, _TRANSPOSE_ARGUMENTS = 6, 8
 
 
 def _build_panel(dtype: str, vectors: int):

@@ -8,79 +8,105 @@ from fastconv._kernels.numba_cpu.vectors import BYTES, WORD, Vectors, counted, i
 
 
 def transpose_module(dtype: str) -> ir.Module:
-    """Code of ``void (source, source_step, target, target_step, rows, columns, table)``, the steps in bytes.
+    """Code of ``void (source, source_step, source_table, target, target_step, target_table, rows, columns)``.
 
-    target[j * target_step + i] = source[i * source_step + j] for i < rows, j < columns. Where there is a table, row i
-    of the source begins at source + table[i] instead.
+    Element i of row j of the target = element j of row i of the source for i < rows, j < columns. Row i begins
+    table[i] bytes after row 0, or i * step where there is no table; at most one side has one.
     """
     module = ir.Module("transpose")
     v = Vectors(module, dtype)
-    entry = ir.Function(module, ir.FunctionType(ir.VoidType(), [WORD] * 7), "entry")
+    entry = ir.Function(module, ir.FunctionType(ir.VoidType(), [WORD] * 8), "entry")
     b = ir.IRBuilder(entry.append_basic_block("entry"))
-    table = entry.args[6]
-    with b.if_else(b.icmp_signed("==", table, WORD(0))) as (stepped, listed):
-        for block, has_table in ((stepped, False), (listed, True)):
-            with block:
-                _squares(b, v, entry.args, has_table)
+    _, _, source_table, _, _, target_table, _, _ = entry.args
+    with b.if_else(b.icmp_signed("!=", source_table, WORD(0))) as (then, otherwise):
+        with then:
+            _squares(b, v, entry.args, _listed, _stepped)
+        with otherwise, b.if_else(b.icmp_signed("!=", target_table, WORD(0))) as (then, otherwise):
+            with then:
+                _squares(b, v, entry.args, _stepped, _listed)
+            with otherwise:
+                _squares(b, v, entry.args, _stepped, _stepped)
     b.ret_void()
     return module
 
 
-def _squares(b, v, arguments, has_table):
+# Where row i of a matrix begins, given its first row, what tells (a step or the address of a table), and i: a value.
+def _stepped(b, origin, step, number):
+    return shifted(b, origin, b.mul(step, number))
+
+
+def _listed(b, origin, table, number):
+    place = shifted(b, b.inttoptr(table, BYTES), b.mul(number, WORD(8)))
+    return shifted(b, origin, load(b, place, WORD, 8))
+
+
+def _squares(b, v, arguments, source_row, target_row):
     """All squares of the matrix."""
-    source, source_step, target, target_step, rows, columns, table = arguments
-    kind = "listed" if has_table else "stepped"
-    whole, part = _whole_square(v, kind, has_table), _part_square(v, kind, has_table)
+    source, source_step, source_table, target, target_step, target_table, rows, columns = arguments
+    whole, narrow, part = (make(v, source_row, target_row) for make in (_whole_square, _narrow_square, _part_square))
     with counted(b, columns, v.lanes) as j, counted(b, rows, v.lanes) as i:
         across, down = (smaller(b, b.sub(all_, now), WORD(v.lanes)) for all_, now in ((columns, j), (rows, i)))
-        first = b.add(source, b.mul(j, WORD(v.size)))
-        if not has_table:
-            first = b.add(first, b.mul(i, source_step))
-        place = b.add(b.add(target, b.mul(j, target_step)), b.mul(i, WORD(v.size)))
-        where = b.add(table, b.mul(i, WORD(8))) if has_table else source_step
-        square = [b.inttoptr(first, BYTES), where, b.inttoptr(place, BYTES), target_step]
+        square = []
+        for origin, step, table, row, number, element in (
+            (source, source_step, source_table, source_row, i, j),
+            (target, target_step, target_table, target_row, j, i),
+        ):
+            first = b.inttoptr(b.add(origin, b.mul(element, WORD(v.size))), BYTES)
+            if row is _listed:
+                square += [first, b.add(table, b.mul(number, WORD(8)))]
+            else:
+                square += [row(b, first, step, number), step]
         with b.if_else(b.icmp_signed("==", b.add(across, down), WORD(2 * v.lanes))) as (full, tail):
             with full:
                 b.call(whole, square)
-            with tail:
-                b.call(part, [*square, down, across])
+            with tail, b.if_else(b.icmp_signed("==", down, WORD(v.lanes))) as (full, tail):
+                with full:
+                    b.call(narrow, [*square, down, across])
+                with tail:
+                    b.call(part, [*square, down, across])
 
 
-def _row(b, origin, where, number, has_table):
-    """How far a row is from the first one; ``number`` is an integer or a value."""
-    number = WORD(number) if isinstance(number, int) else number
-    if not has_table:
-        return shifted(b, origin, b.mul(where, number))
-    table = b.inttoptr(where, BYTES)
-    return shifted(b, origin, load(b, shifted(b, table, b.mul(number, WORD(8))), WORD, 8))
-
-
-def _whole_square(v, kind, has_table):
-    function, b = internal_function(v.module, f"{kind}_whole", [BYTES, WORD, BYTES, WORD])
-    source, where, target, target_step = function.args
-    rows = [v.load(b, _row(b, source, where, i, has_table)) for i in range(v.lanes)]
+def _whole_square(v, source_row, target_row):
+    name = f"whole{source_row.__name__}{target_row.__name__}"
+    function, b = internal_function(v.module, name, [BYTES, WORD, BYTES, WORD])
+    source, source_where, target, target_where = function.args
+    rows = [v.load(b, source_row(b, source, source_where, WORD(i))) for i in range(v.lanes)]
     for j, column in enumerate(_transposed(b, v, rows)):
-        v.store(b, column, _row(b, target, target_step, j, has_table=False))
+        v.store(b, column, target_row(b, target, target_where, WORD(j)))
     b.ret_void()
     return function
 
 
-def _part_square(v, kind, has_table):
-    """A square that is not full: only valid elements are read and written."""
-    function, b = internal_function(v.module, f"{kind}_part", [BYTES, WORD, BYTES, WORD, WORD, WORD])
-    source, where, target, target_step, valid_rows, valid_columns = function.args
-    down, across = v.first_lanes(b, valid_rows), v.first_lanes(b, valid_columns)
-    none = ir.Constant(v.masks, None)
+def _narrow_square(v, source_row, target_row):
+    """A square with all rows of the source, but not all columns: nothing is read or written beyond them."""
+    name = f"narrow{source_row.__name__}{target_row.__name__}"
+    function, b = internal_function(v.module, name, [BYTES, WORD, BYTES, WORD, WORD, WORD])
+    source, source_where, target, target_where, _, valid_columns = function.args
+    across = v.first_lanes(b, valid_columns)
+    rows = [v.load_masked(b, source_row(b, source, source_where, WORD(i)), across) for i in range(v.lanes)]
+    for j, column in enumerate(_transposed(b, v, rows)[:-1]):
+        with b.if_then(b.icmp_signed("<", WORD(j), valid_columns)):
+            v.store(b, column, target_row(b, target, target_where, WORD(j)))
+    b.ret_void()
+    return function
 
-    def line(number, valid, mask, origin, where, has_table):
-        """Place and mask of a row or column; beyond the last one the first stands in, with nothing to touch."""
+
+def _part_square(v, source_row, target_row):
+    """A square without all rows of the source: nothing is read or written beyond them."""
+    name = f"part{source_row.__name__}{target_row.__name__}"
+    function, b = internal_function(v.module, name, [BYTES, WORD, BYTES, WORD, WORD, WORD])
+    source, source_where, target, target_where, valid_rows, valid_columns = function.args
+
+    def line(row, origin, where, number, valid, lanes):
+        """Place and mask of a row; beyond the last one the first stands in, with nothing to touch."""
         there = b.icmp_signed("<", WORD(number), valid)
-        number = b.select(there, WORD(number), WORD(0))
-        return _row(b, origin, where, number, has_table), b.select(there, mask, none)
+        place = row(b, origin, where, b.select(there, WORD(number), WORD(0)))
+        return place, v.first_lanes(b, b.select(there, lanes, WORD(0)))
 
-    rows = [v.load_masked(b, *line(i, valid_rows, across, source, where, has_table)) for i in range(v.lanes)]
+    lines = (line(source_row, source, source_where, i, valid_rows, valid_columns) for i in range(v.lanes))
+    rows = [v.load_masked(b, *at) for at in lines]
     for j, column in enumerate(_transposed(b, v, rows)):
-        v.store_masked(b, column, *line(j, valid_columns, down, target, target_step, False))
+        v.store_masked(b, column, *line(target_row, target, target_where, j, valid_columns, valid_rows))
     b.ret_void()
     return function
 

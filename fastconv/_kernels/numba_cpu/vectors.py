@@ -47,8 +47,9 @@ class Vectors:
 
     def first_lanes(self, builder, count):
         """A mask of the first ``count`` lanes."""
-        words = ir.VectorType(WORD, self.lanes)
-        return builder.icmp_signed("<", ir.Constant(words, list(range(self.lanes))), self._splat(builder, count, words))
+        indices = ir.VectorType(_INDEX, self.lanes)
+        counts = self._splat(builder, builder.trunc(count, _INDEX), indices)
+        return builder.icmp_signed("<", ir.Constant(indices, list(range(self.lanes))), counts)
 
     def load_masked(self, builder, place, mask):
         """The vector at a place, zero where the mask is not set: nothing is read there."""
