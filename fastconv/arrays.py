@@ -30,6 +30,8 @@ def as_array(value, name: str) -> np.ndarray:
     """
     if type(value) is not np.ndarray:
         value = _foreign(value, name)
+    elif value.dtype in dtypes.NATIVE and value.flags.aligned:
+        return value
     if value.dtype.kind not in "fiubc":
         raise DTypeError(f"{name} has dtype {value.dtype}; supported are {dtypes.SUPPORTED}")
     if not value.dtype.isnative:

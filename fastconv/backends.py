@@ -16,6 +16,7 @@ from fastconv import _kernels
 from fastconv._kernels import contract, pool
 from fastconv._kernels.contract import Declined, Kernel, Problem
 from fastconv.errors import BackendUnavailableError, UnsupportedError
+from fastconv.packed_weights import PackedWeights
 from fastconv.scopes import Scope
 
 AUTO = "auto"
@@ -28,6 +29,8 @@ _process_wide: str | None = None
 
 get_num_threads = pool.get_num_threads
 set_num_threads = pool.set_num_threads
+# Of the whole process: ``packed_weights.nbytes``, ``packed_weights.limit = nbytes``, ``packed_weights.clear()``.
+packed_weights = PackedWeights()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,24 +52,53 @@ class KernelSet:
     module: ModuleType
     why: str
 
-    def run(self, op: str, problem: Problem, *operands) -> None:
-        """Prepare (cached) and call; raises UnsupportedError where the backend declines, MemoryError for workspace."""
-        kernel = _prepare(self.module, op, problem)
-        if isinstance(kernel, Declined):
-            raise UnsupportedError(f"backend {self.name!r} declines {op}: {kernel.reason}")
+    def run(self, task: Task, *operands, version=None) -> None:
+        """Prepare (cached) and call; raises UnsupportedError where the backend declines, MemoryError for workspace.
+
+        ``version`` counts the writes to the weight among the operands, for ``packed_weights``.
+        """
+        kernel = task.kernels.get(self.module)
+        if kernel is None:
+            kernel = self._prepared(task)
+        given, at, weight = [*operands], task.weight_at, None
+        if kernel.pack is not None:
+            given[at], was_kept = packed_weights.packed(kernel, given[at], version)
+            weight = "kept" if was_kept else "packed"
         records = _recorder.get()
         if records is not None:
-            records.append(LaunchRecord(op, problem, self.name, kernel.variant, self.why, kernel.workspace_bytes))
-        if kernel.pack is not None:
-            position = contract.OPERATIONS[op].inputs.index("weight")
-            operands = (*operands[:position], kernel.pack(operands[position]), *operands[position + 1 :])
-        if kernel(*operands) == contract.OUT_OF_MEMORY:
-            raise MemoryError(f"{op}: no memory for {kernel.workspace_bytes:,} bytes of workspace")
+            records.append(
+                LaunchRecord(task.op, task.problem, self.name, kernel.variant, self.why, kernel.workspace_bytes, weight)
+            )
+        if kernel.run(*given) == contract.OUT_OF_MEMORY:
+            raise MemoryError(f"{task.op}: no memory for {kernel.workspace_bytes:,} bytes of workspace")
+
+    def _prepared(self, task: Task) -> Kernel:
+        kernel = _prepare(self.module, task.op, task.problem)
+        if isinstance(kernel, Declined):
+            raise UnsupportedError(f"backend {self.name!r} declines {task.op}: {kernel.reason}")
+        task.kernels[self.module] = kernel
+        return kernel
+
+
+class Task:
+    """One operation on one problem, with the kernels that backends have prepared for it.
+
+    Who repeats a call holds its Task, so that nothing is looked up by the values of a whole problem.
+    """
+
+    __slots__ = ("kernels", "op", "problem", "weight_at")
+
+    def __init__(self, op: str, problem: Problem):
+        self.op = op
+        self.problem = problem
+        self.kernels: dict[ModuleType, Kernel] = {}
+        names = contract.OPERATIONS[op].inputs
+        self.weight_at = names.index("weight") if "weight" in names else -1
 
 
 @dataclass(frozen=True, slots=True)
 class LaunchRecord:
-    """One kernel call, as ``recording`` sees it."""
+    """One kernel call, as ``recording`` sees it; the weight was "packed" for it, "kept" from earlier, or used as is."""
 
     op: str
     problem: Problem
@@ -74,6 +106,7 @@ class LaunchRecord:
     variant: str
     why: str
     workspace_bytes: int
+    weight: str | None
 
 
 class use_backend(Scope):  # noqa: N801 - a context manager, used like a function
@@ -120,17 +153,24 @@ def available_backends() -> dict[str, BackendStatus]:
 
 def select(name: str | None = None) -> KernelSet:
     """The kernel set to use now; raises BackendUnavailableError, never falls back from a backend that was named."""
-    name, source = _requested(name)
-    if name == AUTO:
-        return _auto()
-    return _kernel_set(name, f"chosen by {source}")
+    requested = _requested(name)
+    return _selected(*requested) if isinstance(requested[0], str) else _kernel_set(*requested)
 
 
 def _requested(argument: str | None) -> tuple[str, str]:
-    for name, source in ((argument, "argument"), (_scoped.get(), "use_backend"), (_process_wide, "set_backend")):
-        if name is not None:
-            return name, source
+    if argument is not None:
+        return argument, "argument"
+    scoped = _scoped.get()
+    if scoped is not None:
+        return scoped, "use_backend"
+    if _process_wide is not None:
+        return _process_wide, "set_backend"
     return os.environ.get(ENVIRONMENT) or AUTO, ENVIRONMENT
+
+
+@lru_cache(maxsize=64)
+def _selected(name: str, source: str) -> KernelSet:
+    return _auto() if name == AUTO else _kernel_set(name, f"chosen by {source}")
 
 
 def _checked(name: str) -> str:
@@ -163,7 +203,7 @@ def _auto() -> KernelSet:
             break
     if name == AUTO_ORDER[-1]:
         reasons = "; ".join(f"{other}: {_kernels.reason(other)}" for other in AUTO_ORDER[:-1])
-        warnings.warn(f"no compiled backend is usable, the slow reference runs instead ({reasons})", stacklevel=6)
+        warnings.warn(f"no compiled backend is usable, the slow reference runs instead ({reasons})", stacklevel=7)
     return _kernel_set(name, f"auto: first usable of {', '.join(AUTO_ORDER)}")
 
 

@@ -26,6 +26,7 @@ FLOAT_TYPES = {
     "float64": FloatType("float64", np.dtype(np.float64), np.dtype(np.longdouble), 2.0**-53),
 }
 _BY_STORAGE = {entry.storage: entry for entry in FLOAT_TYPES.values()}
+NATIVE = frozenset(_BY_STORAGE)
 SUPPORTED = " and ".join(FLOAT_TYPES)
 
 

@@ -15,7 +15,10 @@ from fastconv.backends import LaunchRecord
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One kernel call; ``flops`` counts floating-point operations, ``nbytes`` what must be read and written once."""
+    """One kernel call; ``flops`` counts floating-point operations, ``nbytes`` what must be read and written once.
+
+    The weight was "packed" for this call, "kept" from an earlier one, or used as it is.
+    """
 
     op: str
     backend: str
@@ -27,6 +30,7 @@ class Step:
     flops: int
     nbytes: int
     workspace_bytes: int
+    weight: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +54,19 @@ class Explanation:
         if not self.steps:
             return "no kernel ran: these operations are plain NumPy"
         rows = [
-            (s.op, s.shapes, f"{s.backend}:{s.variant}", s.layout, s.dtype, f"{s.flops:,}", f"{s.nbytes:,}")
+            (
+                s.op,
+                s.shapes,
+                f"{s.backend}:{s.variant}",
+                s.weight or "",
+                s.layout,
+                s.dtype,
+                f"{s.flops:,}",
+                f"{s.nbytes:,}",
+            )
             for s in self.steps
         ]
-        header = ("operation", "shapes", "kernel", "layout", "dtype", "FLOP", "bytes")
+        header = ("operation", "shapes", "kernel", "weight", "layout", "dtype", "FLOP", "bytes")
         widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
         lines = [_aligned(row, widths) for row in (header, *rows)]
         why = "; ".join(dict.fromkeys(f"{s.backend} {s.why}" for s in self.steps))
@@ -102,4 +115,5 @@ def _step(record: LaunchRecord) -> Step:
         flops=g.flops,
         nbytes=sum(map(math.prod, operands)) * np.dtype(problem.dtype).itemsize,
         workspace_bytes=record.workspace_bytes,
+        weight=record.weight,
     )

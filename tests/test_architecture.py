@@ -30,7 +30,8 @@ FUNCTIONAL = {"fastconv.functional", "fastconv.autograd", *LEAVES}
 MAY_IMPORT = {
     **dict.fromkeys(LEAVES, LEAVES),
     "fastconv.autograd": LEAVES,
-    "fastconv.backends": {"fastconv._kernels", *LEAVES},
+    "fastconv.backends": {"fastconv._kernels", "fastconv.packed_weights", *LEAVES},
+    "fastconv.packed_weights": LEAVES,
     "fastconv.functional": {"fastconv.autograd", "fastconv.backends", "fastconv._kernels.contract", *LEAVES},
     "fastconv.nn": FUNCTIONAL,
     "fastconv.optim": FUNCTIONAL | {"fastconv.nn"},

@@ -24,7 +24,8 @@ def main(op, dtype):
     problem = Problem(g, dtype, (arrays.CONTIGUOUS,) * len(ACTIVATIONS & set(names)), frozenset(operation.optional))
     operands = [_operand(name, g, dtype) for name in names]
     kernels = backends.select("numba")
-    first, *later = [_seconds(kernels, op, problem, operands) for _ in range(6)]
+    task = backends.Task(op, problem)
+    first, *later = [_seconds(kernels, task, operands) for _ in range(6)]
     variant = kernels.module.prepare(op, problem).variant
     print(json.dumps({"seconds": first - statistics.median(later), "variant": variant}))
 
@@ -47,9 +48,9 @@ def _operand(name, g, dtype):
     return np.random.default_rng(0).standard_normal(shape, dtype)
 
 
-def _seconds(kernels, op, problem, operands):
+def _seconds(kernels, task, operands):
     begin = time.perf_counter()
-    kernels.run(op, problem, *operands)
+    kernels.run(task, *operands)
     return time.perf_counter() - begin
 
 

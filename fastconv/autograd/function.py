@@ -15,15 +15,23 @@ from fastconv.errors import ShapeError
 class Context:
     """What a Function keeps from forward to backward; free attributes hold everything that is not an array."""
 
-    def __init__(self, needs_input_grad: tuple[bool, ...]):
+    # Most calls are not recorded: what only recorded ones have is not made for every call.
+    _saved: tuple[np.ndarray | None, ...] = ()
+    _watched: tuple[tuple[Version, int], ...] = ()
+    _checksums: tuple[int, ...] = ()
+
+    def __init__(self, needs_input_grad: tuple[bool, ...], versions: list[Version | None] | None = None):
         self.needs_input_grad = needs_input_grad
-        self._saved: tuple[np.ndarray | None, ...] = ()
-        self._watched: list[tuple[Version, int]] = []
-        self._checksums: list[int] = []
+        self._versions = versions
 
     def save(self, *saved: np.ndarray | None) -> None:
         """Keep arrays for backward; None where one is not needed."""
         self._saved = saved
+
+    def version(self, position: int) -> Version | None:
+        """What counts every write to the memory of this input; None where NumPy may write to it unseen."""
+        version = self._versions[position] if self._versions else None
+        return version if version is not None and version.guarded else None
 
     @property
     def saved(self) -> tuple:
@@ -43,9 +51,14 @@ class Context:
 
     def watch(self, tensors) -> None:
         """Remember the versions of the Tensors whose memory was saved."""
+        saved = [array for array in self._saved if array is not None]
+        watched = []
         for tensor in tensors:
-            if any(array is not None and np.may_share_memory(array, tensor._array) for array in self._saved):
-                self._watched.append((tensor._version, tensor._version.count))
+            for array in saved:
+                if array is tensor._array or np.may_share_memory(array, tensor._array):
+                    watched.append((tensor._version, tensor._version.count))
+                    break
+        self._watched = tuple(watched)
         if os.environ.get("FASTCONV_DEBUG", "0") not in ("", "0"):
             self._checksums = _checksums(self._saved)
 
@@ -70,22 +83,29 @@ class Function:
     @classmethod
     def apply(cls, *inputs):
         """Run forward; record it where an input asks for gradients. Arrays in, arrays out; Tensors in, Tensors out."""
-        tensors = [item for item in inputs if isinstance(item, Tensor)]
-        recording = is_grad_enabled() and any(tensor._requires_grad for tensor in tensors)
-        needs = tuple(recording and isinstance(item, Tensor) and item._requires_grad for item in inputs)
-        ctx = Context(needs)
-        outputs = cls.forward(ctx, *map(unwrap, inputs))
+        plain, tensors = [], []
+        for item in inputs:
+            if isinstance(item, Tensor):
+                tensors.append(item)
+                plain.append(item._array)
+            else:
+                plain.append(unwrap(item) if isinstance(item, tuple) else item)
         if not tensors:
-            return outputs
+            return cls.forward(Context((False,) * len(inputs)), *plain)
+        needs: tuple[bool, ...] = (False,) * len(inputs)
+        if is_grad_enabled():
+            needs = tuple([isinstance(item, Tensor) and item._requires_grad for item in inputs])
+        ctx = Context(needs, [item._version if isinstance(item, Tensor) else None for item in inputs])
+        outputs = cls.forward(ctx, *plain)
         several = isinstance(outputs, tuple)
-        wrapped = tuple(_output_tensor(array, tensors) for array in (outputs if several else (outputs,)))
-        if recording:
+        wrapped = [_output_tensor(array, tensors) for array in (outputs if several else (outputs,))]
+        if True in needs:
             node = Node(cls, ctx, inputs, wrapped)
             for position, tensor in enumerate(wrapped):
-                if tensor.dtype.kind == "f":
+                if tensor._array.dtype.kind == "f":
                     tensor._requires_grad, tensor._node, tensor._output = True, node, position
             ctx.watch([*tensors, *wrapped])
-        return wrapped if several else wrapped[0]
+        return tuple(wrapped) if several else wrapped[0]
 
 
 class Node:
@@ -97,9 +117,9 @@ class Node:
         self.function = function
         self.context: Context | None = context
         self.edges = tuple(
-            Edge(item) if needed else None for item, needed in zip(inputs, context.needs_input_grad, strict=True)
+            [Edge(item) if needed else None for item, needed in zip(inputs, context.needs_input_grad, strict=True)]
         )
-        self.outputs = tuple((tensor.shape, tensor.dtype) for tensor in outputs)
+        self.outputs = tuple([(tensor._array.shape, tensor._array.dtype) for tensor in outputs])
 
     def __repr__(self) -> str:
         return self.function.__name__
@@ -137,7 +157,7 @@ class Edge:
     def __init__(self, tensor: Tensor):
         self.node, self.output = tensor._node, tensor._output
         self.leaf = tensor if tensor._node is None else None
-        self.shape, self.dtype = tensor.shape, tensor.dtype
+        self.shape, self.dtype = tensor._array.shape, tensor._array.dtype
 
 
 def _output_tensor(array, inputs):
@@ -152,4 +172,4 @@ def _output_tensor(array, inputs):
 def _checksums(saved):
     import zlib  # only FASTCONV_DEBUG needs it
 
-    return [zlib.crc32(np.ascontiguousarray(array).tobytes()) for array in saved if array is not None]
+    return tuple(zlib.crc32(np.ascontiguousarray(array).tobytes()) for array in saved if array is not None)

@@ -14,14 +14,16 @@ from fastconv.errors import DTypeError, ShapeError
 class Version:
     """Counts the in-place writes to one piece of memory; shared by all Tensors that show it.
 
-    NumPy never gets a writable view of ``guarded`` memory, so that no write to it goes uncounted.
+    NumPy never gets a writable view of ``guarded`` memory, so that no write to it goes uncounted. ``derived`` is room
+    for what others compute from the values at some count; it lives as long as the memory is shown.
     """
 
-    __slots__ = ("count", "guarded")
+    __slots__ = ("count", "derived", "guarded")
 
     def __init__(self, guarded: bool = False):
         self.count = 0
         self.guarded = guarded
+        self.derived: dict = {}
 
 
 class Tensor:
@@ -38,7 +40,8 @@ class Tensor:
         self._output = 0
         self._version = Version() if version is None else version
         self.grad: Tensor | None = None
-        self.requires_grad_(requires_grad)
+        if requires_grad:
+            self.requires_grad_(requires_grad)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -113,11 +113,12 @@ def _direct(workload, backend, variant):
     kernel = _kernel(workload, backend, variant)
     if isinstance(kernel, Declined):
         return kernel
-    run, problem, operands = backends.select(backend).run, _problem(workload, variant), _operands(workload)
+    run, operands = backends.select(backend).run, _operands(workload)
+    task = backends.Task(workload.op, _problem(workload, variant))
 
     def call():
         out = _empty(workload)
-        run(workload.op, problem, *operands, out)
+        run(task, *operands, out)
         return out
 
     return Prepared(call, variant=lambda: kernel.variant)
@@ -129,15 +130,15 @@ def _max_pool2d_grad_input(workload, backend, variant):
     out = arrays.empty(g.out_shape, FLOAT_TYPES[workload.dtype].storage, layout)
     offsets = arrays.empty(g.out_shape, np.dtype(offsets_dtype(g)), layout)
     forward = Problem(g, workload.dtype, (layout, layout), frozenset({"offsets"}))
-    run("max_pool2d_forward", forward, workload.inputs["x"], out, offsets)
-    problem = _problem(workload, variant)
+    run(backends.Task("max_pool2d_forward", forward), workload.inputs["x"], out, offsets)
+    task = backends.Task(workload.op, _problem(workload, variant))
     kernel = _kernel(workload, backend, variant)
     if isinstance(kernel, Declined):
         return kernel
 
     def call():
         grad_input = _empty(workload)
-        run(workload.op, problem, workload.inputs["grad_out"], offsets, grad_input)
+        run(task, workload.inputs["grad_out"], offsets, grad_input)
         return grad_input
 
     return Prepared(call, variant=lambda: kernel.variant)

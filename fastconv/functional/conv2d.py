@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from fastconv import arrays, backends, dtypes
-from fastconv._kernels.contract import Problem
-from fastconv.autograd import Function
+from fastconv.autograd import Function, unwrap
+from fastconv.functional.calls import Call, Calls
 from fastconv.geometry import Conv2dGeometry, batched_shape
 
-_NO_BIAS: frozenset[str] = frozenset()
 _BIAS = frozenset({"bias"})
 
 
@@ -32,82 +31,101 @@ def conv2d(
     >>> conv2d(image, np.ones((1, 1, 2, 2), np.float32))[0, 0].tolist()
     [[8.0, 12.0], [20.0, 24.0]]
     """
-    return Conv2d.apply(x, weight, bias, (stride, padding, dilation, groups, padding_mode), backend)
+    # A list: the tape looks for Tensors in tuples, and would hand on a copy of one, which no call is known by.
+    return Conv2d.apply(x, weight, bias, [stride, padding, dilation, groups, padding_mode], backend)
 
 
 class Conv2d(Function):
-    """Records the geometry and the kernel set, and only those arrays that the wanted gradients read."""
+    """Records the checked call and the kernel set, and only those arrays that the wanted gradients read."""
 
     @staticmethod
     def forward(ctx, x, weight, bias, parameters, backend):
         x = arrays.as_array(x, "input")
         weight = arrays.as_array(weight, "weight")
-        bias = None if bias is None else arrays.as_array(bias, "bias")
-        operands = {"input": x, "weight": weight} | ({} if bias is None else {"bias": bias})
-        ctx.dtype = dtypes.common_float_type(**operands)
-        stride, padding, dilation, groups, padding_mode = parameters
-        ctx.geometry = Conv2dGeometry.of(
-            batched_shape("conv2d", x.shape),
-            weight.shape,
-            None if bias is None else bias.shape,
-            stride=stride,
-            padding=padding,
-            dilation=dilation,
-            groups=groups,
-            padding_mode=padding_mode,
-        )
+        bias_key = None
+        if bias is not None:
+            bias = arrays.as_array(bias, "bias")
+            bias_key = bias.shape, bias.dtype
+        key = (x.shape, x.dtype, weight.shape, weight.dtype, bias_key, *map(id, parameters))
+        call = _known.get(key)
+        if call is None:
+            call = _checked(x, weight, bias, *unwrap(tuple(parameters)))
+            _known.keep(key, parameters, call)
+        ctx.call = call
         ctx.kernels = backends.select(backend)
-        ctx.batched = x.ndim == 4
-        x, ctx.x_format = arrays.dense_4d(x if ctx.batched else x[None])
+        x, ctx.x_format = arrays.dense_4d(x if call.batched else x[None])
         weight, bias = arrays.dense(weight), None if bias is None else arrays.dense(bias)
-        ctx.save(x if ctx.needs_input_grad[1] else None, weight if ctx.needs_input_grad[0] else None)
-        return _unbatch(ctx, _forward(ctx, x, weight, bias))
+        needs_grad = ctx.needs_input_grad
+        ctx.save(x if needs_grad[1] else None, weight if needs_grad[0] else None)
+        out = _forward(ctx, x, weight, bias)
+        return out if call.batched else out[0]
 
     @staticmethod
     def backward(ctx, grad_out):
         x, weight = ctx.saved
-        grad_out, grad_format = arrays.dense_4d(grad_out if ctx.batched else grad_out[None])
+        batched = ctx.call.batched
+        grad_out, grad_format = arrays.dense_4d(grad_out if batched else grad_out[None])
         needs_x, needs_weight, needs_bias, *_ = ctx.needs_input_grad
-        grad_input = _unbatch(ctx, _grad_input(ctx, grad_out, grad_format, weight)) if needs_x else None
+        grad_input = _grad_input(ctx, grad_out, grad_format, weight) if needs_x else None
         grad_weight = _grad_weight(ctx, grad_out, grad_format, x) if needs_weight else None
         grad_bias = _grad_bias(ctx, grad_out, grad_format) if needs_bias else None
-        return grad_input, grad_weight, grad_bias, None, None
+        return grad_input if batched or not needs_x else grad_input[0], grad_weight, grad_bias, None, None
 
 
-def _unbatch(ctx, array):
-    return array if ctx.batched else array[0]
+_known = Calls()
 
 
-def _problem(ctx, *formats, optional=_NO_BIAS):
-    return Problem(ctx.geometry, ctx.dtype.name, formats, optional)
+def _checked(x, weight, bias, stride, padding, dilation, groups, padding_mode) -> Call:
+    operands = {"input": x, "weight": weight} | ({} if bias is None else {"bias": bias})
+    dtype = dtypes.common_float_type(**operands)
+    geometry = Conv2dGeometry.of(
+        batched_shape("conv2d", x.shape),
+        weight.shape,
+        None if bias is None else bias.shape,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        groups=groups,
+        padding_mode=padding_mode,
+    )
+    return Call(geometry, dtype, x.ndim == 4)
 
 
 def _forward(ctx, x, weight, bias):
-    out = arrays.empty(ctx.geometry.out_shape, ctx.dtype.storage, ctx.x_format)
-    if ctx.geometry.N:
-        problem = _problem(ctx, ctx.x_format, ctx.x_format, optional=_NO_BIAS if bias is None else _BIAS)
-        ctx.kernels.run("conv2d_forward", problem, *(a for a in (x, weight, bias) if a is not None), out)
+    call, layout = ctx.call, ctx.x_format
+    out = arrays.empty(call.out_shape, call.dtype.storage, layout)
+    if not call.geometry.N:
+        return out
+    version = ctx.version(1)
+    if bias is None:
+        ctx.kernels.run(call.task("conv2d_forward", (layout, layout)), x, weight, out, version=version)
+    else:
+        ctx.kernels.run(call.task("conv2d_forward", (layout, layout), _BIAS), x, weight, bias, out, version=version)
     return out
 
 
 def _grad_input(ctx, grad_out, grad_format, weight):
-    grad_input = arrays.empty(ctx.geometry.x_shape, ctx.dtype.storage, ctx.x_format)
-    if ctx.geometry.N:
-        ctx.kernels.run("conv2d_grad_input", _problem(ctx, grad_format, ctx.x_format), grad_out, weight, grad_input)
+    g = ctx.call.geometry
+    grad_input = arrays.empty(g.x_shape, ctx.call.dtype.storage, ctx.x_format)
+    if g.N:
+        task = ctx.call.task("conv2d_grad_input", (grad_format, ctx.x_format))
+        ctx.kernels.run(task, grad_out, weight, grad_input, version=ctx.version(1))
     return grad_input
 
 
 def _grad_weight(ctx, grad_out, grad_format, x):
-    if not ctx.geometry.N:
-        return arrays.zeros(ctx.geometry.weight_shape, ctx.dtype.storage)
-    grad_weight = arrays.empty(ctx.geometry.weight_shape, ctx.dtype.storage)
-    ctx.kernels.run("conv2d_grad_weight", _problem(ctx, grad_format, ctx.x_format), grad_out, x, grad_weight)
+    g, storage = ctx.call.geometry, ctx.call.dtype.storage
+    if not g.N:
+        return arrays.zeros(g.weight_shape, storage)
+    grad_weight = arrays.empty(g.weight_shape, storage)
+    ctx.kernels.run(ctx.call.task("conv2d_grad_weight", (grad_format, ctx.x_format)), grad_out, x, grad_weight)
     return grad_weight
 
 
 def _grad_bias(ctx, grad_out, grad_format) -> np.ndarray:
-    if not ctx.geometry.N:
-        return arrays.zeros((ctx.geometry.K,), ctx.dtype.storage)
-    grad_bias = arrays.empty((ctx.geometry.K,), ctx.dtype.storage)
-    ctx.kernels.run("conv2d_grad_bias", _problem(ctx, grad_format), grad_out, grad_bias)
+    g, storage = ctx.call.geometry, ctx.call.dtype.storage
+    if not g.N:
+        return arrays.zeros((g.K,), storage)
+    grad_bias = arrays.empty((g.K,), storage)
+    ctx.kernels.run(ctx.call.task("conv2d_grad_bias", (grad_format,)), grad_out, grad_bias)
     return grad_bias

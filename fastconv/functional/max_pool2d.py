@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from fastconv import arrays, backends, dtypes
-from fastconv._kernels.contract import Problem, offsets_dtype
-from fastconv.autograd import Function
+from fastconv._kernels.contract import offsets_dtype
+from fastconv.autograd import Function, unwrap
+from fastconv.functional.calls import Call, Calls
 from fastconv.geometry import Pool2dGeometry, batched_shape
 from fastconv.parameters import flag
 
 _WITH_OFFSETS = frozenset({"offsets"})
-_WITHOUT_OFFSETS: frozenset[str] = frozenset()
 
 
 def max_pool2d(
@@ -40,7 +40,8 @@ def max_pool2d(
     >>> max_pool2d(np.arange(16.0).reshape(1, 1, 4, 4), 2)[0, 0].tolist()
     [[5.0, 7.0], [13.0, 15.0]]
     """
-    parameters = (kernel_size, stride, padding, dilation, ceil_mode)
+    # A list: the tape looks for Tensors in tuples, and would hand on a copy of one, which no call is known by.
+    parameters = [kernel_size, stride, padding, dilation, ceil_mode]
     return MaxPool2d.apply(x, parameters, flag("return_indices", return_indices), backend)
 
 
@@ -50,38 +51,53 @@ class MaxPool2d(Function):
     @staticmethod
     def forward(ctx, x, parameters, return_indices, backend):
         x = arrays.as_array(x, "input")
-        ctx.dtype = dtypes.common_float_type(input=x)
-        kernel_size, stride, padding, dilation, ceil_mode = parameters
-        shape = batched_shape("max_pool2d", x.shape)
-        ctx.geometry = Pool2dGeometry.of(shape, kernel_size, stride, padding, dilation, ceil_mode=ceil_mode)
+        key = (x.shape, x.dtype, *map(id, parameters))
+        call = _known.get(key)
+        if call is None:
+            call = _checked(x, *unwrap(tuple(parameters)))
+            _known.keep(key, parameters, call)
+        ctx.call = call
         ctx.kernels = backends.select(backend)
-        ctx.batched = x.ndim == 4
-        x, ctx.format = arrays.dense_4d(x if ctx.batched else x[None])
-        out, offsets = _forward(ctx, x, return_indices or ctx.needs_input_grad[0])
-        ctx.save(offsets if ctx.needs_input_grad[0] else None)
-        results = (out, _flat_indices(ctx.geometry, offsets)) if return_indices else (out,)
-        results = results if ctx.batched else tuple(array[0] for array in results)
-        return results if return_indices else results[0]
+        x, ctx.format = arrays.dense_4d(x if call.batched else x[None])
+        needs_grad = ctx.needs_input_grad[0]
+        out, offsets = _forward(ctx, x, return_indices or needs_grad)
+        ctx.save(offsets if needs_grad else None)
+        if not return_indices:
+            return out if call.batched else out[0]
+        results = out, _flat_indices(call.geometry, offsets)
+        return results if call.batched else tuple(array[0] for array in results)
 
     @staticmethod
     def backward(ctx, grad_out, grad_indices=None):
         (offsets,) = ctx.saved
-        grad_out = arrays.to_format(grad_out if ctx.batched else grad_out[None], ctx.format)
-        grad_input = arrays.empty(ctx.geometry.x_shape, ctx.dtype.storage, ctx.format)
-        if ctx.geometry.N:
-            problem = Problem(ctx.geometry, ctx.dtype.name, (ctx.format, ctx.format))
-            ctx.kernels.run("max_pool2d_grad_input", problem, grad_out, offsets, grad_input)
-        return grad_input if ctx.batched else grad_input[0], None, None, None
+        call, layout = ctx.call, ctx.format
+        grad_out = arrays.to_format(grad_out if call.batched else grad_out[None], layout)
+        grad_input = arrays.empty(call.geometry.x_shape, call.dtype.storage, layout)
+        if call.geometry.N:
+            ctx.kernels.run(call.task("max_pool2d_grad_input", (layout, layout)), grad_out, offsets, grad_input)
+        return grad_input if call.batched else grad_input[0], None, None, None
+
+
+_known = Calls()
+
+
+def _checked(x, kernel_size, stride, padding, dilation, ceil_mode) -> Call:
+    dtype = dtypes.common_float_type(input=x)
+    shape = batched_shape("max_pool2d", x.shape)
+    geometry = Pool2dGeometry.of(shape, kernel_size, stride, padding, dilation, ceil_mode=ceil_mode)
+    return Call(geometry, dtype, x.ndim == 4)
 
 
 def _forward(ctx, x, wants_offsets):
-    g = ctx.geometry
-    out = arrays.empty(g.out_shape, ctx.dtype.storage, ctx.format)
-    offsets = arrays.empty(g.out_shape, np.dtype(offsets_dtype(g)), ctx.format) if wants_offsets else None
-    if g.N:
-        optional = _WITH_OFFSETS if wants_offsets else _WITHOUT_OFFSETS
-        problem = Problem(g, ctx.dtype.name, (ctx.format, ctx.format), optional)
-        ctx.kernels.run("max_pool2d_forward", problem, x, out, *([offsets] if wants_offsets else []))
+    call, layout = ctx.call, ctx.format
+    out = arrays.empty(call.out_shape, call.dtype.storage, layout)
+    if not wants_offsets:
+        if call.geometry.N:
+            ctx.kernels.run(call.task("max_pool2d_forward", (layout, layout)), x, out)
+        return out, None
+    offsets = arrays.empty(call.out_shape, np.dtype(offsets_dtype(call.geometry)), layout)
+    if call.geometry.N:
+        ctx.kernels.run(call.task("max_pool2d_forward", (layout, layout), _WITH_OFFSETS), x, out, offsets)
     return out, offsets
 
 

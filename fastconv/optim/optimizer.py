@@ -70,8 +70,10 @@ class Optimizer:
         for group in self.param_groups:
             for tensor in group["params"]:
                 if tensor.grad is not None:
-                    self._update(unwrap(tensor), unwrap(tensor.grad), self.state.setdefault(tensor, {}), group)
-                    tensor.bump_version()
+                    try:
+                        self._update(unwrap(tensor), unwrap(tensor.grad), self.state.setdefault(tensor, {}), group)
+                    finally:  # an interrupted update, too, may have changed values
+                        tensor.bump_version()
 
     def state_dict(self) -> dict[str, Any]:
         """Copies of everything, in plain arrays, numbers and lists; parameters are known by their position."""

@@ -2,7 +2,6 @@
 
 # In this form a missing extension is named as such, not suspected to be a circular import.
 import fastconv._kernels.cython_cpu.conv2d as conv2d
-import fastconv._kernels.cython_cpu.conv2d_few_outputs as conv2d_few_outputs
 import fastconv._kernels.cython_cpu.conv2d_grad_bias as conv2d_grad_bias
 import fastconv._kernels.cython_cpu.conv2d_grad_weight as conv2d_grad_weight
 import fastconv._kernels.cython_cpu.conv2d_pointwise as conv2d_pointwise
@@ -10,7 +9,7 @@ import fastconv._kernels.cython_cpu.max_pool2d as max_pool2d
 from fastconv._kernels import contract
 
 # Special cases first: an operation's variants are tried in this order.
-_MODULES = (conv2d_pointwise, conv2d_few_outputs, conv2d, conv2d_grad_weight, conv2d_grad_bias, max_pool2d)
+_MODULES = (conv2d_pointwise, conv2d, conv2d_grad_weight, conv2d_grad_bias, max_pool2d)
 VARIANTS = {
     op: sum((module.VARIANTS.get(op, ()) for module in _MODULES), start=()) for op in contract.OPERATIONS
 }

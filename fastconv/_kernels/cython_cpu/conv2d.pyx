@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t, uintptr_t
 from libc.stdlib cimport free, malloc
 
-from fastconv._kernels.cython_cpu.operands cimport address, axis, fc_axis, fc_kernel, fc_strides, strides
+from fastconv._kernels.cython_cpu.operands cimport address, axis, fc_axis, fc_kernel, fc_strides, grain, strides
 from fastconv._kernels.pool._native cimport num_threads, parallel_for, parallel_for_threads
 
 from fastconv._kernels import contract, plan, pool
@@ -21,15 +21,15 @@ cdef extern from "conv2d_args.h" nogil:
         const int64_t *row_blocks
         const int64_t *k_blocks
         Py_ssize_t N, groups, C, K, taps, tap_cols
-        Py_ssize_t row_block_count, k_block_count, images, k_group, c_range, block_terms
+        Py_ssize_t row_block_count, k_block_count, images, k_group, c_range, block_terms, range_terms
         Py_ssize_t pixel_step, entries, packed_source, sums, packed_target, scratch_bytes
-        int flipped, relu
+        int flipped, dots, relu
     ctypedef struct fc_pack_args:
         const void *weight
         void *packed
         const int64_t *k_blocks
         Py_ssize_t groups, C, K, taps, k_block_count, c_range, group_stride, c_stride, k_stride
-        int flipped
+        int flipped, dots
     ctypedef struct fc_conv2d_kernels:
         Py_ssize_t lanes, vectors, columns
         fc_kernel sum, pack
@@ -46,17 +46,18 @@ cdef class Sum:
     cdef fc_pack_args packing
     cdef const fc_conv2d_kernels* kernels
     cdef bint has_bias
-    cdef Py_ssize_t items, itemsize
+    cdef Py_ssize_t items, item_flops, itemsize
     cdef readonly Py_ssize_t packed_bytes
     cdef object plan
 
-    def __init__(self, problem, bint transposed):
+    def __init__(self, problem, bint transposed, bint dots):
         g = problem.geometry
         self.itemsize = FLOAT_TYPES[problem.dtype].storage.itemsize
         self.kernels = fc_conv2d_select(self.itemsize)
         self.has_bias = "bias" in problem.optional
-        unit = plan.VectorUnit(self.kernels.lanes, self.kernels.vectors, self.kernels.columns)
-        self.plan = plan.sum_plan(g, transposed, problem.formats, unit, pool.default_num_threads())
+        unit = vector_unit(problem)
+        self.plan = plan.sum_plan(g, transposed, problem.formats, unit, pool.default_num_threads(), dots)
+        self.packing.dots = self.args.dots = dots
         self._fill(self.plan, g, transposed, unit)
 
     def _fill(self, made, g, bint transposed, unit):
@@ -70,15 +71,17 @@ cdef class Sum:
         a.N, a.groups, a.C, a.K, a.taps, a.tap_cols = g.N, g.groups, made.C, made.K, p.taps, g.cols.kernel
         a.row_block_count, a.images, a.k_group = len(made.row_blocks), made.images, made.k_group
         p.c_range = a.c_range = made.c_range
-        a.block_terms, a.pixel_step, a.entries = plan.BLOCK_TERMS, made.pixel_step, made.entries
+        a.block_terms, a.range_terms = plan.BLOCK_TERMS, plan.RANGE_TERMS
+        a.pixel_step, a.entries = made.pixel_step, made.entries
         a.packed_source, a.sums, a.packed_target = made.packed_source, made.sums, made.packed_target
         p.flipped = a.flipped = transposed
         p.group_stride = g.K_g * g.C_g * p.taps
         p.c_stride, p.k_stride = (g.C_g * p.taps, p.taps) if transposed else (p.taps, g.C_g * p.taps)
         scratch = (unit.vectors * unit.lanes + a.sums + a.packed_source + a.packed_target) * self.itemsize
         a.scratch_bytes = -(-(scratch + 16 * a.entries) // CACHE_LINE) * CACHE_LINE
-        self.packed_bytes = g.groups * -(-a.K // unit.lanes) * unit.lanes * a.C * a.taps * self.itemsize
+        self.packed_bytes = g.groups * (a.K if a.dots else -(-a.K // unit.lanes) * unit.lanes) * a.C * a.taps * self.itemsize
         self.items = made.items
+        self.item_flops = g.flops // max(1, self.items)
 
     @property
     def scratch_bytes(self):
@@ -91,36 +94,50 @@ cdef class Sum:
         cdef fc_pack_args p = self.packing
         p.weight, p.packed = address(weight), address(packed)
         cdef Py_ssize_t items = p.groups * p.k_block_count * -(-p.C // p.c_range)
+        # Moving an element takes as long as some operations.
+        cdef Py_ssize_t chunk = grain(8 * p.groups * p.group_stride // max(1, items))
         with nogil:
-            parallel_for(self.kernels.pack, &p, items, 1)
+            parallel_for(self.kernels.pack, &p, items, chunk)
         return packed
 
     def __call__(self, source, packed, *rest):
         cdef fc_sum_args a = self.args
         a.source, a.packed, a.target = address(source), address(packed), address(rest[-1])
         a.bias = address(rest[0]) if self.has_bias else NULL
-        cdef Py_ssize_t threads = num_threads(), items = self.items
+        cdef Py_ssize_t threads = num_threads(), items = self.items, chunk = grain(self.item_flops)
         cdef char* scratch
         with nogil:
             scratch = <char*> malloc(threads * a.scratch_bytes + CACHE_LINE)
             if scratch != NULL:
                 a.scratch = scratch + (CACHE_LINE - <uintptr_t> scratch % CACHE_LINE) % CACHE_LINE
-                parallel_for_threads(self.kernels.sum, &a, items, 1, threads)
+                parallel_for_threads(self.kernels.sum, &a, items, chunk, threads)
                 free(scratch)
         return contract.OUT_OF_MEMORY if scratch == NULL else contract.OK
 
 
-def _prepare_forward(problem):
-    run = Sum(problem, transposed=False)
-    return contract.Kernel("direct", run, run.pack, run.scratch_bytes)
+def vector_unit(problem):
+    """What the plan must know of this machine's kernels."""
+    kernels = fc_conv2d_select(FLOAT_TYPES[problem.dtype].storage.itemsize)
+    return plan.VectorUnit(kernels.lanes, kernels.vectors, kernels.columns)
 
 
-def _prepare_grad_input(problem):
-    run = Sum(problem, transposed=True)
-    return contract.Kernel("direct", run, run.pack, run.scratch_bytes)
+def _prepare_dots(problem, transposed):
+    reason = plan.dots_reason(problem.geometry, transposed, vector_unit(problem))
+    return contract.Declined(reason) if reason else _prepare("few_outputs", problem, transposed, dots=True)
+
+
+def _prepare(name, problem, transposed, dots):
+    run = Sum(problem, transposed, dots)
+    return contract.Kernel(name, run, run.pack, run.scratch_bytes)
 
 
 VARIANTS = {
-    "conv2d_forward": (contract.Variant("direct", _prepare_forward),),
-    "conv2d_grad_input": (contract.Variant("direct", _prepare_grad_input),),
+    "conv2d_forward": (
+        contract.Variant("few_outputs", lambda problem: _prepare_dots(problem, False)),
+        contract.Variant("direct", lambda problem: _prepare("direct", problem, False, False)),
+    ),
+    "conv2d_grad_input": (
+        contract.Variant("few_outputs", lambda problem: _prepare_dots(problem, True)),
+        contract.Variant("direct", lambda problem: _prepare("direct", problem, True, False)),
+    ),
 }

@@ -51,7 +51,7 @@ cdef class GradWeight:
 
     cdef fc_grad_weight_args args
     cdef const fc_grad_weight_kernels* kernels
-    cdef Py_ssize_t partial_bytes, interleaved_bytes
+    cdef Py_ssize_t item_flops, partial_bytes, interleaved_bytes
     cdef object plan
 
     def __init__(self, problem):
@@ -74,6 +74,7 @@ cdef class GradWeight:
         a.images, a.row_block, a.col_block = made.images, made.row_block, made.col_block
         a.pieces, a.span, a.segments = made.pieces, made.span, made.segments
         a.sums, a.packed = made.sums, made.packed
+        self.item_flops = g.flops // max(1, a.segments * a.parts)
         self.partial_bytes = a.segments * a.parts * a.sums * itemsize if a.segments > 1 else 0
         self.interleaved_bytes = made.interleaved * itemsize
         scratch = (2 * a.sums + a.packed) * itemsize + 16 * made.entries
@@ -90,6 +91,8 @@ cdef class GradWeight:
         if a.exchanged:
             a.grad_out, a.x = a.x, a.grad_out
         cdef Py_ssize_t threads = num_threads(), rows = a.N * a.x_rows, chunk = grain(4 * a.x_strides.h)
+        cdef Py_ssize_t items = a.segments * a.parts, summed = grain(self.item_flops)
+        cdef Py_ssize_t reduced = grain(8 * a.segments * a.sums)
         cdef char* scratch
         with nogil:
             scratch = <char*> malloc(threads * a.scratch_bytes + self.partial_bytes + self.interleaved_bytes + CACHE_LINE)
@@ -100,9 +103,9 @@ cdef class GradWeight:
                 if self.interleaved_bytes:
                     a.interleaved = <char*> a.partials + self.partial_bytes
                     parallel_for_threads(self.kernels.interleave, &a, rows, chunk, threads)
-                parallel_for_threads(self.kernels.grad_weight, &a, a.segments * a.parts, 1, threads)
+                parallel_for_threads(self.kernels.grad_weight, &a, items, summed, threads)
                 if a.segments > 1:
-                    parallel_for_threads(self.kernels.reduce, &a, a.parts, 1, threads)
+                    parallel_for_threads(self.kernels.reduce, &a, a.parts, reduced, threads)
                 free(scratch)
         return contract.OUT_OF_MEMORY if scratch == NULL else contract.OK
 

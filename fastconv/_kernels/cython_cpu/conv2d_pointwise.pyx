@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t, uintptr_t
 from libc.stdlib cimport free, malloc
 
-from fastconv._kernels.cython_cpu.operands cimport address, fc_kernel
+from fastconv._kernels.cython_cpu.operands cimport address, fc_kernel, grain
 from fastconv._kernels.pool._native cimport num_threads, parallel_for_threads
 
 from fastconv._kernels import contract, plan
@@ -35,7 +35,7 @@ cdef class Pointwise:
     cdef fc_pointwise_args args
     cdef const fc_pointwise_kernels* kernels
     cdef bint has_bias
-    cdef Py_ssize_t items
+    cdef Py_ssize_t items, item_flops
     cdef object plan
 
     def __init__(self, problem, made, bint transposed):
@@ -50,6 +50,7 @@ cdef class Pointwise:
         a.c_stride, a.k_stride = (g.C_g, 1) if transposed else (1, g.C_g)
         a.group_stride = g.K_g * g.C_g
         self.items = g.N * a.groups * a.block_count * a.k_groups
+        self.item_flops = g.flops // max(1, self.items)
         scratch = self.kernels.vectors * self.kernels.lanes * (self.kernels.columns + a.C) * itemsize
         a.scratch_bytes = -(-scratch // CACHE_LINE) * CACHE_LINE
 
@@ -62,13 +63,13 @@ cdef class Pointwise:
         cdef fc_pointwise_args a = self.args
         a.source, a.weight, a.target = address(source), address(weight), address(rest[-1])
         a.bias = address(rest[0]) if self.has_bias else NULL
-        cdef Py_ssize_t threads = num_threads(), items = self.items
+        cdef Py_ssize_t threads = num_threads(), items = self.items, chunk = grain(self.item_flops)
         cdef char* scratch
         with nogil:
             scratch = <char*> malloc(threads * a.scratch_bytes + CACHE_LINE)
             if scratch != NULL:
                 a.scratch = scratch + (CACHE_LINE - <uintptr_t> scratch % CACHE_LINE) % CACHE_LINE
-                parallel_for_threads(self.kernels.pointwise, &a, items, 1, threads)
+                parallel_for_threads(self.kernels.pointwise, &a, items, chunk, threads)
                 free(scratch)
         return contract.OUT_OF_MEMORY if scratch == NULL else contract.OK
 

@@ -55,7 +55,7 @@ class _Sum:
         self._itemsize = np.dtype(problem.dtype).itemsize
         unit = microkernels.unit(self._itemsize)
         threads = pool.default_num_threads()
-        self._plan = made = plan.sum_plan(problem.geometry, transposed, problem.formats, unit, threads)
+        self._plan = made = plan.sum_plan(problem.geometry, transposed, problem.formats, unit, threads, dots=False)
         self._shape = (problem.geometry.groups, -(-made.K // unit.lanes) * unit.lanes, self._taps, made.C)
         # Before the parts that the plan knows of: what the slot works with, and the block's bias.
         sizes = (WORK_BYTES + PANEL.itemsize, 16 * made.entries, BLOCK_BYTES)
@@ -119,7 +119,8 @@ class _Sum:
             transpose=microkernels.transpose(self._dtype).address,
             **{"N": g.N, "groups": g.groups, "C": made.C, "K": made.K, "taps": self._taps, "itemsize": size},
             **{"source_cols": made.source_shape[3], "target_cols": made.target_shape[3], "images": made.images},
-            **{"tap_cols": g.cols.kernel, "c_range": made.c_range, "block_terms": plan.BLOCK_TERMS},
+            **{"tap_cols": g.cols.kernel, "c_range": made.c_range},
+            **{"block_terms": plan.BLOCK_TERMS, "range_terms": plan.RANGE_TERMS},
             **{"packs_source": made.packed_source > 0, "packs_target": made.packed_target > 0},
             **{"pixel_step": made.pixel_step * size, "flipped": self._transposed},
             **dict(zip(parts, self._starts, strict=True)),

@@ -130,24 +130,29 @@ def clip_run(start, count, step, lo, hi):
 
 @serial
 def list_entries(a, w, panel, row, col, c0, channels):
-    """One entry per tap, or per row of taps where its inputs and its weights follow one another."""
+    """One entry per tap, or per row of taps where its inputs and its weights follow one another, or several per tap
+    where its channels are more than a block of terms."""
     first, end = word(a.cols_first, col), word(a.cols_first, col + 1)
     taps, entry = end - first, w.entries
     merged = taps > 1 and channels == a.C and w.source_w == channels * a.itemsize
-    merged = merged and taps * channels <= a.block_terms
+    merged = merged and taps * channels <= a.range_terms
     for e in range(first + 1, end):
         follows = word(a.cols_sources, e) == word(a.cols_sources, e - 1) + 1
         merged = merged and follows and word(a.cols_taps, e) == word(a.cols_taps, e - 1) + (-1 if a.flipped else 1)
+    blocks = 1 if merged else -(-channels // a.block_terms)
+    part = channels // blocks if channels % blocks == 0 else channels
     for r in range(word(a.rows_first, row), word(a.rows_first, row + 1)):
         for e in range(first, first + 1 if merged else end):
             tap = word(a.rows_taps, r) * a.tap_cols + word(a.cols_taps, e)
             tap = a.taps - 1 - tap if a.flipped else tap
             pixel = word(a.rows_sources, r) * w.source_h + word(a.cols_sources, e) * w.source_w
-            put_word(entry, 0, pixel + c0 * a.itemsize)
-            put_word(entry, 1, (c0 * a.taps + tap * channels) * panel.w_step)
-            entry += 16
+            weight = c0 * a.taps + tap * channels
+            for c in range(0, channels, part):
+                put_word(entry, 0, pixel + (c0 + c) * a.itemsize)
+                put_word(entry, 1, (weight + c) * panel.w_step)
+                entry += 16
     panel.entry_count = (entry - w.entries) // 16
-    panel.count = taps * channels if merged else channels
+    panel.count = taps * channels if merged else part
     panel.per_chunk = a.block_terms // panel.count if panel.count < a.block_terms else 1
 
 

@@ -9,23 +9,22 @@ from fastconv._kernels.plan.axes import (
     source_table,
     tap_positions,
 )
-from fastconv._kernels.plan.blocks import BLOCK_TERMS, VectorUnit, channel_blocks
-from fastconv._kernels.plan.few_outputs import FewOutputsPlan, few_outputs_plan
+from fastconv._kernels.plan.blocks import BLOCK_TERMS, RANGE_TERMS, VectorUnit, channel_blocks
 from fastconv._kernels.plan.grad_weights import GradWeightPlan, grad_weight_plan
 from fastconv._kernels.plan.pointwise import PointwisePlan, pointwise_plan
-from fastconv._kernels.plan.sums import SumPlan, sum_plan
+from fastconv._kernels.plan.sums import SumPlan, dots_reason, sum_plan
 
 __all__ = [
     "BLOCK_TERMS",
+    "RANGE_TERMS",
     "AxisPlan",
-    "FewOutputsPlan",
     "GradWeightPlan",
     "PointwisePlan",
     "SumPlan",
     "TapPlan",
     "VectorUnit",
     "channel_blocks",
-    "few_outputs_plan",
+    "dots_reason",
     "forward_axis",
     "grad_input_axis",
     "grad_weight_axis",

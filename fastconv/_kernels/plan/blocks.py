@@ -8,9 +8,11 @@ import numpy as np
 
 from fastconv.geometry import Conv2dGeometry
 
-# Terms that are summed before their sum is added to the others'. Rounding errors stay small, and the packed weights
-# of a block of channels (64 of float32: 80 KB) stay in the second cache while all tiles of an item read them.
-BLOCK_TERMS = 320
+# Terms that are summed before their sum is added to the others', so that rounding errors stay small.
+BLOCK_TERMS = 160
+# Terms that one pass over an item's pixels sums: the packed weights of a block of channels (64 of float32: 80 KB) stay
+# in the second cache meanwhile.
+RANGE_TERMS = 320
 # Target pixels of one item: enough to read the weights from the second cache, few enough to share out.
 ITEM_PIXELS = 256
 
@@ -39,10 +41,10 @@ def even(total: int, most: int, multiple: int = 1) -> int:
 
 
 def channel_range(channels: int, taps: int, tap_cols: int, lanes: int) -> int:
-    """Input channels that are summed in one go: all, where a row of taps over them fits in a block of terms."""
-    if tap_cols * channels <= BLOCK_TERMS:
+    """Input channels that are summed in one pass: all, where a row of taps over them fits in it."""
+    if tap_cols * channels <= RANGE_TERMS:
         return channels
-    return even(channels, BLOCK_TERMS // taps // lanes * lanes, lanes)
+    return even(channels, RANGE_TERMS // taps // lanes * lanes, lanes)
 
 
 def is_pointwise(g: Conv2dGeometry) -> bool:

@@ -14,6 +14,10 @@ from fastconv.arrays import CONTIGUOUS, element_strides
 from fastconv.geometry import Axis, Conv2dGeometry
 
 _PLANS = 256
+# Multiply-adds with one source value, below which it matters how often it is copied from its plane: higher blocks of
+# rows then share the rows between them, as long as they fit in the second cache.
+_CHEAP_PIXEL = 256
+_PACKED = 150_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,23 +53,30 @@ class SumPlan:
 
 @lru_cache(maxsize=_PLANS)
 def sum_plan(
-    geometry: Conv2dGeometry, transposed: bool, formats: tuple[str, str], unit: VectorUnit, threads: int
+    geometry: Conv2dGeometry, transposed: bool, formats: tuple[str, str], unit: VectorUnit, threads: int, dots: bool
 ) -> SumPlan:
-    """The plan for ``threads`` threads; results do not depend on their number."""
+    """The plan for ``threads`` threads; results do not depend on their number.
+
+    ``dots``: target channels are few, and the lanes hold source channels instead, whose products are summed at the end.
+    """
+    k_unit = replace(unit, lanes=1) if dots else unit
     g = _flattened(geometry) if blocks.is_pointwise(geometry) else geometry
     make = axes.grad_input_axis if transposed else axes.forward_axis
     rows, cols = make(g.rows, g.padding_mode), make(g.cols, g.padding_mode)
     shapes = (g.out_shape, g.x_shape) if transposed else (g.x_shape, g.out_shape)
     C, K = (g.K_g, g.C_g) if transposed else (g.C_g, g.K_g)
     taps = g.rows.kernel * g.cols.kernel
-    k_blocks = blocks.channel_blocks(K, unit)
+    k_blocks = blocks.channel_blocks(K, k_unit)
     planar = [
         f == CONTIGUOUS and channels > 1 and s[2] * s[3] > 1
         for f, channels, s in zip(formats, (C, K), shapes, strict=True)
     ]
+    planar[1] = planar[1] and not dots
     images, height, k_group = _item(g.N * g.groups, shapes[1], len(k_blocks), planar[0], threads)
+    if planar[0] and K * taps <= _CHEAP_PIXEL:
+        height = max(height, min(shapes[1][2], 4 * g.rows.extent, _PACKED // (C * shapes[1][3])))
     row_blocks = _row_blocks(rows, shapes[1][2], height)
-    c_range = blocks.channel_range(C, taps, g.cols.kernel, unit.lanes)
+    c_range = C if dots else blocks.channel_range(C, taps, g.cols.kernel, unit.lanes)
     pixel_step = _pixel_step(C, unit.lanes)
     pixels, width = images * height * shapes[1][3], unit.vectors * unit.lanes
     source_rows = int((row_blocks[:, 3] - row_blocks[:, 2]).max())
@@ -76,7 +87,7 @@ def sum_plan(
         packed_source=images * source_rows * shapes[0][3] * pixel_step if planar[0] else 0,
         sums=width * (pixels if c_range < C else unit.columns),
         packed_target=pixels * width if planar[1] else 0,
-        entries=math.prod(int(np.diff(axis.first).max()) for axis in (rows, cols)),
+        entries=math.prod(int(np.diff(axis.first).max()) for axis in (rows, cols)) * -(-c_range // blocks.BLOCK_TERMS),
         items=items,
     )  # fmt: skip
 
@@ -119,3 +130,11 @@ def _row_blocks(plan: axes.AxisPlan, rows: int, height: int) -> np.ndarray:
 def _pixel_step(channels: int, lanes: int) -> int:
     """Elements from pixel to pixel of a packed source: large powers of two would share a few sets of the first cache."""
     return channels + lanes if channels % (16 * lanes) == 0 else channels
+
+
+def dots_reason(g: Conv2dGeometry, transposed: bool, unit: VectorUnit) -> str | None:
+    """Why lanes should hold target channels, not source channels; None where these are the better."""
+    C, K = (g.K_g, g.C_g) if transposed else (g.C_g, g.K_g)
+    if 2 * K > unit.lanes:
+        return f"{K} target channels fill a vector well enough"
+    return f"{C} source channels are no whole number of vectors" if C % unit.lanes else None

@@ -2,6 +2,7 @@
 #include "conv2d_args.h"
 #include "panel.h"
 #include "transpose.h"
+#include "dots.h"
 #include "pack.h"
 #include "conv2d_sum.h"
 

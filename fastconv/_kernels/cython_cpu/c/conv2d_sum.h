@@ -44,26 +44,34 @@ typedef struct {
     const real *source; /* of the item's first image, its origin at row 0 */
     real *target;       /* of the item's first image and block of channels, its origin at row 0 */
     fc_strides source_strides, target_strides;
+    const FC_FN(panel_fn) (*tiles)[FC_MOST_COLUMNS];
     ptrdiff_t column; /* number of the next tile's first column: the place of its sums */
 } FC_FN(fc_work);
 
-/* One entry per tap, or per row of taps where its inputs and its weights follow one another. */
+/* One entry per tap, or per row of taps where its inputs and its weights follow one another, or several per tap where
+ * its channels are more than a block of terms. */
 static void FC_FN(list_entries)(const fc_sum_args *a, const FC_FN(fc_work) *w, ptrdiff_t row, ptrdiff_t col,
                                 ptrdiff_t c0, ptrdiff_t channels, ptrdiff_t width, fc_panel *panel) {
     const ptrdiff_t first = a->cols.first[col], taps = a->cols.first[col + 1] - first;
-    ptrdiff_t merged = taps > 1 && channels == a->C && w->source_strides.w == channels && taps * channels <= a->block_terms;
+    ptrdiff_t merged = taps > 1 && channels == a->C && w->source_strides.w == channels && taps * channels <= a->range_terms;
     for (ptrdiff_t e = first + 1; merged && e < first + taps; e++)
         merged = a->cols.sources[e] == a->cols.sources[e - 1] + 1 &&
                  a->cols.taps[e] == a->cols.taps[e - 1] + (a->flipped ? -1 : 1);
+    const ptrdiff_t blocks = merged || a->dots ? 1 : (channels + a->block_terms - 1) / a->block_terms;
+    const ptrdiff_t parts = channels % blocks == 0 ? blocks : 1, part = channels / parts;
     int64_t *entry = w->entries;
     for (ptrdiff_t r = a->rows.first[row]; r < a->rows.first[row + 1]; r++)
-        for (ptrdiff_t e = first; e < (merged ? first + 1 : first + taps); e++, entry += 2) {
+        for (ptrdiff_t e = first; e < (merged ? first + 1 : first + taps); e++) {
             const ptrdiff_t tap = a->rows.taps[r] * a->tap_cols + a->cols.taps[e];
-            entry[0] = a->rows.sources[r] * w->source_strides.h + a->cols.sources[e] * w->source_strides.w + c0;
-            entry[1] = (c0 * a->taps + (a->flipped ? a->taps - 1 - tap : tap) * channels) * width;
+            const ptrdiff_t pixel = a->rows.sources[r] * w->source_strides.h + a->cols.sources[e] * w->source_strides.w;
+            const ptrdiff_t weight = c0 * a->taps + (a->flipped ? a->taps - 1 - tap : tap) * channels;
+            for (ptrdiff_t c = 0; c < channels; c += part, entry += 2) {
+                entry[0] = pixel + c0 + c;
+                entry[1] = (weight + c) * (a->dots ? 1 : width);
+            }
         }
     panel->entry_count = (entry - w->entries) / 2;
-    panel->count = merged ? taps * channels : channels;
+    panel->count = (merged ? taps * channels : part) / (a->dots ? FC_LANES : 1);
     panel->per_chunk = panel->count < a->block_terms ? a->block_terms / panel->count : 1;
 }
 
@@ -81,7 +89,7 @@ FC_INLINE void FC_FN(prefetch_tile)(const fc_panel *panel, const real *x, const 
 /* All tiles of a region; columns of a tile lie along the axis that needs the fewest tiles. */
 static void FC_FN(sum_region)(FC_FN(fc_work) *w, const fc_region *region, fc_panel *panel, const real *source,
                               const real *packed, real *target, ptrdiff_t vectors) {
-    const FC_FN(panel_fn) *panels = FC_FN(panels)[vectors - 1];
+    const FC_FN(panel_fn) *panels = w->tiles[vectors - 1];
     const int axis = fc_tile_axis(region->count, FC_FN(columns)[vectors - 1]);
     const int other = axis == FC_ROWS ? FC_COLS : FC_ROWS, outer = axis == FC_IMAGES ? FC_COLS : FC_IMAGES;
     const ptrdiff_t count = region->count[axis], columns = FC_FN(columns)[vectors - 1];
@@ -107,6 +115,8 @@ static void FC_FN(sum_region)(FC_FN(fc_work) *w, const fc_region *region, fc_pan
 static void FC_FN(sum_block)(const fc_sum_args *a, FC_FN(fc_work) *w, const fc_item *item, const real *packed,
                              ptrdiff_t vectors, ptrdiff_t channels) {
     fc_panel panel = {.entries = w->entries, .bias = w->bias, .x_step = 1, .w_step = vectors * FC_LANES};
+    panel.w_shift = a->taps * a->C;
+    panel.target_shift = w->target_strides.c;
     panel.channels = channels;
     panel.ending = (a->bias != NULL ? FC_BIAS_LANES : 0) | (a->relu ? FC_RELU : 0);
     for (ptrdiff_t c0 = 0; c0 < a->C; c0 += a->c_range) {
@@ -175,13 +185,13 @@ static void FC_FN(fill_planes)(const fc_sum_args *a, const FC_FN(fc_work) *w, co
 }
 
 static void FC_FN(sum_item)(const fc_sum_args *a, FC_FN(fc_work) *w, const fc_item *item) {
-    const ptrdiff_t all_vectors = (a->K + FC_LANES - 1) / FC_LANES;
+    const ptrdiff_t unit = a->dots ? 1 : FC_LANES, all = (a->K + unit - 1) / unit;
     FC_FN(take_source)(a, w, item);
     for (ptrdiff_t block = item->k_block; block < item->k_end; block++) {
         const ptrdiff_t first = a->k_blocks[2 * block], vectors = a->k_blocks[2 * block + 1];
-        const ptrdiff_t k0 = first * FC_LANES, width = vectors * FC_LANES;
+        const ptrdiff_t k0 = first * unit, width = vectors * unit;
         const ptrdiff_t channels = a->K - k0 < width ? a->K - k0 : width;
-        const real *packed = (const real *)a->packed + (item->g * all_vectors + first) * FC_LANES * a->taps * a->C;
+        const real *packed = (const real *)a->packed + (item->g * all + first) * unit * a->taps * a->C;
         if (a->bias != NULL)
             memcpy(w->bias, (const real *)a->bias + item->g * a->K + k0, (size_t)channels * sizeof(real));
         FC_FN(place_target)(a, w, item, k0, width);
@@ -200,6 +210,7 @@ static void FC_FN(sum)(void *ctx, ptrdiff_t lo, ptrdiff_t hi, ptrdiff_t slot) {
     w.packed_source = w.sums + a->sums;
     w.packed_target = w.packed_source + a->packed_source;
     w.entries = (int64_t *)(w.packed_target + a->packed_target);
+    w.tiles = a->dots ? FC_FN(dots_tiles) : FC_FN(panels);
     memset(w.bias, 0, FC_BLOCK * sizeof(real));
     const ptrdiff_t k_groups = (a->k_block_count + a->k_group - 1) / a->k_group;
     for (ptrdiff_t i = lo; i < hi; i++) {

@@ -35,23 +35,33 @@ static void FC_FN(pack_flipped)(const fc_pack_args *a, const real *weight, ptrdi
             (weight, NULL, a->taps, last, NULL, -channels * width, valid, a->taps, readable - (valid - 1) * a->taps);
 }
 
+/* For sums along the lanes: a few target channels, each with its (tap, c). */
+static void FC_FN(pack_dots)(const fc_pack_args *a, const real *weight, ptrdiff_t channels, real *packed) {
+    for (ptrdiff_t k = 0; k < channels; k++)
+        for (ptrdiff_t tap = 0; tap < a->taps; tap++)
+            for (ptrdiff_t c = 0; c < a->C; c++, packed++)
+                *packed = weight[k * a->k_stride + c * a->c_stride + (a->flipped ? a->taps - 1 - tap : tap)];
+}
+
 /* One item per (group, block of output channels, range of input channels). */
 static void FC_FN(pack)(void *ctx, ptrdiff_t lo, ptrdiff_t hi, ptrdiff_t slot) {
     const fc_pack_args *a = ctx;
-    const ptrdiff_t all_vectors = (a->K + FC_LANES - 1) / FC_LANES, ranges = (a->C + a->c_range - 1) / a->c_range;
+    const ptrdiff_t unit = a->dots ? 1 : FC_LANES, all = (a->K + unit - 1) / unit, ranges = (a->C + a->c_range - 1) / a->c_range;
     const ptrdiff_t size = a->groups * a->group_stride;
     (void)slot;
     for (ptrdiff_t item = lo; item < hi; item++) {
         const ptrdiff_t c0 = item % ranges * a->c_range, block = item / ranges % a->k_block_count;
         const ptrdiff_t g = item / ranges / a->k_block_count, first = a->k_blocks[2 * block];
-        const ptrdiff_t k0 = first * FC_LANES, width = a->k_blocks[2 * block + 1] * FC_LANES;
+        const ptrdiff_t k0 = first * unit, width = a->k_blocks[2 * block + 1] * unit;
         const ptrdiff_t channels = a->C - c0 < a->c_range ? a->C - c0 : a->c_range;
         const ptrdiff_t valid = a->K - k0 < width ? a->K - k0 : width;
         const ptrdiff_t at = g * a->group_stride + k0 * a->k_stride + c0 * a->c_stride;
-        real *packed = (real *)a->packed + ((g * all_vectors + first) * FC_LANES * a->C + c0 * width) * a->taps;
+        real *packed = (real *)a->packed + ((g * all + first) * unit * a->C + c0 * width) * a->taps;
         if (valid < width)
             memset(packed, 0, (size_t)(a->taps * channels * width) * sizeof(real));
-        if (a->flipped)
+        if (a->dots)
+            FC_FN(pack_dots)(a, (const real *)a->weight + at, valid, packed);
+        else if (a->flipped)
             FC_FN(pack_flipped)(a, (const real *)a->weight + at, valid, width, channels, size - at, packed);
         else
             FC_FN(pack_forward)(a, (const real *)a->weight + at, valid, width, channels, packed);

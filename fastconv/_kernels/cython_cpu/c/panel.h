@@ -14,6 +14,22 @@
 /* Columns of the widest tile. With 32 registers 2 x 12 spills; with 16, 2 x 7. */
 #define FC_MOST_COLUMNS 12
 
+/* FC_TILE or FC_TILE_NAME of every tile. */
+#define FC_6(M, V) M(V, 1) M(V, 2) M(V, 3) M(V, 4) M(V, 5) M(V, 6)
+#define FC_8(M, V) FC_6(M, V) M(V, 7) M(V, 8)
+#define FC_10(M, V) FC_8(M, V) M(V, 9) M(V, 10)
+#define FC_12(M, V) FC_10(M, V) M(V, 11) M(V, 12)
+#define FC_LISTED(V, P) FC_TILE_NAME(V, P),
+#if FC_MAX_VECTORS == 4
+#define FC_TILES FC_12(FC_TILE, 1) FC_10(FC_TILE, 2) FC_8(FC_TILE, 3) FC_6(FC_TILE, 4)
+#define FC_TILE_NAMES {FC_12(FC_LISTED, 1)}, {FC_10(FC_LISTED, 2)}, {FC_8(FC_LISTED, 3)}, {FC_6(FC_LISTED, 4)}
+#define FC_TILE_COLUMNS {12, 10, 8, 6}
+#else
+#define FC_TILES FC_12(FC_TILE, 1) FC_6(FC_TILE, 2)
+#define FC_TILE_NAMES {FC_12(FC_LISTED, 1)}, {FC_6(FC_LISTED, 2)}
+#define FC_TILE_COLUMNS {12, 6}
+#endif
+
 /* How a panel ends. */
 enum {
     FC_BIAS_LANES = 1,   /* bias[lane] */
@@ -25,9 +41,9 @@ enum {
 typedef struct {
     const int64_t *entries; /* pairs: offset in x, offset in w */
     const void *bias;
-    ptrdiff_t entry_count, count, x_step, x_shift, w_step;
+    ptrdiff_t entry_count, count, x_step, x_shift, w_step, w_shift;
     ptrdiff_t per_chunk;   /* entries that are summed before their sum is added to the others': rounding stays small */
-    ptrdiff_t target_step; /* from one column to the next */
+    ptrdiff_t target_step, target_shift; /* from one column to the next; from one lane to the next, for dots */
     ptrdiff_t channels;    /* valid lanes */
     int first, last;       /* whether sums hold nothing yet; whether the result goes to the target */
     int ending;
@@ -133,32 +149,14 @@ FC_INLINE void FC_FN(panel)(const int V, const int P, const fc_panel *a, const r
 
 typedef void (*FC_FN(panel_fn))(const fc_panel *, const real *x, const real *w, real *sums, real *target);
 
-#define FC_DEFINE(V, P)                                                                                        \
+#undef FC_TILE
+#undef FC_TILE_NAME
+#define FC_TILE(V, P)                                                                                             \
     static __attribute__((noinline)) void FC_FN(panel_##V##x##P)(const fc_panel *a, const real *x, const real *w, \
-                                                                 real *sums, real *target) {                   \
-        FC_FN(panel)(V, P, a, x, w, sums, target);                                                             \
+                                                                 real *sums, real *target) {                      \
+        FC_FN(panel)(V, P, a, x, w, sums, target);                                                                \
     }
-#define FC_DEFINE_6(V) \
-    FC_DEFINE(V, 1) FC_DEFINE(V, 2) FC_DEFINE(V, 3) FC_DEFINE(V, 4) FC_DEFINE(V, 5) FC_DEFINE(V, 6)
-#define FC_DEFINE_8(V) FC_DEFINE_6(V) FC_DEFINE(V, 7) FC_DEFINE(V, 8)
-#define FC_DEFINE_10(V) FC_DEFINE_8(V) FC_DEFINE(V, 9) FC_DEFINE(V, 10)
-#define FC_DEFINE_12(V) FC_DEFINE_10(V) FC_DEFINE(V, 11) FC_DEFINE(V, 12)
-#define FC_NAME(V, P) FC_FN(panel_##V##x##P)
-#define FC_NAMES_6(V) FC_NAME(V, 1), FC_NAME(V, 2), FC_NAME(V, 3), FC_NAME(V, 4), FC_NAME(V, 5), FC_NAME(V, 6)
-#define FC_NAMES_8(V) FC_NAMES_6(V), FC_NAME(V, 7), FC_NAME(V, 8)
-#define FC_NAMES_10(V) FC_NAMES_8(V), FC_NAME(V, 9), FC_NAME(V, 10)
-#define FC_NAMES_12(V) FC_NAMES_10(V), FC_NAME(V, 11), FC_NAME(V, 12)
-
-FC_DEFINE_12(1)
-#if FC_MAX_VECTORS == 4
-FC_DEFINE_10(2)
-FC_DEFINE_8(3)
-FC_DEFINE_6(4)
-static const FC_FN(panel_fn) FC_FN(panels)[FC_MAX_VECTORS][FC_MOST_COLUMNS] = {
-    {FC_NAMES_12(1)}, {FC_NAMES_10(2)}, {FC_NAMES_8(3)}, {FC_NAMES_6(4)}};
-static const ptrdiff_t FC_FN(columns)[FC_MAX_VECTORS] = {12, 10, 8, 6};
-#else
-FC_DEFINE_6(2)
-static const FC_FN(panel_fn) FC_FN(panels)[FC_MAX_VECTORS][FC_MOST_COLUMNS] = {{FC_NAMES_12(1)}, {FC_NAMES_6(2)}};
-static const ptrdiff_t FC_FN(columns)[FC_MAX_VECTORS] = {12, 6};
-#endif
+#define FC_TILE_NAME(V, P) FC_FN(panel_##V##x##P)
+FC_TILES
+static const FC_FN(panel_fn) FC_FN(panels)[FC_MAX_VECTORS][FC_MOST_COLUMNS] = {FC_TILE_NAMES};
+static const ptrdiff_t FC_FN(columns)[FC_MAX_VECTORS] = FC_TILE_COLUMNS;

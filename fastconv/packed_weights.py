@@ -1,0 +1,125 @@
+"""Packed weights, kept as long as the values they were packed from."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import weakref
+from typing import Any
+
+from fastconv import parameters
+
+LIMIT = 256 << 20
+# Kernels per weight: one for each problem, and networks see few sizes of input; of more, the oldest are forgotten.
+_KERNELS = 64
+
+
+class PackedWeights:
+    """Packed weights of Parameters, from the second use of the same values on, in a bounded number of bytes.
+
+    Training uses the values of each step once per kernel, so that nothing is kept of them. What is kept goes with the
+    weight's memory, at the first use after a write to it, or, least recently used first, where the bytes exceed
+    ``limit``. Plain arrays, to which anyone may write unseen, are packed at every call.
+    """
+
+    def __init__(self, limit: int = LIMIT):
+        self._limit = limit
+        self._lock = threading.Lock()
+        # Replaced, never changed, so that it can be read without the lock.
+        self._entries: tuple[weakref.ref[_Entry], ...] = ()
+        self._clock = itertools.count()
+
+    @property
+    def limit(self) -> int:
+        """The largest number of bytes to keep; 0 keeps nothing. Raises TypeError or ValueError for anything else."""
+        return self._limit
+
+    @limit.setter
+    def limit(self, nbytes: int) -> None:
+        nbytes = parameters.integer("limit", nbytes)
+        if nbytes < 0:
+            raise ValueError(f"limit must be a number of bytes, at least 0, got {nbytes}")
+        with self._lock:
+            self._limit = nbytes
+            self._shrink(self._live())
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes kept now."""
+        return sum(entry.nbytes for entry in self._live())
+
+    def clear(self) -> None:
+        """Keep nothing of what is kept now."""
+        with self._lock:
+            for entry in self._live():
+                entry.packed = None
+            self._entries = ()
+
+    def packed(self, kernel, weight, version) -> tuple[Any, bool]:
+        """``kernel.pack(weight)``, and whether it was kept from an earlier call.
+
+        ``version`` counts all writes to the weight's memory (``count``) and has room for what is derived from it
+        (``derived``, a dict); None where writes are not counted.
+        """
+        if version is None:
+            return kernel.pack(weight), False
+        # Read before packing: whoever writes meanwhile counts after it, and what was packed is not found again.
+        count = version.count
+        entry = version.derived.get(id(kernel))
+        if entry is None or entry.count != count or entry.weight() is not weight:
+            self._note(version, _Entry(kernel, weight, count))
+            return kernel.pack(weight), False
+        packed = entry.packed
+        if packed is not None:
+            entry.used = next(self._clock)
+            return packed, True
+        packed = kernel.pack(weight)
+        self._keep(entry, packed)
+        return packed, False
+
+    def _note(self, version, entry: _Entry) -> None:
+        """Remember that the values were used; forget what belongs to earlier ones."""
+        with self._lock:
+            derived = version.derived
+            for key in [key for key, other in derived.items() if other.count != entry.count]:
+                del derived[key]
+            while len(derived) >= _KERNELS:
+                del derived[next(iter(derived))]
+            derived[id(entry.kernel)] = entry
+
+    def _keep(self, entry: _Entry, packed) -> None:
+        with self._lock:
+            entry.nbytes = getattr(packed, "nbytes", None) or len(packed)
+            if entry.nbytes > self._limit:
+                return
+            entry.packed, entry.used = packed, next(self._clock)
+            self._shrink([*(other for other in self._live() if other is not entry), entry])
+
+    def _live(self) -> list[_Entry]:
+        found = [entry() for entry in self._entries]
+        return [entry for entry in found if entry is not None and entry.packed is not None]
+
+    def _shrink(self, entries: list[_Entry]) -> None:
+        """Keep of these what fits; the lock is held."""
+        total = sum(entry.nbytes for entry in entries)
+        if total > self._limit:
+            entries.sort(key=lambda entry: entry.used, reverse=True)
+            while total > self._limit:
+                oldest = entries.pop()
+                oldest.packed = None
+                total -= oldest.nbytes
+        self._entries = tuple([weakref.ref(entry) for entry in entries])
+
+
+class _Entry:
+    """One weight packed for one kernel; without ``packed`` only the mark that these values were used once."""
+
+    __slots__ = ("__weakref__", "count", "kernel", "nbytes", "packed", "used", "weight")
+
+    def __init__(self, kernel, weight, count: int):
+        self.kernel = kernel  # held, that no other kernel gets its identity
+        self.weight = weakref.ref(weight)  # several arrays may show memory with one version, each another part of it
+        self.count = count
+        self.packed: Any = None
+        self.nbytes = 0
+        self.used = 0
