@@ -10,6 +10,7 @@ from support.process import run_python
 import fastconv as fc
 import fastconv.functional as F
 from fastconv import arrays
+from fastconv._kernels.contract import RELU
 from fastconv.bench.cases import AWKWARD_CONVS
 
 every_case = pytest.mark.parametrize("case", AWKWARD_CONVS, ids=lambda case: case.name)
@@ -17,7 +18,7 @@ LEVELS = {"0": "plain", "2": "x86-64-v2", "3": "x86-64-v3 (AVX2, FMA)", "4": "x8
 MANY_TAILS = (
     *("distinct primes, strided and padded", "channels above 64", "width seventeen", "depthwise with multiplier"),
     *("first layer", "pointwise", "kernel is input", "pool, windows without input", "pool, overlapping"),
-    *("wide row", "pool, wide row"),
+    *("wide row", "pool, wide row", "few outputs", "planes and a tail", "ranges of channels"),
 )
 # Compiling takes longer than checking: one process shows also that Numba's own threads do where the pool is missing.
 OWN_PROCESS = {"numba": ("--dtype", "float32", "--without", "fastconv._kernels.pool._native", *MANY_TAILS)}
@@ -29,6 +30,12 @@ OWN_PROCESS = {"numba": ("--dtype", "float32", "--without", "fastconv._kernels.p
 @every_case
 def test_kernels_give_the_bits_of_the_reference(backend, op, dtype, case):
     assert_exact(backend, op, case, dtype)
+
+
+@every_backend
+@every_case
+def test_an_activation_is_applied_before_the_result_is_stored(backend, case):
+    assert_exact(backend, "conv2d_forward", case, "float32", activation=RELU)
 
 
 @every_backend

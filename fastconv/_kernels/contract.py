@@ -19,6 +19,7 @@ from fastconv.geometry import Pool2dGeometry
 
 OK = 0
 OUT_OF_MEMORY = 1
+RELU = "relu"  # what is below zero becomes zero; NaN and -0.0 stay
 OFFSETS_DTYPES = ("uint8", "uint16", "uint32")
 
 
@@ -46,7 +47,8 @@ class Problem:
     """All that a kernel may specialise on.
 
     ``formats`` are the memory formats of the four-dimensional activations in operand order; ``offsets`` of a pooling
-    have the format of its ``out``. ``optional`` names the optional operands that are present.
+    have the format of its ``out``. ``optional`` names the optional operands that are present. ``activation`` is applied
+    to the result of conv2d_forward before it is stored: None or RELU.
     """
 
     geometry: Any  # Conv2dGeometry or Pool2dGeometry, as the operation's name says
@@ -54,6 +56,7 @@ class Problem:
     formats: tuple[str, ...]
     optional: frozenset[str] = frozenset()
     variant: str | None = None
+    activation: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

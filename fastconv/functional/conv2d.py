@@ -66,10 +66,13 @@ class Conv2d(Function):
         batched = ctx.call.batched
         grad_out, grad_format = arrays.dense_4d(grad_out if batched else grad_out[None])
         needs_x, needs_weight, needs_bias, *_ = ctx.needs_input_grad
-        grad_input = _grad_input(ctx, grad_out, grad_format, weight) if needs_x else None
+        grad_input = None
+        if needs_x:
+            grad_input = _grad_input(ctx, grad_out, grad_format, weight)
+            grad_input = grad_input if batched else grad_input[0]
         grad_weight = _grad_weight(ctx, grad_out, grad_format, x) if needs_weight else None
         grad_bias = _grad_bias(ctx, grad_out, grad_format) if needs_bias else None
-        return grad_input if batched or not needs_x else grad_input[0], grad_weight, grad_bias, None, None
+        return grad_input, grad_weight, grad_bias, None, None
 
 
 _known = Calls()

@@ -31,10 +31,10 @@ def operand_shapes(geometry):
     return shapes
 
 
-def problem_of(op, geometry, dtype, formats, present=(), variant=None):
+def problem_of(op, geometry, dtype, formats, present=(), variant=None, activation=None):
     """The Problem of a call; ``present`` names the optional operands that are there."""
     optional = frozenset(present) & frozenset(OPERATIONS[op].optional)
-    return Problem(geometry, dtype, tuple(formats), optional, variant)
+    return Problem(geometry, dtype, tuple(formats), optional, variant, activation)
 
 
 def activations(op):
@@ -82,22 +82,22 @@ def integer_inputs(case, dtype):
 
 
 @cache
-def reference_outputs(case, dtype, op):
+def reference_outputs(case, dtype, op, activation=None):
     """(inputs, outputs) of the reference on integer data."""
     inputs, geometry = integer_inputs(case, dtype), geometry_of(case)
     formats = FORMATS[:1] * len(activations(op))
-    problem = problem_of(op, geometry, dtype, formats, _present(case))
+    problem = problem_of(op, geometry, dtype, formats, _present(case), activation=activation)
     return inputs, run_fenced("reference", op, problem, inputs)
 
 
-def assert_exact(backend, op, case, dtype, fence=Fenced):
+def assert_exact(backend, op, case, dtype, fence=Fenced, activation=None):
     """Every variant that takes the case, in every combination of memory formats, gives the reference's bits."""
-    inputs, expected = reference_outputs(case, dtype, op)
+    inputs, expected = reference_outputs(case, dtype, op, activation)
     geometry = geometry_of(case)
     for formats in itertools.product(FORMATS, repeat=len(activations(op))):
         ran = 0
         for variant in (None, *(variant.name for variant in _kernels.load(backend).VARIANTS[op])):
-            problem = problem_of(op, geometry, dtype, formats, _present(case), variant)
+            problem = problem_of(op, geometry, dtype, formats, _present(case), variant, activation)
             outputs = run_fenced(backend, op, problem, inputs, fence)
             if outputs is None:
                 continue

@@ -2,6 +2,7 @@
 
 # In this form a missing extension is named as such, not suspected to be a circular import.
 import fastconv._kernels.cython_cpu.conv2d as conv2d
+import fastconv._kernels.cython_cpu.conv2d_depthwise as conv2d_depthwise
 import fastconv._kernels.cython_cpu.conv2d_grad_bias as conv2d_grad_bias
 import fastconv._kernels.cython_cpu.conv2d_grad_weight as conv2d_grad_weight
 import fastconv._kernels.cython_cpu.conv2d_pointwise as conv2d_pointwise
@@ -9,10 +10,15 @@ import fastconv._kernels.cython_cpu.max_pool2d as max_pool2d
 from fastconv._kernels import contract
 
 # Special cases first: an operation's variants are tried in this order.
-_MODULES = (conv2d_pointwise, conv2d, conv2d_grad_weight, conv2d_grad_bias, max_pool2d)
-VARIANTS = {
-    op: sum((module.VARIANTS.get(op, ()) for module in _MODULES), start=()) for op in contract.OPERATIONS
-}
+_MODULES = (
+    conv2d_depthwise,
+    conv2d_pointwise,
+    conv2d,
+    conv2d_grad_weight,
+    conv2d_grad_bias,
+    max_pool2d,
+)
+VARIANTS = {op: sum((module.VARIANTS.get(op, ()) for module in _MODULES), start=()) for op in contract.OPERATIONS}
 
 
 def prepare(op: str, problem: contract.Problem) -> contract.Kernel | contract.Declined:

@@ -6,6 +6,8 @@ from libc.stdlib cimport free, malloc
 from fastconv._kernels.cython_cpu.operands cimport address, axis, fc_axis, fc_kernel, fc_strides, grain, strides
 from fastconv._kernels.pool._native cimport num_threads, parallel_for, parallel_for_threads
 
+import numpy as np
+
 from fastconv._kernels import contract, plan, pool
 from fastconv.dtypes import FLOAT_TYPES
 
@@ -58,6 +60,7 @@ cdef class Sum:
         unit = vector_unit(problem)
         self.plan = plan.sum_plan(g, transposed, problem.formats, unit, pool.default_num_threads(), dots)
         self.packing.dots = self.args.dots = dots
+        self.args.relu = problem.activation == contract.RELU
         self._fill(self.plan, g, transposed, unit)
 
     def _fill(self, made, g, bint transposed, unit):
@@ -90,7 +93,10 @@ cdef class Sum:
 
     def pack(self, weight):
         """The weight as the kernels read it: whole vectors of output channels, zero-padded."""
-        packed = bytearray(self.packed_bytes)
+        # Vectors that cross a cache line would cost two reads each.
+        whole = np.empty(self.packed_bytes + CACHE_LINE, np.uint8)
+        cdef Py_ssize_t begin = -<Py_ssize_t> address(whole) % CACHE_LINE
+        packed = whole[begin : begin + self.packed_bytes]
         cdef fc_pack_args p = self.packing
         p.weight, p.packed = address(weight), address(packed)
         cdef Py_ssize_t items = p.groups * p.k_block_count * -(-p.C // p.c_range)

@@ -43,6 +43,7 @@ cdef class Pointwise:
         itemsize = FLOAT_TYPES[problem.dtype].storage.itemsize
         self.kernels, self.plan = fc_pointwise_select(itemsize), made
         self.has_bias = "bias" in problem.optional
+        self.args.relu = problem.activation == contract.RELU
         a = &self.args
         a.groups, a.C, a.K, a.pixels = g.groups, made.C, made.K, made.pixels
         a.blocks, a.block_count = <const int64_t*> address(made.blocks), len(made.blocks)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,7 +32,7 @@ def channel_blocks(channels: int, unit: VectorUnit) -> np.ndarray:
     vectors = -(-channels // unit.lanes)
     count = -(-vectors // unit.vectors)
     bounds = [block * vectors // count for block in range(count + 1)]
-    return np.array([(low, high - low) for low, high in zip(bounds, bounds[1:], strict=False)], np.int64)
+    return np.array([(low, high - low) for low, high in itertools.pairwise(bounds)], np.int64)
 
 
 def even(total: int, most: int, multiple: int = 1) -> int:

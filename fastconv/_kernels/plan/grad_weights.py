@@ -11,7 +11,7 @@ import numpy as np
 from fastconv._kernels.plan import axes, blocks
 from fastconv._kernels.plan.blocks import VectorUnit
 from fastconv.arrays import CHANNELS_LAST, element_strides
-from fastconv.geometry import Axis, Conv2dGeometry
+from fastconv.geometry import Axis, Conv2dGeometry, Shape
 
 _PLANS = 256
 # Outputs that are summed in one go, and elements of their gradients and inputs: they stay in the second cache while
@@ -55,7 +55,7 @@ class GradWeightPlan:
 
     rows: axes.TapPlan
     cols: axes.TapPlan
-    out_shape: tuple[int, int, int, int]
+    out_shape: Shape
     C: int
     K: int
     exchanged: bool
@@ -98,10 +98,20 @@ def grad_weight_plan(geometry: Conv2dGeometry, formats: tuple[str, str], unit: V
     interleaves = merged is not None and formats[1] != CHANNELS_LAST and g.C > 1
     x_format = formats[1] if merged is None else CHANNELS_LAST
     return GradWeightPlan(
-        rows, cols, g.out_shape, g.C_g, g.K_g, pointwise, merged,
-        math.prod(g.x_shape) if interleaves else 0,
-        element_strides(g.out_shape, formats[0]), element_strides(g.x_shape, x_format),
-        k_blocks, k_group, c_block, tap_block,
+        rows=rows,
+        cols=cols,
+        out_shape=g.out_shape,
+        C=g.C_g,
+        K=g.K_g,
+        exchanged=pointwise,
+        merged=merged,
+        interleaved=math.prod(g.x_shape) if interleaves else 0,
+        grad_out_strides=element_strides(g.out_shape, formats[0]),
+        x_strides=element_strides(g.x_shape, x_format),
+        k_blocks=k_blocks,
+        k_group=k_group,
+        c_block=c_block,
+        tap_block=tap_block,
         parts=_parts(g, len(k_blocks), k_group, c_block, tap_block),
         images=images,
         row_block=row_block,
@@ -112,7 +122,7 @@ def grad_weight_plan(geometry: Conv2dGeometry, formats: tuple[str, str], unit: V
         sums=tap_block * g.cols.kernel * c_block * k_group * width,
         packed=images * row_block * col_block * width if packs else 0,
         entries=max(images * row_block, -(-tap_block * g.cols.kernel * c_block // 2)),
-    )  # fmt: skip
+    )
 
 
 def _merges(g: Conv2dGeometry) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 from fastconv._kernels.plan import axes, blocks
 from fastconv._kernels.plan.blocks import VectorUnit
 from fastconv.arrays import CONTIGUOUS, element_strides
-from fastconv.geometry import Axis, Conv2dGeometry
+from fastconv.geometry import Axis, Conv2dGeometry, Shape
 
 _PLANS = 256
 # Multiply-adds with one source value, below which it matters how often it is copied from its plane: higher blocks of
@@ -32,8 +32,6 @@ class SumPlan:
 
     rows: axes.AxisPlan
     cols: axes.AxisPlan
-    source_shape: tuple[int, int, int, int]
-    target_shape: tuple[int, int, int, int]
     source_strides: tuple[int, int, int, int]
     target_strides: tuple[int, int, int, int]
     C: int
@@ -59,37 +57,48 @@ def sum_plan(
 
     ``dots``: target channels are few, and the lanes hold source channels instead, whose products are summed at the end.
     """
-    k_unit = replace(unit, lanes=1) if dots else unit
     g = _flattened(geometry) if blocks.is_pointwise(geometry) else geometry
     make = axes.grad_input_axis if transposed else axes.forward_axis
     rows, cols = make(g.rows, g.padding_mode), make(g.cols, g.padding_mode)
-    shapes = (g.out_shape, g.x_shape) if transposed else (g.x_shape, g.out_shape)
+    source, target = (g.out_shape, g.x_shape) if transposed else (g.x_shape, g.out_shape)
     C, K = (g.K_g, g.C_g) if transposed else (g.C_g, g.K_g)
     taps = g.rows.kernel * g.cols.kernel
-    k_blocks = blocks.channel_blocks(K, k_unit)
-    planar = [
-        f == CONTIGUOUS and channels > 1 and s[2] * s[3] > 1
-        for f, channels, s in zip(formats, (C, K), shapes, strict=True)
-    ]
-    planar[1] = planar[1] and not dots
-    images, height, k_group = _item(g.N * g.groups, shapes[1], len(k_blocks), planar[0], threads)
-    if planar[0] and K * taps <= _CHEAP_PIXEL:
-        height = max(height, min(shapes[1][2], 4 * g.rows.extent, _PACKED // (C * shapes[1][3])))
-    row_blocks = _row_blocks(rows, shapes[1][2], height)
+    k_blocks = blocks.channel_blocks(K, replace(unit, lanes=1) if dots else unit)
+    packs_source = _is_planar(source, formats[0], C)
+    packs_target = _is_planar(target, formats[1], K) and not dots
+    images, height, k_group = _item(g.N * g.groups, target, len(k_blocks), packs_source, threads)
+    if packs_source and K * taps <= _CHEAP_PIXEL:
+        height = max(height, min(target[2], 4 * g.rows.extent, _PACKED // (C * target[3])))
+    row_blocks = _row_blocks(rows, target[2], height)
+    source_rows = int((row_blocks[:, 3] - row_blocks[:, 2]).max())
     c_range = C if dots else blocks.channel_range(C, taps, g.cols.kernel, unit.lanes)
     pixel_step = _pixel_step(C, unit.lanes)
-    pixels, width = images * height * shapes[1][3], unit.vectors * unit.lanes
-    source_rows = int((row_blocks[:, 3] - row_blocks[:, 2]).max())
-    items = -(-g.N // images) * g.groups * len(row_blocks) * -(-len(k_blocks) // k_group)
+    pixels, width = images * height * target[3], unit.vectors * unit.lanes
+    most_taps = math.prod(int(np.diff(axis.first).max()) for axis in (rows, cols))
     return SumPlan(
-        rows, cols, *shapes, *(element_strides(s, f) for s, f in zip(shapes, formats, strict=True)), C, K,
-        row_blocks, k_blocks, images, k_group, c_range, pixel_step,
-        packed_source=images * source_rows * shapes[0][3] * pixel_step if planar[0] else 0,
+        rows=rows,
+        cols=cols,
+        source_strides=element_strides(source, formats[0]),
+        target_strides=element_strides(target, formats[1]),
+        C=C,
+        K=K,
+        row_blocks=row_blocks,
+        k_blocks=k_blocks,
+        images=images,
+        k_group=k_group,
+        c_range=c_range,
+        pixel_step=pixel_step,
+        packed_source=images * source_rows * source[3] * pixel_step if packs_source else 0,
         sums=width * (pixels if c_range < C else unit.columns),
-        packed_target=pixels * width if planar[1] else 0,
-        entries=math.prod(int(np.diff(axis.first).max()) for axis in (rows, cols)) * -(-c_range // blocks.BLOCK_TERMS),
-        items=items,
-    )  # fmt: skip
+        packed_target=pixels * width if packs_target else 0,
+        entries=most_taps * -(-c_range // blocks.BLOCK_TERMS),
+        items=-(-g.N // images) * g.groups * len(row_blocks) * -(-len(k_blocks) // k_group),
+    )
+
+
+def _is_planar(shape: Shape, memory_format: str, channels: int) -> bool:
+    """Whether channels of a pixel lie apart; of one channel, or one pixel, they do not."""
+    return memory_format == CONTIGUOUS and channels > 1 and shape[2] * shape[3] > 1
 
 
 def _flattened(g: Conv2dGeometry) -> Conv2dGeometry:
@@ -128,13 +137,13 @@ def _row_blocks(plan: axes.AxisPlan, rows: int, height: int) -> np.ndarray:
 
 
 def _pixel_step(channels: int, lanes: int) -> int:
-    """Elements from pixel to pixel of a packed source: large powers of two would share a few sets of the first cache."""
+    """Elements from pixel to pixel of a packed source: large powers of two would share few sets of the first cache."""
     return channels + lanes if channels % (16 * lanes) == 0 else channels
 
 
 def dots_reason(g: Conv2dGeometry, transposed: bool, unit: VectorUnit) -> str | None:
     """Why lanes should hold target channels, not source channels; None where these are the better."""
     C, K = (g.K_g, g.C_g) if transposed else (g.C_g, g.K_g)
-    if 2 * K > unit.lanes:
+    if unit.lanes < 2 * K:
         return f"{K} target channels fill a vector well enough"
     return f"{C} source channels are no whole number of vectors" if C % unit.lanes else None

@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from fastconv._kernels.contract import OK, Kernel, Problem, Variant
+from fastconv._kernels.contract import OK, RELU, Kernel, Problem, Variant
 from fastconv._kernels.reference.windows import taps
 from fastconv.dtypes import FLOAT_TYPES
 
 _NUMPY_MODE: dict[str, Any] = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
 
-def forward(geometry, x, weight, bias, out):
-    """``bias`` is None where there is none."""
+def forward(geometry, x, weight, bias, out, activation=None):
+    """``bias`` and ``activation`` are None where there is none."""
     g, x = _padded(geometry, x)
     x, weight = _grouped(g, x), _grouped_weight(g, weight)
     total = np.zeros((g.N, g.groups, g.K_g, g.rows.out, g.cols.out), _accumulator(out))
@@ -28,6 +28,8 @@ def forward(geometry, x, weight, bias, out):
         total[..., *tap.target] += np.einsum("ngchw,gkc->ngkhw", window, weight[..., tap.kh, tap.kw])
     if bias is not None:
         total += bias.reshape(g.groups, g.K_g, 1, 1)
+    if activation == RELU:
+        total[total < 0] = 0
     out[...] = total.reshape(out.shape)
     return OK
 
@@ -102,10 +104,10 @@ def _grouped_weight(g, weight):
 
 
 def _prepare_forward(problem: Problem) -> Kernel:
-    g = problem.geometry
+    run = partial(forward, problem.geometry, activation=problem.activation)
     if "bias" in problem.optional:
-        return Kernel("direct", partial(forward, g))
-    return Kernel("direct", lambda x, weight, out: forward(g, x, weight, None, out))
+        return Kernel("direct", run)
+    return Kernel("direct", lambda x, weight, out: run(x, weight, None, out))
 
 
 def _prepare(function):

@@ -1,0 +1,217 @@
+"""Geometry -> the integers that drive the depthwise kernels: sweeps for channels_last, padded buffers for planes.
+
+A *lattice* is the regular part of one axis: every tap of a target lies one fixed distance from the target's place in a
+padded buffer. What the padding holds is in the buffer; the entries of ``plan`` remain for what no buffer can give.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+
+from fastconv._kernels import plan
+from fastconv.geometry import Axis
+
+_INT = np.int64
+_PLANS = 128
+# Marks of targets: all taps are real; some lie over zero padding; the buffer does not hold what is summed.
+REGULAR, PADDED, IRREGULAR = 0, 1, 2
+# A padded buffer should stay in L1 beside the rows that it is made of and the results.
+_BUFFER_BYTES = 1 << 14
+# Rows of a buffer begin at whole vectors of any width.
+_ALIGNMENT = 16
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sweep:
+    """Columns whose three taps have neighbouring sources; see fc_sweep."""
+
+    start: int = 0
+    count: int = 0
+    source: int = 0
+    step: int = 0
+    head: bool = False
+    tail: bool = False
+    first: int = 0
+    direction: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lattice:
+    """See fc_lattice; ``marks`` has one of the marks above per target."""
+
+    phases: int
+    step: int
+    counts: np.ndarray
+    first: np.ndarray
+    taps: np.ndarray
+    places: np.ndarray
+    sources: np.ndarray
+    marks: np.ndarray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Padded:
+    """See fc_padded; the lattice of columns has the places of taps in the buffer."""
+
+    rows: Lattice
+    cols: Lattice
+    bulk_source: int
+    bulk_count: int
+    bulk_phase: int
+    bulk_index: int
+    bulk_top: int
+    bulk_bottom: int
+    extras: np.ndarray
+    block: int
+    blocks: int
+    height: int
+    pitch: int
+    width: int
+
+
+def sweep(columns: plan.AxisPlan, kernel: int) -> Sweep:
+    """The longest run of columns that have three taps with neighbouring sources, and one column more at either side."""
+    first, taps, sources = columns.first, columns.taps, columns.sources
+    best = Sweep()
+    for start, count, target_step, step in columns.runs.tolist():
+        at = first[start]
+        direct = target_step == 1 and step in (1, 2) and kernel == 3 and first[start + 1] - at == 3
+        if direct and count > best.count and (np.diff(sources[at : at + 3]) == 1).all():
+            direction = int(taps[at + 1] - taps[at])
+            best = Sweep(start, count, int(sources[at]), step, False, False, int(taps[at]), direction)
+    if not best.count or abs(best.direction) != 1:
+        return Sweep()
+    head = _has(columns, best, best.start - 1, (1, 2))
+    tail = _has(columns, best, best.start + best.count, (0, 1))
+    start, source = best.start - head, best.source - head * best.step
+    return Sweep(start, best.count + head + tail, source, best.step, head, tail, best.first, best.direction)
+
+
+def _has(columns, swept, target, wanted):
+    """Whether a target continues the sweep but for the tap that is not wanted."""
+    if not 0 <= target < len(columns.first) - 1:
+        return False
+    here = slice(columns.first[target], columns.first[target + 1])
+    source = swept.source + (target - swept.start) * swept.step
+    expected = [(swept.first + k * swept.direction, source + k) for k in wanted]
+    return list(zip(columns.taps[here].tolist(), columns.sources[here].tolist(), strict=True)) == expected
+
+
+def padded(rows: Axis, cols: Axis, padding_mode: str, transposed: bool, itemsize: int) -> Padded:
+    """The buffer for forward, or for grad_input where ``transposed``."""
+    down, across = (lattice(axis, padding_mode, transposed) for axis in (rows, cols))
+    width = -(-len(across.sources) // across.step)
+    if across.step > 1 or width > _ALIGNMENT:
+        width = -(-width // _ALIGNMENT) * _ALIGNMENT
+    pitch = -(-across.step * width // _ALIGNMENT) * _ALIGNMENT
+    steps = int(down.counts[0])
+    halo = len(down.sources) - (steps - 1) * down.step - 1
+    most = max(4, halo // down.step, (_BUFFER_BYTES // (pitch * itemsize) - halo - 1) // down.step + 1)
+    blocks = -(-steps // most)
+    block = -(-steps // blocks)
+    begin, end = _bulk(across.sources)
+    top, bottom = _bulk(down.sources)
+    places = np.arange(len(across.sources))
+    outside = places[(across.sources >= 0) & ((places < begin) | (places >= end))]
+    extras = np.stack([_element(outside, across.step, width), across.sources[outside]], axis=1)
+    return Padded(
+        rows=down,
+        cols=replace(across, places=_element(across.places, across.step, width)),
+        bulk_source=int(across.sources[begin]) if end > begin else 0,
+        bulk_count=end - begin,
+        bulk_phase=begin % across.step,
+        bulk_index=begin // across.step,
+        bulk_top=top,
+        bulk_bottom=bottom,
+        extras=_integers(extras),
+        block=block,
+        blocks=blocks,
+        height=(block - 1) * down.step + 1 + halo,
+        pitch=pitch,
+        width=width,
+    )
+
+
+def _element(place, step, width):
+    return place % step * width + place // step
+
+
+def _bulk(sources):
+    """The longest stretch of places with neighbouring sources."""
+    breaks = np.flatnonzero((np.diff(sources) != 1) | (sources[1:] < 0) | (sources[:-1] < 0)) + 1
+    edges = np.concatenate(([0], breaks, [len(sources)]))
+    longest = int(np.argmax(np.diff(edges)))
+    begin, end = int(edges[longest]), int(edges[longest + 1])
+    return (begin, end) if sources[begin] >= 0 else (begin, begin)
+
+
+@lru_cache(maxsize=_PLANS)
+def lattice(axis: Axis, padding_mode: str, transposed: bool) -> Lattice:
+    """One axis of forward, or of grad_input where ``transposed``."""
+    reach = np.arange(axis.kernel, dtype=_INT) * axis.dilation - axis.low
+    if transposed:
+        phases, step, targets = min(axis.stride, axis.size), 1, axis.size
+        phase = (reach % axis.stride).astype(_INT)
+        distance = (phase - reach) // axis.stride
+        keep = phase < phases
+    else:
+        phases, step, targets = 1, axis.stride, axis.out
+        phase, distance, keep = np.zeros_like(reach), reach, np.ones(axis.kernel, bool)
+    taps = np.flatnonzero(keep)
+    taps = taps[np.lexsort((distance[taps], phase[taps]))]
+    counts = -(-(targets - np.arange(phases)) // phases)
+    lowest = int(distance[taps].min(initial=0))
+    places = distance[taps] - lowest
+    size = int((counts[0] - 1) * step + places.max(initial=0)) + 1
+    first = np.searchsorted(phase[taps], np.arange(phases + 1))
+    sources = _sources(axis, padding_mode, transposed, lowest, size)
+    found = Lattice(
+        phases=phases,
+        step=step,
+        counts=_integers(counts),
+        first=_integers(first),
+        taps=_integers(taps),
+        places=_integers(places),
+        sources=_integers(sources),
+        marks=np.zeros(targets, np.uint8),
+    )
+    return replace(found, marks=_marks(found, axis, padding_mode, transposed))
+
+
+def _integers(array):
+    return np.ascontiguousarray(array, _INT)
+
+
+def _sources(axis, padding_mode, transposed, lowest, size):
+    """What every place holds: places count from position ``lowest``."""
+    position = np.arange(lowest, lowest + size)
+    if transposed:
+        return np.where((position >= 0) & (position < axis.out), position, -1)
+    sources = np.where((position >= 0) & (position < axis.size), position, -1)
+    table = plan.source_table(axis, padding_mode)
+    read = np.arange(axis.out)[:, None] * axis.stride + np.arange(axis.kernel) * axis.dilation - axis.low
+    sources[read - lowest] = table
+    return sources
+
+
+def _marks(found, axis, padding_mode, transposed):
+    """Compares the lattice's sums with the plan's."""
+    exact = (plan.grad_input_axis if transposed else plan.forward_axis)(axis, padding_mode)
+    targets = len(exact.first) - 1
+    phase = np.repeat(np.arange(found.phases), np.diff(found.first))
+    marks = np.zeros(targets, np.uint8)
+    listed = [np.zeros((0, 3), _INT)]
+    for tap, place, start in zip(found.taps, found.places, phase, strict=True):
+        steps = np.arange(found.counts[start])
+        target, source = start + steps * found.phases, found.sources[place + steps * found.step]
+        marks[target[source < 0]] = PADDED
+        triple = np.stack([target, np.full_like(target, tap), source], axis=1)
+        listed.append(triple[source >= 0])
+    entries = np.stack([np.repeat(np.arange(targets), np.diff(exact.first)), exact.taps, exact.sources], axis=1)
+    scale = np.array([axis.kernel * (axis.size + axis.out), axis.size + axis.out, 1])
+    differing = np.setxor1d(np.concatenate(listed) @ scale, entries @ scale)
+    marks[differing // scale[0]] = IRREGULAR
+    return marks
