@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import cache, cached_property
 
 import numpy as np
 
 from fastconv._kernels import plan, pool
-from fastconv._kernels.contract import Kernel, Problem, Variant
+from fastconv._kernels.contract import RELU, Kernel, Problem, Variant
 from fastconv._kernels.numba_cpu import microkernels
 from fastconv._kernels.numba_cpu.arguments import fill, grain, plan_values, stride_values
 from fastconv._kernels.numba_cpu.compiler import NativeFunction
@@ -17,6 +16,7 @@ from fastconv._kernels.numba_cpu.conv2d_arguments import BLOCK_BYTES, PACK, PACK
 from fastconv._kernels.numba_cpu.microkernels import layout, panel_values
 from fastconv._kernels.numba_cpu.panel import PANEL
 from fastconv._kernels.numba_cpu.ranges import RangeKernel
+from fastconv._kernels.numba_cpu.settings import VECTOR_BYTES
 
 
 def _build_sum():
@@ -51,12 +51,13 @@ class _Sum:
 
     def __init__(self, problem: Problem, transposed: bool):
         self._geometry, self._dtype, self._transposed = problem.geometry, problem.dtype, transposed
-        self._has_bias = "bias" in problem.optional
+        self._has_bias, self._relu = "bias" in problem.optional, problem.activation == RELU
         self._itemsize = np.dtype(problem.dtype).itemsize
         unit = microkernels.unit(self._itemsize)
         threads = pool.default_num_threads()
         self._plan = made = plan.sum_plan(problem.geometry, transposed, problem.formats, unit, threads, dots=False)
-        self._shape = (problem.geometry.groups, -(-made.K // unit.lanes) * unit.lanes, self._taps, made.C)
+        width = -(-made.K // unit.lanes) * unit.lanes
+        self.packed_bytes = problem.geometry.groups * width * self._taps * made.C * self._itemsize
         # Before the parts that the plan knows of: what the slot works with, and the block's bias.
         sizes = (WORK_BYTES + PANEL.itemsize, 16 * made.entries, BLOCK_BYTES)
         elements = (made.sums, made.packed_source, made.packed_target)
@@ -65,14 +66,12 @@ class _Sum:
     def __call__(self, *operands) -> int:
         return self._run(*operands)
 
-    @property
-    def packed_bytes(self) -> int:
-        """What the packed weight takes."""
-        return math.prod(self._shape) * self._itemsize
-
     def pack(self, weight: np.ndarray) -> np.ndarray:
         """The weight as the kernel reads it: whole vectors of output channels, zero-padded."""
-        packed = np.empty(self._shape, self._dtype)
+        # Vectors that cross a cache line would cost two reads each.
+        whole = np.empty(self.packed_bytes + VECTOR_BYTES, np.uint8)
+        begin = -whole.ctypes.data % VECTOR_BYTES
+        packed = whole[begin : begin + self.packed_bytes]
         self._fill_packed(weight, packed)
         return packed
 
@@ -97,7 +96,7 @@ class _Sum:
         )
         items = g.groups * len(made.k_blocks) * -(-made.C // made.c_range)
         # Moving an element takes as long as some operations.
-        chunk = grain(8 * math.prod(self._shape) // items)
+        chunk = grain(8 * self.packed_bytes // self._itemsize // items)
         return _pack_kernel().bound(template, ("weight", "packed"), items, chunk, 8 * PACKED_ROWS)
 
     @property
@@ -118,11 +117,12 @@ class _Sum:
             **panel_values(self._dtype, made.k_blocks),
             transpose=microkernels.transpose(self._dtype).address,
             **{"N": g.N, "groups": g.groups, "C": made.C, "K": made.K, "taps": self._taps, "itemsize": size},
-            **{"source_cols": made.source_shape[3], "target_cols": made.target_shape[3], "images": made.images},
+            # Of planes, the only ones that need them.
+            **{"source_cols": made.source_strides[2], "target_cols": made.target_strides[2], "images": made.images},
             **{"tap_cols": g.cols.kernel, "c_range": made.c_range},
             **{"block_terms": plan.BLOCK_TERMS, "range_terms": plan.RANGE_TERMS},
             **{"packs_source": made.packed_source > 0, "packs_target": made.packed_target > 0},
-            **{"pixel_step": made.pixel_step * size, "flipped": self._transposed},
+            **{"pixel_step": made.pixel_step * size, "flipped": self._transposed, "relu": self._relu},
             **dict(zip(parts, self._starts, strict=True)),
         )
 

@@ -15,7 +15,7 @@ from fastconv._kernels.numba_cpu.addresses import (
     word,
 )
 from fastconv._kernels.numba_cpu.conv2d_arguments import BLOCK_BYTES, SUM, WORK, WORK_BYTES
-from fastconv._kernels.numba_cpu.panel import BIAS_LANES, PANEL
+from fastconv._kernels.numba_cpu.panel import BIAS_LANES, PANEL, RELU
 from fastconv._kernels.numba_cpu.settings import COLUMNS, VECTOR_BYTES, serial
 
 _LINE = 64
@@ -98,7 +98,7 @@ def sum_ranges(a, w, packed, vectors, channels):
     panel = carray(pointer(w.panel), 1, PANEL)[0]
     panel.entries, panel.bias, panel.channels = w.entries, w.bias, channels
     panel.x_step, panel.w_step = a.itemsize, vectors * VECTOR_BYTES
-    panel.ending = BIAS_LANES if a.bias != 0 else 0
+    panel.ending = (BIAS_LANES if a.bias != 0 else 0) | (RELU if a.relu else 0)
     for c0 in range(0, a.C, a.c_range):
         count = min(a.C - c0, a.c_range)
         panel.first, panel.last = c0 == 0, c0 + count == a.C

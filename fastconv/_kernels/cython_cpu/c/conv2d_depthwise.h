@@ -1,6 +1,6 @@
 /* The depthwise kernels of one dtype and one instruction set. */
 #include "depthwise_args.h"
-#include "tile.h"
+#include "vector.h"
 #include "depthwise_pixels.h"
 #include "depthwise_pixels_grad.h"
 #include "depthwise_padded.h"
