@@ -56,10 +56,13 @@ def test_numba_keeps_sums_in_registers(dtype):
 
 
 @x86_alone
-@pytest.mark.parametrize("module", ["conv2d", "conv2d_grad_weight"])
+@pytest.mark.parametrize(
+    ("module", "kind"),
+    [("conv2d", "panel"), ("conv2d", "dots"), ("conv2d_pointwise", "panel"), ("conv2d_grad_weight", "panel")],
+)
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_c_keeps_sums_in_registers(module, level, dtype):
+def test_c_keeps_sums_in_registers(module, kind, level, dtype):
     backend = load("cython")
     if backend is None:
         pytest.skip("the extensions are not built")
@@ -71,7 +74,7 @@ def test_c_keeps_sums_in_registers(module, level, dtype):
         text=True,
         check=True,
     ).stdout
-    found = tiles(listed_functions(listing), rf"panel_(\d+)x(\d+)_{dtype}_{level}")
+    found = tiles(listed_functions(listing), rf"{kind}_(\d+)x(\d+)_{dtype}_{level}")
     if not found:
         pytest.skip("the extension has no symbols")
     register, widest = LEVELS[level]
