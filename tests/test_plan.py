@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from fastconv._kernels import plan
-from fastconv.geometry import Axis, Conv2dGeometry
+from fastconv.geometry import Axis
 from fastconv.parameters import PADDING_MODES
 
 NUMPY_MODE = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
@@ -151,17 +151,6 @@ def test_taps_of_a_beyond_the_memory_window_are_refused():
     axis = Axis.of(5, 2**20, 1, (2**19, 2**19), 1)
     with pytest.raises(MemoryError, match=r"takes [\d,]+ bytes"):
         plan.tap_positions(axis, axis)
-
-
-@given(
-    channels=st.integers(1, 600), kernel=st.tuples(st.integers(1, 13), st.integers(1, 13)), sums=st.integers(1, 4096)
-)
-def test_grad_weight_blocks_stay_within_their_sums(channels, kernel, sums):
-    geometry = Conv2dGeometry.of((1, channels, 13, 13), (4, channels, *kernel))
-    block_channels, block_rows = plan.grad_weight_blocks(geometry, sums)
-    assert 1 <= block_channels <= channels
-    assert 1 <= block_rows <= kernel[0]
-    assert block_channels * block_rows * kernel[1] <= max(sums, kernel[1])
 
 
 @given(planned_axes(), planned_axes())

@@ -7,6 +7,9 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+_WORD = ir.IntType(64)
+_BYTE = ir.IntType(8)
+
 
 @intrinsic
 def pointer(typingctx, address):
@@ -26,9 +29,82 @@ def call(typingctx, address, *arguments):
     def codegen(context, builder, signature, args):
         values = cgutils.unpack_tuple(builder, args[1])
         words = [context.cast(builder, value, kind, types.int64) for value, kind in zip(values, arguments, strict=True)]
-        word = ir.IntType(64)
-        function = ir.FunctionType(ir.VoidType(), [word] * len(words))
+        function = ir.FunctionType(ir.VoidType(), [_WORD] * len(words))
         builder.call(builder.inttoptr(args[0], function.as_pointer()), words)
         return context.get_dummy_value()
 
     return signature, codegen
+
+
+@intrinsic
+def word(typingctx, address, index):
+    """The 64-bit integer number ``index`` of those at an address."""
+
+    def codegen(context, builder, signature, args):
+        return builder.load(_word_place(builder, *args), typ=_WORD)
+
+    return types.int64(types.int64, types.int64), codegen
+
+
+@intrinsic
+def put_word(typingctx, address, index, value):
+    """Set the 64-bit integer number ``index`` of those at an address."""
+
+    def codegen(context, builder, signature, args):
+        builder.store(args[2], _word_place(builder, *args[:2]))
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64), codegen
+
+
+@intrinsic
+def copy_bytes(typingctx, target, source, count):
+    """Copy some bytes to where they do not overlap."""
+
+    def codegen(context, builder, signature, args):
+        places = [builder.inttoptr(place, _BYTE.as_pointer()) for place in args[:2]]
+        cgutils.raw_memcpy(builder, *places, args[2], 1)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64), codegen
+
+
+@intrinsic
+def clear_bytes(typingctx, target, count):
+    """Set some bytes to zero."""
+
+    def codegen(context, builder, signature, args):
+        cgutils.memset(builder, builder.inttoptr(args[0], _BYTE.as_pointer()), args[1], 0)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), codegen
+
+
+@intrinsic
+def prefetch_read(typingctx, address):
+    """Ask for the cache line at an address, which need not be one of the process."""
+    return types.void(types.int64), _prefetch(0)
+
+
+@intrinsic
+def prefetch_write(typingctx, address):
+    """Ask for the cache line at an address in order to write there."""
+    return types.void(types.int64), _prefetch(1)
+
+
+def _prefetch(writes):
+    locality, data = 2, 1
+
+    def codegen(context, builder, signature, args):
+        kind, flag = _BYTE.as_pointer(), ir.IntType(32)
+        function = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(ir.VoidType(), [kind, flag, flag, flag]), "llvm.prefetch.p0"
+        )
+        builder.call(function, [builder.inttoptr(args[0], kind), flag(writes), flag(locality), flag(data)])
+        return context.get_dummy_value()
+
+    return codegen
+
+
+def _word_place(builder, address, index):
+    return builder.inttoptr(builder.add(address, builder.mul(index, _WORD(8))), _WORD.as_pointer())

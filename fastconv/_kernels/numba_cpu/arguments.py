@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastconv import arrays
-
 
 def structure(*names: str) -> np.dtype:
     """A structure of 64-bit integers."""
@@ -30,9 +28,9 @@ def fill(structure: np.dtype, **values: int) -> np.ndarray:
     return record
 
 
-def stride_values(prefix: str, shape, memory_format: str) -> dict[str, int]:
-    """Values of ``strided`` without the address."""
-    return dict(zip(strided(prefix)[1:], arrays.element_strides(shape, memory_format), strict=True))
+def stride_values(prefix: str, strides: tuple[int, ...], itemsize: int = 1) -> dict[str, int]:
+    """Values of ``strided`` without the address: strides in elements, or in bytes where their size is given."""
+    return dict(zip(strided(prefix)[1:], (stride * itemsize for stride in strides), strict=True))
 
 
 def plan_values(prefix: str, axis_plan) -> dict[str, int]:

@@ -32,9 +32,9 @@ if hasattr(os, "register_at_fork"):
 class NativeFunction:
     """A compiled function of int64 arguments without a result: ``void (int64, ...)``.
 
-    ``build(*key)``, a function of some module named ``_build_x`` for a kernel x, imports Numba and returns the Python
-    function to compile. That may depend on nothing but the package's sources and ``key`` (strings, numbers, tuples of
-    them): these name it in the cache. It allocates no memory and raises nothing.
+    ``build(*key)``, a function of some module named ``_build_x`` for a kernel x, returns what to compile: a Python
+    function for Numba, which it imports, or a llvmlite module. That may depend on nothing but the package's sources and
+    ``key`` (strings, numbers, tuples of them): these name it in the cache. It allocates no memory and raises nothing.
     """
 
     def __init__(self, build: Callable[..., Callable], key: tuple = (), arguments: int = 4):

@@ -1,154 +1,138 @@
-"""Convolution with Numba, driven from here: plan -> arguments -> range kernels."""
+"""Forward and grad_input with Numba, driven from here: plan -> arguments -> range kernels."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from functools import cache
+from functools import cache, cached_property
 
 import numpy as np
 
-from fastconv._kernels import plan
-from fastconv._kernels.contract import Kernel, Problem, Variant
-from fastconv._kernels.numba_cpu import conv2d_arguments
+from fastconv._kernels import plan, pool
+from fastconv._kernels.contract import RELU, Kernel, Problem, Variant
+from fastconv._kernels.numba_cpu import microkernels
 from fastconv._kernels.numba_cpu.arguments import fill, grain, plan_values, stride_values
 from fastconv._kernels.numba_cpu.compiler import NativeFunction
+from fastconv._kernels.numba_cpu.conv2d_arguments import BLOCK_BYTES, PACK, PACKED_ROWS, SUM, WORK_BYTES
+from fastconv._kernels.numba_cpu.microkernels import layout, panel_values
+from fastconv._kernels.numba_cpu.panel import PANEL
 from fastconv._kernels.numba_cpu.ranges import RangeKernel
-from fastconv._kernels.numba_cpu.settings import MAX_VECTORS
-
-# What one thread's sums of grad_weight may take: they should stay in its L2 cache.
-_SUMS_BYTES = 1 << 17
+from fastconv._kernels.numba_cpu.settings import VECTOR_BYTES
 
 
-def _build_sum(dtype: str):
+def _build_sum():
     from fastconv._kernels.numba_cpu import conv2d_sum
 
-    return conv2d_sum.sum_kernel(dtype)
+    return conv2d_sum.sum_kernel()
 
 
-def _build_pack(dtype: str):
-    from fastconv._kernels.numba_cpu import conv2d_sum
+def _build_pack():
+    from fastconv._kernels.numba_cpu import conv2d_pack
 
-    return conv2d_sum.pack_kernel(dtype)
-
-
-def _build_grad_weight(dtype: str):
-    from fastconv._kernels.numba_cpu import conv2d_grad_weight
-
-    return conv2d_grad_weight.grad_weight_kernel(dtype)
-
-
-def _build_grad_bias(dtype: str):
-    from fastconv._kernels.numba_cpu import conv2d_grad_weight
-
-    return conv2d_grad_weight.grad_bias_kernel(dtype)
+    return conv2d_pack.pack_kernel()
 
 
 @cache
-def _kernel(build: Callable, dtype: str) -> RangeKernel:
-    return RangeKernel(build, dtype)
+def _sum_kernel() -> RangeKernel:
+    return RangeKernel(_build_sum)
+
+
+@cache
+def _pack_kernel() -> RangeKernel:
+    return RangeKernel(_build_pack)
 
 
 def native_functions(dtype: str) -> list[NativeFunction]:
-    """Everything that the convolutions of one dtype can run."""
-    return [_kernel(build, dtype).native for build in (_build_sum, _build_pack, _build_grad_weight, _build_grad_bias)]
+    """Everything that forward and grad_input of one dtype can run."""
+    return [_sum_kernel().native, _pack_kernel().native, *microkernels.native_functions(dtype)]
 
 
-def _prepare_sum(problem: Problem, *, transposed: bool) -> Kernel:
+class _Sum:
     """Forward, or grad_input as the same sum over the transposed plan and weight."""
-    g = problem.geometry
-    make_plan = plan.grad_input_axis if transposed else plan.forward_axis
-    rows, cols = make_plan(g.rows, g.padding_mode), make_plan(g.cols, g.padding_mode)
-    source_shape, target_shape = (g.out_shape, g.x_shape) if transposed else (g.x_shape, g.out_shape)
-    C, K = (g.K_g, g.C_g) if transposed else (g.C_g, g.K_g)
-    template = fill(
-        conv2d_arguments.SUM,
-        **stride_values("source", source_shape, problem.formats[0]),
-        **stride_values("target", target_shape, problem.formats[1]),
-        **plan_values("rows", rows),
-        **plan_values("cols", cols),
-        **{"N": g.N, "groups": g.groups, "C": C, "K": K, "tap_rows": g.rows.kernel, "tap_cols": g.cols.kernel},
-    )
-    itemsize = np.dtype(problem.dtype).itemsize
-    items = g.N * g.groups * conv2d_arguments.blocks(K, itemsize) * target_shape[2]
-    chunk = grain(g.flops // max(1, items))
-    operands = ("source", "packed", *(["bias"] if "bias" in problem.optional else []), "target")
-    run = _kernel(_build_sum, problem.dtype).bound(template, operands, items, chunk, conv2d_arguments.SUM_SCRATCH_BYTES)
-    pack, packed_bytes = _packer(problem, C, K, transposed)
-    return Kernel("direct", run, pack, packed_bytes, keeps=(rows, cols))
 
+    def __init__(self, problem: Problem, transposed: bool):
+        self._geometry, self._dtype, self._transposed = problem.geometry, problem.dtype, transposed
+        self._has_bias, self._relu = "bias" in problem.optional, problem.activation == RELU
+        self._itemsize = np.dtype(problem.dtype).itemsize
+        unit = microkernels.unit(self._itemsize)
+        threads = pool.default_num_threads()
+        self._plan = made = plan.sum_plan(problem.geometry, transposed, problem.formats, unit, threads, dots=False)
+        width = -(-made.K // unit.lanes) * unit.lanes
+        self.packed_bytes = problem.geometry.groups * width * self._taps * made.C * self._itemsize
+        # Before the parts that the plan knows of: what the slot works with, and the block's bias.
+        sizes = (WORK_BYTES + PANEL.itemsize, 16 * made.entries, BLOCK_BYTES)
+        elements = (made.sums, made.packed_source, made.packed_target)
+        _, *self._starts, self.scratch_bytes = layout(*sizes, *(self._itemsize * count for count in elements))
 
-def _packer(problem: Problem, C: int, K: int, transposed: bool) -> tuple[Callable, int]:
-    """The function that reorders a weight into whole vectors of output channels, and the bytes that it fills."""
-    g = problem.geometry
-    itemsize = np.dtype(problem.dtype).itemsize
-    taps = g.rows.kernel * g.cols.kernel
-    outer, inner = g.C_g * taps, taps
-    c_stride, k_stride = (outer, inner) if transposed else (inner, outer)
-    shape = (g.groups, conv2d_arguments.padded(K, itemsize), taps, C)
-    template = fill(
-        conv2d_arguments.PACK,
-        **{"groups": g.groups, "C": C, "K": K, "taps": taps, "group_stride": g.K_g * g.C_g * taps},
-        c_stride=c_stride,
-        k_stride=k_stride,
-    )
+    def __call__(self, *operands) -> int:
+        return self._run(*operands)
 
-    items = g.groups * conv2d_arguments.blocks(K, itemsize)
-    # Moving an element takes as long as some operations.
-    chunk = grain(8 * math.prod(shape) // items)
-    fill_packed = _kernel(_build_pack, problem.dtype).bound(template, ("weight", "packed"), items, chunk)
-
-    def pack(weight: np.ndarray) -> np.ndarray:
-        packed = np.empty(shape, problem.dtype)
-        fill_packed(weight, packed)
+    def pack(self, weight: np.ndarray) -> np.ndarray:
+        """The weight as the kernel reads it: whole vectors of output channels, zero-padded."""
+        # Vectors that cross a cache line would cost two reads each.
+        whole = np.empty(self.packed_bytes + VECTOR_BYTES, np.uint8)
+        begin = -whole.ctypes.data % VECTOR_BYTES
+        packed = whole[begin : begin + self.packed_bytes]
+        self._fill_packed(weight, packed)
         return packed
 
-    return pack, math.prod(shape) * itemsize
+    @cached_property
+    def _run(self) -> Callable[..., int]:
+        operands = ("source", "packed", *(["bias"] if self._has_bias else []), "target")
+        items = self._plan.items
+        chunk = grain(self._geometry.flops // items)
+        return _sum_kernel().bound(self._template(), operands, items, chunk, self.scratch_bytes)
+
+    @cached_property
+    def _fill_packed(self) -> Callable[..., int]:
+        g, made, size = self._geometry, self._plan, self._itemsize
+        outer, inner = g.C_g * self._taps * size, self._taps * size
+        c_stride, k_stride = (outer, inner) if self._transposed else (inner, outer)
+        template = fill(
+            PACK,
+            **{"groups": g.groups, "C": made.C, "K": made.K, "taps": self._taps, "itemsize": size},
+            **{"k_blocks": made.k_blocks.ctypes.data, "k_block_count": len(made.k_blocks), "c_range": made.c_range},
+            **{"group_stride": g.K_g * outer, "c_stride": c_stride, "k_stride": k_stride, "flipped": self._transposed},
+            transpose=microkernels.transpose(self._dtype).address,
+        )
+        items = g.groups * len(made.k_blocks) * -(-made.C // made.c_range)
+        # Moving an element takes as long as some operations.
+        chunk = grain(8 * self.packed_bytes // self._itemsize // items)
+        return _pack_kernel().bound(template, ("weight", "packed"), items, chunk, 8 * PACKED_ROWS)
+
+    @property
+    def _taps(self) -> int:
+        return self._geometry.rows.kernel * self._geometry.cols.kernel
+
+    def _template(self) -> np.ndarray:
+        g, made, size = self._geometry, self._plan, self._itemsize
+        parts = ("entries_at", "bias_at", "sums_at", "packed_source_at", "packed_target_at")
+        return fill(
+            SUM,
+            **stride_values("source", made.source_strides, size),
+            **stride_values("target", made.target_strides, size),
+            **plan_values("rows", made.rows),
+            **plan_values("cols", made.cols),
+            **{"row_blocks": made.row_blocks.ctypes.data, "row_block_count": len(made.row_blocks)},
+            **{"k_blocks": made.k_blocks.ctypes.data, "k_block_count": len(made.k_blocks), "k_group": made.k_group},
+            **panel_values(self._dtype, made.k_blocks),
+            transpose=microkernels.transpose(self._dtype).address,
+            **{"N": g.N, "groups": g.groups, "C": made.C, "K": made.K, "taps": self._taps, "itemsize": size},
+            # Of planes, the only ones that need them.
+            **{"source_cols": made.source_strides[2], "target_cols": made.target_strides[2], "images": made.images},
+            **{"tap_cols": g.cols.kernel, "c_range": made.c_range},
+            **{"block_terms": plan.BLOCK_TERMS, "range_terms": plan.RANGE_TERMS},
+            **{"packs_source": made.packed_source > 0, "packs_target": made.packed_target > 0},
+            **{"pixel_step": made.pixel_step * size, "flipped": self._transposed, "relu": self._relu},
+            **dict(zip(parts, self._starts, strict=True)),
+        )
 
 
-def _prepare_grad_weight(problem: Problem) -> Kernel:
-    g = problem.geometry
-    rows, cols = plan.forward_axis(g.rows, g.padding_mode), plan.grad_weight_axis(g.cols, g.padding_mode)
-    itemsize = np.dtype(problem.dtype).itemsize
-    widest = MAX_VECTORS * conv2d_arguments.lanes(itemsize)
-    c_block, row_block = plan.grad_weight_blocks(g, _SUMS_BYTES // (itemsize * widest))
-    template = fill(
-        conv2d_arguments.GRAD_WEIGHT,
-        **stride_values("grad_out", g.out_shape, problem.formats[0]),
-        **stride_values("x", g.x_shape, problem.formats[1]),
-        **plan_values("rows", rows),
-        **{"N": g.N, "groups": g.groups, "C": g.C_g, "K": g.K_g, "c_block": c_block, "row_block": row_block},
-        **{"tap_rows": g.rows.kernel, "tap_cols": g.cols.kernel, "out_cols": g.cols.out, "col_step": g.cols.stride},
-        cols_first=cols.first.ctypes.data,
-        cols_segments=cols.segments.ctypes.data,
-        segment_count=len(cols.segments),
-    )
-    k_blocks = conv2d_arguments.blocks(g.K_g, itemsize)
-    scratch = (2 * row_block * g.cols.kernel * c_block + conv2d_arguments.BLOCK_COLUMNS) * widest * itemsize
-    items = g.groups * k_blocks * -(-g.C_g // c_block) * -(-g.rows.kernel // row_block)
-
-    chunk = grain(g.flops // items)
-    operands = ("grad_out", "x", "grad_weight")
-    run = _kernel(_build_grad_weight, problem.dtype).bound(template, operands, items, chunk, scratch)
-    return Kernel("direct", run, workspace_bytes=scratch, keeps=(rows, cols))
-
-
-def _prepare_grad_bias(problem: Problem) -> Kernel:
-    g = problem.geometry
-    template = fill(
-        conv2d_arguments.GRAD_BIAS,
-        **stride_values("grad_out", g.out_shape, problem.formats[0]),
-        **{"N": g.N, "K": g.K, "rows": g.rows.out, "cols": g.cols.out},
-    )
-    chunk = grain(g.N * g.rows.out * g.cols.out)
-
-    operands = ("grad_out", "grad_bias")
-    return Kernel("direct", _kernel(_build_grad_bias, problem.dtype).bound(template, operands, g.K, chunk))
+def _prepare(problem: Problem, *, transposed: bool) -> Kernel:
+    run = _Sum(problem, transposed)
+    return Kernel("direct", run, run.pack, run.scratch_bytes)
 
 
 VARIANTS = {
-    "conv2d_forward": (Variant("direct", lambda problem: _prepare_sum(problem, transposed=False)),),
-    "conv2d_grad_input": (Variant("direct", lambda problem: _prepare_sum(problem, transposed=True)),),
-    "conv2d_grad_weight": (Variant("direct", _prepare_grad_weight),),
-    "conv2d_grad_bias": (Variant("direct", _prepare_grad_bias),),
+    "conv2d_forward": (Variant("direct", lambda problem: _prepare(problem, transposed=False)),),
+    "conv2d_grad_input": (Variant("direct", lambda problem: _prepare(problem, transposed=True)),),
 }

@@ -1,45 +1,60 @@
-"""What the convolution kernels and their driver agree on: arguments, blocks of output channels, scratch."""
+"""What the convolution kernels and their driver agree on."""
 
 from __future__ import annotations
 
 from fastconv._kernels.numba_cpu.arguments import planned, strided, structure
-from fastconv._kernels.numba_cpu.ranges import SCRATCH
+from fastconv._kernels.numba_cpu.ranges import SCRATCH, SHARED
 from fastconv._kernels.numba_cpu.settings import MAX_VECTORS, VECTOR_BYTES
 
-TILE_COLUMNS = 6
-# Output columns in one block of grad_weight: what a thread packs at a time, and the terms of one block of a sum.
-BLOCK_COLUMNS = 128
-# The sums of a tile, and their total over blocks of terms.
-SUM_SCRATCH_BYTES = 2 * TILE_COLUMNS * MAX_VECTORS * VECTOR_BYTES
+# The widest block of output channels.
+BLOCK_BYTES = MAX_VECTORS * VECTOR_BYTES
 
+# The first words of a context: addresses of the microkernels of 1, 2, .. vectors.
+PANELS = tuple(f"panel_{vectors + 1}" for vectors in range(MAX_VECTORS))
+# Strides are in bytes; the other counts are those of plan.SumPlan, which explains them. ``.._at`` is where a part of
+# the scratch begins.
 SUM = structure(
-    *strided("source"), *strided("target"), *planned("rows"), *planned("cols"),
-    "packed", "bias", "N", "groups", "C", "K", "tap_rows", "tap_cols", *SCRATCH,
+    *PANELS, *strided("source"), *strided("target"), *planned("rows"), *planned("cols"), *SCRATCH, "packed", "bias",
+    "row_blocks", "k_blocks", "transpose", "N", "groups", "C", "K", "taps", "tap_cols", "itemsize",
+    "source_cols", "target_cols", "row_block_count", "k_block_count", "images", "k_group", "c_range", "block_terms",
+    "range_terms", "pixel_step", "packs_source", "packs_target", "flipped", "relu", "entries_at", "bias_at",
+    "sums_at", "packed_source_at", "packed_target_at",
 )  # fmt: skip
-PACK = structure("weight", "packed", "groups", "C", "K", "taps", "group_stride", "c_stride", "k_stride")
+# What a slot works with, and what an item has prepared in it: addresses, then steps in bytes, of the source (from the
+# origin of the first image) and of the target (from that of the block of channels); images n .. of group g, target
+# rows lo .. hi - 1. ``column`` is the number of the next tile's first column: the place of its sums.
+WORK = structure(
+    "panels", "panel", "entries", "bias", "sums", "packed_source", "packed_target", "source", "target",
+    "source_n", "source_h", "source_w", "target_n", "target_h", "target_w",
+    "n", "images", "g", "lo", "hi", "source_lo", "source_hi", "column",
+)  # fmt: skip
+WORK_BYTES = WORK.itemsize
+# Strides are in bytes.
+PACK = structure(
+    "weight", "packed", *SCRATCH, "k_blocks", "transpose", "groups", "C", "K", "taps", "itemsize", "k_block_count",
+    "c_range", "group_stride", "c_stride", "k_stride", "flipped",
+)  # fmt: skip
+# Rows that packing transposes in one go.
+PACKED_ROWS = 64
+# The same of grad_weight and plan.GradWeightPlan. All slots share the sums of every item, where there are segments,
+# and then x with its channels together, where it ``interleaves`` them.
 GRAD_WEIGHT = structure(
-    *strided("grad_out"), *strided("x"), *planned("rows"), "cols_first", "cols_segments", "segment_count",
-    "grad_weight", "N", "groups", "C", "K", "tap_rows", "tap_cols", "out_cols", "col_step", "c_block", "row_block",
-    *SCRATCH,
+    *PANELS, *strided("grad_out"), *strided("x"), *planned("merged"), *SCRATCH, SHARED, "grad_weight", "k_blocks",
+    "transpose", "rows_first", "rows_segments", "cols_first", "cols_segments", "N", "groups", "C", "K", "tap_rows",
+    "tap_cols", "out_rows", "out_cols", "row_step", "col_step", "x_rows", "x_cols", "itemsize", "k_block_count",
+    "k_group", "c_block", "tap_block", "parts", "images", "row_block", "col_block", "pieces", "span", "segments",
+    "sums_bytes", "packed_bytes", "exchanged", "merges", "interleaves", "interleaved_at", "entries_at", "sums_at",
+    "total_at", "packed_at",
 )  # fmt: skip
-GRAD_BIAS = structure(*strided("grad_out"), "grad_bias", "N", "K", "rows", "cols")
-
-
-def lanes(itemsize: int) -> int:
-    """Output channels of one vector."""
-    return VECTOR_BYTES // itemsize
-
-
-def padded(K: int, itemsize: int) -> int:
-    """Output channels rounded up to whole vectors."""
-    return -(-K // lanes(itemsize)) * lanes(itemsize)
-
-
-def blocks(K: int, itemsize: int) -> int:
-    """Blocks of output channels."""
-    return block_count(padded(K, itemsize) // lanes(itemsize))
-
-
-def block_count(vectors_in_all: int) -> int:
-    """Blocks of MAX_VECTORS, and of 2 and 1 as the rest needs."""
-    return vectors_in_all // MAX_VECTORS + (vectors_in_all % MAX_VECTORS + 1) // 2
+# What a slot works with: addresses, then the part of grad_weight (group g, blocks of output channels, channels c0 ..,
+# rows of taps kh0 ..), the piece (images n .., rows row .., columns col ..), its gradients with their steps, and what
+# to prefetch with every tile.
+GRAD_WEIGHT_WORK = structure(
+    "panels", "panel", "entries", "sums", "total", "packed", "x",
+    "g", "k_block", "k_end", "c0", "channels", "kh0", "tap_rows", "n", "images", "row", "rows", "col", "cols",
+    "grad_out", "grad_out_n", "grad_out_h", "grad_out_w", "next_x", "next_grad_out", "next_pixels",
+)  # fmt: skip
+GRAD_WEIGHT_WORK_BYTES = GRAD_WEIGHT_WORK.itemsize
+# One item sums so many channels where they are together; where pixels are, one channel has so many sums.
+BIAS_CHANNELS, BIAS_SUMS = 32, 16
+GRAD_BIAS = structure("grad_out", "grad_bias", *SCRATCH, "N", "K", "pixels", "planar")

@@ -1,145 +1,223 @@
-"""grad_weight: tiles of output channels x input channels, summed over pixels; and grad_bias."""
+"""grad_weight: tiles of output channels x input channels, summed over pixels."""
 
 from __future__ import annotations
 
-import numba
-import numpy as np
 from numba import carray
 
-from fastconv._kernels.numba_cpu.addresses import pointer
-from fastconv._kernels.numba_cpu.conv2d_arguments import BLOCK_COLUMNS, GRAD_BIAS, GRAD_WEIGHT, lanes
-from fastconv._kernels.numba_cpu.conv2d_sum import block_count, block_vectors
-from fastconv._kernels.numba_cpu.settings import MAX_VECTORS, serial
-from fastconv._kernels.numba_cpu.vectors import add_panel
+from fastconv._kernels.numba_cpu.addresses import call, clear_bytes, copy_bytes, pointer, prefetch_read, put_word, word
+from fastconv._kernels.numba_cpu.conv2d_arguments import BLOCK_BYTES, GRAD_WEIGHT, GRAD_WEIGHT_WORK
+from fastconv._kernels.numba_cpu.conv2d_grad_weight_parts import (
+    adder,
+    k_block,
+    open_slot,
+    store_part,
+    sums_before,
+    sums_size,
+    take_part,
+)
+from fastconv._kernels.numba_cpu.panel import PANEL
+from fastconv._kernels.numba_cpu.settings import COLUMNS, VECTOR_BYTES, serial
+
+_LINE = 64
 
 
 def grad_weight_kernel(dtype: str):
-    """One item per (group, block of output channels, block of input channels, block of tap rows)."""
-    real = getattr(numba, dtype)
-    itemsize = np.dtype(dtype).itemsize
-    width_of_vector = lanes(itemsize)
-    sum_image, store_block = _sum_image(real, itemsize), _store_block(real)
+    """One item per (segment of the pieces, part)."""
+    sum_pieces = _sum_pieces(adder(dtype))
 
     def grad_weight(context, lo, hi, slot):
         a = carray(pointer(context), 1, GRAD_WEIGHT)[0]
-        in_all = (a.K + width_of_vector - 1) // width_of_vector
-        k_blocks = block_count(in_all)
-        c_blocks, row_blocks = -(-a.C // a.c_block), -(-a.tap_rows // a.row_block)
-        size = a.row_block * a.tap_cols * a.c_block * MAX_VECTORS * width_of_vector
         scratch = a.scratch + slot * a.scratch_step
-        sums, total = carray(pointer(scratch), size, real), carray(pointer(scratch + size * itemsize), size, real)
-        row_size = BLOCK_COLUMNS * MAX_VECTORS * width_of_vector
-        grad_row = carray(pointer(scratch + 2 * size * itemsize), row_size, real)
+        w = carray(pointer(scratch), 1, GRAD_WEIGHT_WORK)[0]
+        open_slot(a, w, context, scratch)
+        clear_bytes(w.packed, a.packed_bytes)
         for item in range(lo, hi):
-            outer, kh0 = item // row_blocks, item % row_blocks * a.row_block
-            first, vectors = block_vectors(outer // c_blocks % k_blocks, in_all)
-            c0, k0, g = outer % c_blocks * a.c_block, first * width_of_vector, outer // c_blocks // k_blocks
-            total[:] = 0
-            for n in range(a.N):
-                # Sums of sums: errors stay small over many images.
-                sums[:] = 0
-                sum_image(a, n, g, k0, c0, kh0, vectors, grad_row, sums)
-                for i in range(size):
-                    total[i] += sums[i]
-            store_block(a, g, k0, c0, kh0, vectors * width_of_vector, total)
+            take_part(a, w, item % a.parts)
+            segment = item // a.parts
+            sum_pieces(a, w, segment * a.pieces // a.segments, (segment + 1) * a.pieces // a.segments)
+            if a.segments > 1:
+                copy_bytes(a.shared + item * a.sums_bytes, w.total, a.sums_bytes)
+            else:
+                store_part(a, w)
 
     return grad_weight
 
 
-def _sum_image(real, itemsize):
-    width_of_vector = lanes(itemsize)
-
+def _sum_pieces(add_sums):
     @serial
-    def row_pair(a, begin, end, x, vectors, channels, grad_row, sums):
-        segments = carray(pointer(a.cols_segments), 3 * a.segment_count, numba.int64)
-        first = carray(pointer(a.cols_first), a.tap_cols + 1, numba.int64)
-        width_bytes = vectors * width_of_vector * itemsize
-        for kw in range(a.tap_cols):
-            for s in range(first[kw], first[kw + 1]):
-                target, source, count = segments[3 * s], segments[3 * s + 1], segments[3 * s + 2]
-                ow, last = max(target, begin), min(target + count, end)
-                if ow >= last:
-                    continue
-                iw = source + (ow - target) * a.col_step
-                c = 0
-                while c < channels:
-                    left = channels - c
-                    columns = 6 if left >= 6 else 4 if left >= 4 else 2 if left >= 2 else 1
-                    column = x + (iw * a.x_w + c * a.x_c) * itemsize
-                    row = grad_row + (ow - begin) * width_bytes
-                    tile = sums + (kw * a.c_block + c) * width_bytes
-                    step, shift = a.col_step * a.x_w * itemsize, a.x_c * itemsize
-                    add_panel(real, vectors, columns, last - ow, row, column, step, shift, tile)
-                    c += columns
+    def sum_pieces(a, w, begin, end):
+        """After every ``span`` pieces the sums go to the total, so that errors stay small."""
+        for number in range(begin, end):
+            sums = w.total if number - begin < a.span else w.sums
+            w.n, w.images, w.row, w.rows, w.col, w.cols = piece(a, number)
+            plan_prefetch(a, w, number + 1)
+            for block in range(w.k_block, w.k_end):
+                k0, vectors, count = k_block(a, block)
+                take_grad_out(a, w, k0, vectors, count)
+                sum_pixels(a, w, vectors, sums + sums_before(a, w, block), (number - begin) % a.span == 0)
+            if sums == w.sums and ((number - begin + 1) % a.span == 0 or number + 1 == end):
+                add_sums(w.total, sums, sums_size(a, w))
 
-    @serial
-    def pack_row(a, grad_out, at, columns, valid, width, grad_row):
-        """Some columns of a row of grad_out as [ow][lane], zero beyond the valid channels."""
-        for ow in range(columns):
-            for k in range(width):
-                value = grad_out[at + ow * a.grad_out_w + k * a.grad_out_c] if k < valid else 0
-                grad_row[ow * width + k] = value
-
-    @serial
-    def sum_image(a, n, g, k0, c0, kh0, vectors, grad_row, sums):
-        grad_out = carray(pointer(a.grad_out), a.N * a.grad_out_n, real)
-        row_first = carray(pointer(a.rows_first), a.rows_targets + 1, numba.int64)
-        row_taps = carray(pointer(a.rows_taps), row_first[a.rows_targets], numba.int64)
-        row_sources = carray(pointer(a.rows_sources), row_first[a.rows_targets], numba.int64)
-        width, valid = vectors * width_of_vector, min(a.K - k0, vectors * width_of_vector)
-        channels, tap_rows = min(a.C - c0, a.c_block), min(a.tap_rows - kh0, a.row_block)
-        x = a.x + (n * a.x_n + (g * a.C + c0) * a.x_c) * itemsize
-        for oh in range(a.rows_targets):
-            at = n * a.grad_out_n + (g * a.K + k0) * a.grad_out_c + oh * a.grad_out_h
-            for begin in range(0, a.out_cols, BLOCK_COLUMNS):
-                end, packed = min(a.out_cols, begin + BLOCK_COLUMNS), False
-                for r in range(row_first[oh], row_first[oh + 1]):
-                    kh = row_taps[r] - kh0
-                    if kh < 0 or kh >= tap_rows:
-                        continue
-                    if not packed:
-                        pack_row(a, grad_out, at + begin * a.grad_out_w, end - begin, valid, width, grad_row)
-                        packed = True
-                    target = sums.ctypes.data + kh * a.tap_cols * a.c_block * width * itemsize
-                    source = x + row_sources[r] * a.x_h * itemsize
-                    row_pair(a, begin, end, source, vectors, channels, grad_row.ctypes.data, target)
-
-    return sum_image
+    return sum_pieces
 
 
-def _store_block(real):
-    @serial
-    def store_block(a, g, k0, c0, kh0, width, total):
-        taps = a.tap_rows * a.tap_cols
-        target = carray(pointer(a.grad_weight), a.groups * a.K * a.C * taps, real)
-        base = ((g * a.K + k0) * a.C + c0) * taps + kh0 * a.tap_cols
-        for tap in range(min(a.tap_rows - kh0, a.row_block) * a.tap_cols):
-            for c in range(min(a.C - c0, a.c_block)):
-                for k in range(min(a.K - k0, width)):
-                    target[base + (k * a.C + c) * taps + tap] = total[(tap * a.c_block + c) * width + k]
-
-    return store_block
+@serial
+def piece(a, number):
+    """Images, rows and columns of a piece, each as the first and how many."""
+    cols, rows = -(-a.out_cols // a.col_block), -(-a.out_rows // a.row_block)
+    n, row = number // cols // rows * a.images, number // cols % rows * a.row_block
+    col = number % cols * a.col_block
+    height, width = min(a.out_rows - row, a.row_block), min(a.out_cols - col, a.col_block)
+    return n, min(a.N - n, a.images), row, height, col, width
 
 
-def grad_bias_kernel(dtype: str):
-    """One item per output channel: sums of rows, of images, of all, in float64."""
-    real = getattr(numba, dtype)
+@serial
+def x_origin(a, w, n):
+    """The part's first channel of an image of x."""
+    x = a.shared + a.interleaved_at if a.interleaves else a.x
+    return x + n * a.x_n + (w.g * a.C + w.c0) * a.x_c
 
-    def grad_bias(context, lo, hi, slot):
-        a = carray(pointer(context), 1, GRAD_BIAS)[0]
-        grad_out = carray(pointer(a.grad_out), a.N * a.grad_out_n, real)
-        target = carray(pointer(a.grad_bias), a.K, real)
-        for k in range(lo, hi):
-            total = 0.0
-            for n in range(a.N):
-                image = 0.0
-                for h in range(a.rows):
-                    at = n * a.grad_out_n + k * a.grad_out_c + h * a.grad_out_h
-                    row = 0.0
-                    for w in range(a.cols):
-                        row += grad_out[at + w * a.grad_out_w]
-                    image += row
-                total += image
-            target[k] = total
 
-    return grad_bias
+@serial
+def plan_prefetch(a, w, number):
+    """What comes next is fetched while the tiles of this piece run."""
+    n, images, row, rows, col, cols = piece(a, number)
+    w.next_pixels = 0
+    if a.grad_out_c != a.itemsize or a.x_c != a.itemsize or n >= a.N:
+        return
+    tiles = w.tap_rows * a.tap_cols * (w.k_end - w.k_block) * (1 + w.channels // 6)
+    w.next_pixels = (images * rows * cols + tiles - 1) // tiles
+    w.next_x = x_origin(a, w, n) + row * a.row_step * a.x_h + col * a.col_step * a.x_w
+    k0 = w.g * a.K * a.itemsize + word(a.k_blocks, 2 * w.k_block) * VECTOR_BYTES
+    w.next_grad_out = a.grad_out + n * a.grad_out_n + k0 + row * a.grad_out_h + col * a.grad_out_w
+
+
+@serial
+def take_grad_out(a, w, k0, vectors, count):
+    """The block's channels of some outputs, so that whole vectors can be read: as they are, or copied."""
+    grad_out = a.grad_out + w.n * a.grad_out_n + (w.g * a.K + k0) * a.grad_out_c
+    grad_out += w.row * a.grad_out_h + w.col * a.grad_out_w
+    if not a.packed_bytes:
+        w.grad_out, w.grad_out_n, w.grad_out_h, w.grad_out_w = grad_out, a.grad_out_n, a.grad_out_h, a.grad_out_w
+        return
+    width = vectors * VECTOR_BYTES
+    w.grad_out, w.grad_out_n, w.grad_out_h, w.grad_out_w = w.packed, w.rows * w.cols * width, w.cols * width, width
+    for i in range(w.images):
+        for r in range(w.rows):
+            row, to = grad_out + i * a.grad_out_n + r * a.grad_out_h, w.packed + i * w.grad_out_n + r * w.grad_out_h
+            if a.grad_out_c != a.itemsize:
+                call(a.transpose, row, a.grad_out_c, 0, to, width, 0, count, w.cols)
+                continue
+            for col in range(w.cols):
+                copy_bytes(to + col * width, row + col * a.grad_out_w, count * a.itemsize)
+
+
+@serial
+def sum_pixels(a, w, vectors, sums, fresh):
+    """Some outputs of a block of channels against every input that they meet.
+
+    sums: [tap][c][lane]; ``fresh``: they are not set yet.
+    """
+    size = a.tap_cols * w.channels * vectors * VECTOR_BYTES
+    for kh in range(w.kh0, w.kh0 + w.tap_rows):
+        first = fresh
+        for i in range(word(a.rows_first, kh), word(a.rows_first, kh + 1)):
+            segment = a.rows_segments + 24 * i
+            low, rows = clip(word(segment, 0), word(segment, 2), w.row, w.rows)
+            if rows <= 0:
+                continue
+            sum_rows(a, w, vectors, low, word(segment, 1) + (low - word(segment, 0)) * a.row_step, rows, sums, first)
+            first = False
+        if first:
+            clear_bytes(sums, size)
+        sums += size
+
+
+@serial
+def clip(start, count, begin, length):
+    """Outputs start .. start + count - 1 that are among begin .. begin + length - 1: the first, and how many."""
+    low = max(start, begin)
+    return low, min(start + count, begin + length) - low
+
+
+@serial
+def sum_rows(a, w, vectors, row, source, rows, sums, fresh):
+    """All columns of a row of taps: rows of outputs from ``row`` meet rows of inputs from ``source``."""
+    panel = carray(pointer(w.panel), 1, PANEL)[0]
+    panel.entries, panel.entry_count = w.entries, rows * w.images
+    panel.x_shift, panel.x_step, panel.w_step = a.x_c, a.col_step * a.x_w, w.grad_out_w
+    panel.per_chunk, panel.last = panel.entry_count, False
+    for i in range(w.images):
+        for j in range(rows):
+            put_word(w.entries, 2 * (i * rows + j), i * a.x_n + j * a.row_step * a.x_h)
+            put_word(w.entries, 2 * (i * rows + j) + 1, i * w.grad_out_n + j * w.grad_out_h)
+    x = x_origin(a, w, w.n) + source * a.x_h
+    grad_out = w.grad_out + (row - w.row) * w.grad_out_h
+    if a.merges:
+        sum_merged_taps(a, w, panel, vectors, x, grad_out, sums, fresh)
+    else:
+        sum_taps(a, w, panel, vectors, x, grad_out, sums, fresh)
+
+
+@serial
+def sum_taps(a, w, panel, vectors, x, grad_out, sums, fresh):
+    """Each column of taps by itself."""
+    size = w.channels * vectors * VECTOR_BYTES
+    for kw in range(a.tap_cols):
+        panel.first = fresh
+        for i in range(word(a.cols_first, kw), word(a.cols_first, kw + 1)):
+            segment = a.cols_segments + 24 * i
+            low, panel.count = clip(word(segment, 0), word(segment, 2), w.col, w.cols)
+            if panel.count <= 0:
+                continue
+            pixel = x + (word(segment, 1) + (low - word(segment, 0)) * a.col_step) * a.x_w
+            sum_tap(a, w, panel, vectors, w.channels, pixel, grad_out + (low - w.col) * w.grad_out_w, sums)
+            panel.first = False
+        if panel.first:
+            clear_bytes(sums, size)
+        sums += size
+
+
+@serial
+def sum_merged_taps(a, w, panel, vectors, x, grad_out, sums, fresh):
+    """Outputs with the same columns of taps, whose inputs follow one another: taps and channels are one row of
+    columns."""
+    size = w.channels * vectors * VECTOR_BYTES
+    panel.first = False
+    if fresh:
+        clear_bytes(sums, a.tap_cols * size)
+    for r in range(a.merged_run_count):
+        run = a.merged_runs + 32 * r
+        start = word(run, 0)
+        first = word(a.merged_first, start)
+        taps = word(a.merged_first, start + 1) - first
+        low, panel.count = clip(start, word(run, 1), w.col, w.cols)
+        if panel.count > 0 and taps > 0:
+            pixel = x + (word(a.merged_sources, first) + (low - start) * a.col_step) * a.x_w
+            columns, to = taps * w.channels, sums + word(a.merged_taps, first) * size
+            sum_tap(a, w, panel, vectors, columns, pixel, grad_out + (low - w.col) * w.grad_out_w, to)
+
+
+@serial
+def sum_tap(a, w, panel, vectors, columns, x, grad_out, sums):
+    """One tap (or the merged taps of a row) over a part of the outputs: entries are rows."""
+    microkernel, most = word(w.panels, vectors - 1), COLUMNS[vectors - 1]
+    tiles, begin = -(-columns // most), 0
+    for tile in range(1, tiles + 1):
+        end = tile * columns // tiles
+        prefetch_pixels(a, w)
+        place = sums + begin * vectors * VECTOR_BYTES
+        call(microkernel, end - begin, w.panel, x + begin * a.x_c, grad_out, place, 0)
+        begin = end
+
+
+@serial
+def prefetch_pixels(a, w):
+    """A few pixels of the outputs that come next, and of the inputs under them."""
+    for _ in range(w.next_pixels):
+        for byte in range(0, w.channels * a.itemsize, _LINE):
+            prefetch_read(w.next_x + byte)
+        for byte in range(0, (w.k_end - w.k_block) * BLOCK_BYTES, _LINE):
+            prefetch_read(w.next_grad_out + byte)
+        w.next_x += a.col_step * a.x_w
+        w.next_grad_out += a.grad_out_w

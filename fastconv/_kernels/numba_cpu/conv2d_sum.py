@@ -2,149 +2,208 @@
 
 from __future__ import annotations
 
-import numba
-import numpy as np
 from numba import carray
 
-from fastconv._kernels.numba_cpu import conv2d_arguments
-from fastconv._kernels.numba_cpu.addresses import pointer
-from fastconv._kernels.numba_cpu.conv2d_arguments import PACK, SUM, TILE_COLUMNS, lanes
-from fastconv._kernels.numba_cpu.settings import MAX_VECTORS, serial
-from fastconv._kernels.numba_cpu.vectors import add_panel
+from fastconv._kernels.numba_cpu.addresses import (
+    call,
+    clear_bytes,
+    copy_bytes,
+    pointer,
+    prefetch_read,
+    prefetch_write,
+    put_word,
+    word,
+)
+from fastconv._kernels.numba_cpu.conv2d_arguments import BLOCK_BYTES, SUM, WORK, WORK_BYTES
+from fastconv._kernels.numba_cpu.panel import BIAS_LANES, PANEL, RELU
+from fastconv._kernels.numba_cpu.settings import COLUMNS, VECTOR_BYTES, serial
 
-# Products in one block of a sum: long sums are cut into blocks, which keeps their rounding error small.
-BLOCK_TERMS = 128
+_LINE = 64
+_ROWS, _COLS, _IMAGES = 0, 1, 2
 
-block_count = serial(conv2d_arguments.block_count)
+
+def sum_kernel():
+    """target = ending(sum of weight * source); its sizes are in bytes, so that it serves every dtype.
+
+    One item per (group of images, group, block of target rows, group of blocks of channels).
+    """
+
+    def sum_items(context, lo, hi, slot):
+        a = carray(pointer(context), 1, SUM)[0]
+        scratch = a.scratch + slot * a.scratch_step
+        w = carray(pointer(scratch), 1, WORK)[0]
+        w.panels, w.panel = context, scratch + WORK_BYTES
+        w.entries, w.bias = scratch + a.entries_at, scratch + a.bias_at
+        w.sums, w.packed_source = scratch + a.sums_at, scratch + a.packed_source_at
+        w.packed_target = scratch + a.packed_target_at
+        clear_bytes(w.bias, BLOCK_BYTES)
+        k_groups = -(-a.k_block_count // a.k_group)
+        for item in range(lo, hi):
+            rest = item // k_groups
+            rows = a.row_blocks + 32 * (rest % a.row_block_count)
+            w.lo, w.hi, w.source_lo, w.source_hi = word(rows, 0), word(rows, 1), word(rows, 2), word(rows, 3)
+            w.g = rest // a.row_block_count % a.groups
+            w.n = rest // a.row_block_count // a.groups * a.images
+            w.images = min(a.N - w.n, a.images)
+            k_block = item % k_groups * a.k_group
+            take_source(a, w)
+            for block in range(k_block, min(k_block + a.k_group, a.k_block_count)):
+                sum_block(a, w, word(a.k_blocks, 2 * block), word(a.k_blocks, 2 * block + 1))
+
+    return sum_items
 
 
 @serial
-def block_vectors(block, vectors_in_all):
-    """First vector and number of vectors of a block: MAX_VECTORS each, then 2 and 1 as the rest needs."""
-    whole = vectors_in_all // MAX_VECTORS
-    if block < whole:
-        return block * MAX_VECTORS, MAX_VECTORS
-    begin, rest, wanted = whole * MAX_VECTORS, vectors_in_all % MAX_VECTORS, block - whole
-    if rest == 3 and wanted == 1:
-        return begin + 2, 1
-    return begin, 1 if rest == 1 else 2
+def take_source(a, w):
+    """The source of an item with its channels together: as it is, or copied from planes."""
+    source = a.source + w.n * a.source_n + w.g * a.C * a.source_c
+    if not a.packs_source:
+        w.source, w.source_n, w.source_h, w.source_w = source, a.source_n, a.source_h, a.source_w
+        return
+    pixels = (w.source_hi - w.source_lo) * a.source_cols
+    w.source_w = a.pixel_step
+    w.source_h, w.source_n = a.source_cols * w.source_w, pixels * w.source_w
+    for i in range(w.images):
+        plane, packed = source + i * a.source_n + w.source_lo * a.source_h, w.packed_source + i * w.source_n
+        call(a.transpose, plane, a.source_c, 0, packed, w.source_w, 0, a.C, pixels)
+    w.source = w.packed_source - w.source_lo * w.source_h
 
 
-def pack_kernel(dtype: str):
-    """packed[g][block][tap][c][lane] = weight, zero beyond K; one item per (group, block)."""
-    real = getattr(numba, dtype)
-    itemsize = np.dtype(dtype).itemsize
-    width_of_vector = lanes(itemsize)
-
-    def pack(context, lo, hi, slot):
-        a = carray(pointer(context), 1, PACK)[0]
-        in_all = (a.K + width_of_vector - 1) // width_of_vector
-        count = block_count(in_all)
-        weight = carray(pointer(a.weight), a.groups * a.group_stride, real)
-        packed = carray(pointer(a.packed), a.groups * in_all * width_of_vector * a.taps * a.C, real)
-        for item in range(lo, hi):
-            g, block = item // count, item % count
-            first, vectors = block_vectors(block, in_all)
-            k0, width = first * width_of_vector, vectors * width_of_vector
-            at = (g * in_all * width_of_vector + k0) * a.taps * a.C
-            for tap in range(a.taps):
-                for c in range(a.C):
-                    origin = g * a.group_stride + k0 * a.k_stride + c * a.c_stride + tap
-                    for k in range(width):
-                        packed[at + k] = weight[origin + k * a.k_stride] if k0 + k < a.K else 0
-                    at += width
-
-    return pack
+@serial
+def sum_block(a, w, first, vectors):
+    """One block of output channels of an item; where the target is made of planes they are filled from scratch."""
+    lanes = VECTOR_BYTES // a.itemsize
+    k0, width = first * lanes, vectors * VECTOR_BYTES
+    channels = min(a.K - k0, vectors * lanes)
+    packed = a.packed + (w.g * -(-a.K // lanes) + first) * VECTOR_BYTES * a.taps * a.C
+    if a.bias != 0:
+        copy_bytes(w.bias, a.bias + (w.g * a.K + k0) * a.itemsize, channels * a.itemsize)
+    target = a.target + w.n * a.target_n + (w.g * a.K + k0) * a.target_c
+    if not a.packs_target:
+        w.target, w.target_n, w.target_h, w.target_w = target, a.target_n, a.target_h, a.target_w
+        sum_ranges(a, w, packed, vectors, channels)
+        return
+    pixels = (w.hi - w.lo) * a.target_cols
+    w.target_n, w.target_h, w.target_w = pixels * width, a.target_cols * width, width
+    w.target = w.packed_target - w.lo * w.target_h
+    sum_ranges(a, w, packed, vectors, channels)
+    for i in range(w.images):
+        plane = target + i * a.target_n + w.lo * a.target_h
+        call(a.transpose, w.packed_target + i * w.target_n, width, 0, plane, a.target_c, 0, pixels, channels)
 
 
-def sum_kernel(dtype: str):
-    """target = bias + sum of weight * source; one item per (image, group, block of channels, target row)."""
-    real = getattr(numba, dtype)
-    itemsize = np.dtype(dtype).itemsize
-    width_of_vector = lanes(itemsize)
-    sum_tile, store_tile = _sum_tile(real, itemsize), _store_tile()
-
-    def sum_rows(context, lo, hi, slot):
-        a = carray(pointer(context), 1, SUM)[0]
-        in_all = (a.K + width_of_vector - 1) // width_of_vector
-        count = block_count(in_all)
-        runs = carray(pointer(a.cols_runs), 4 * a.cols_run_count, numba.int64)
-        bias = carray(pointer(a.bias), a.groups * a.K, real)
-        target = carray(pointer(a.target), a.N * a.target_n, real)
-        scratch, size = a.scratch + slot * a.scratch_step, TILE_COLUMNS * MAX_VECTORS * width_of_vector
-        sums, total = carray(pointer(scratch), size, real), carray(pointer(scratch + size * itemsize), size, real)
-        for item in range(lo, hi):
-            row, outer = item % a.rows_targets, item // a.rows_targets
-            block, n, g = outer % count, outer // count // a.groups, outer // count % a.groups
-            first, vectors = block_vectors(block, in_all)
-            k0 = first * width_of_vector
-            channels = min(a.K - k0, vectors * width_of_vector)
-            taps = a.tap_rows * a.tap_cols
-            packed = a.packed + (g * in_all * width_of_vector + k0) * taps * a.C * itemsize
-            source = a.source + (n * a.source_n + g * a.C * a.source_c) * itemsize
-            base = n * a.target_n + (g * a.K + k0) * a.target_c + row * a.target_h
-            for r in range(a.cols_run_count):
-                start, length, target_step, source_step = runs[4 * r : 4 * r + 4]
-                done = 0
-                while done < length:
-                    left = length - done
-                    columns = 6 if left >= 6 else 4 if left >= 4 else 2 if left >= 2 else 1
-                    total[:] = 0
-                    shifted = source + done * source_step * a.source_w * itemsize
-                    sum_tile(a, row, start, shifted, source_step, packed, vectors, columns, sums, total)
-                    at = base + (start + done * target_step) * a.target_w
-                    bias_at = g * a.K + k0 if a.bias != 0 else -1
-                    pixel_step, width = target_step * a.target_w, vectors * width_of_vector
-                    store_tile(target, at, pixel_step, a.target_c, total, width, columns, channels, bias, bias_at)
-                    done += columns
-
-    return sum_rows
+@serial
+def sum_ranges(a, w, packed, vectors, channels):
+    """Every region, once for each range of input channels."""
+    panel = carray(pointer(w.panel), 1, PANEL)[0]
+    panel.entries, panel.bias, panel.channels = w.entries, w.bias, channels
+    panel.x_step, panel.w_step = a.itemsize, vectors * VECTOR_BYTES
+    panel.ending = (BIAS_LANES if a.bias != 0 else 0) | (RELU if a.relu else 0)
+    for c0 in range(0, a.C, a.c_range):
+        count = min(a.C - c0, a.c_range)
+        panel.first, panel.last = c0 == 0, c0 + count == a.C
+        w.column = 0
+        for r in range(a.rows_run_count):
+            row = a.rows_runs + 32 * r
+            skipped, rows = clip_run(word(row, 0), word(row, 1), word(row, 2), w.lo, w.hi)
+            if rows <= 0:
+                continue
+            for s in range(a.cols_run_count):
+                col = a.cols_runs + 32 * s
+                counts = (rows, word(col, 1), w.images)
+                source_steps = (word(row, 3) * w.source_h, word(col, 3) * w.source_w, w.source_n)
+                target_steps = (word(row, 2) * w.target_h, word(col, 2) * w.target_w, w.target_n)
+                list_entries(a, w, panel, word(row, 0), word(col, 0), c0, count)
+                source = w.source + skipped * source_steps[_ROWS]
+                target = w.target + word(row, 0) * w.target_h + word(col, 0) * w.target_w
+                target += skipped * target_steps[_ROWS]
+                sum_region(w, panel, counts, source_steps, target_steps, source, packed, target, vectors)
 
 
-def _sum_tile(real, itemsize):
-    width_of_vector = lanes(itemsize)
-
-    @serial
-    def flush(sums, total, size):
-        for i in range(size):
-            total[i] += sums[i]
-            sums[i] = 0
-
-    @serial
-    def sum_tile(a, row, start, source, source_step, packed, vectors, columns, sums, total):
-        row_first = carray(pointer(a.rows_first), a.rows_targets + 1, numba.int64)
-        col_first = carray(pointer(a.cols_first), a.cols_targets + 1, numba.int64)
-        row_taps = carray(pointer(a.rows_taps), row_first[a.rows_targets], numba.int64)
-        row_sources = carray(pointer(a.rows_sources), row_first[a.rows_targets], numba.int64)
-        col_taps = carray(pointer(a.cols_taps), col_first[a.cols_targets], numba.int64)
-        col_sources = carray(pointer(a.cols_sources), col_first[a.cols_targets], numba.int64)
-        shift = source_step * a.source_w * itemsize
-        size, terms = columns * vectors * width_of_vector, 0
-        sums[:size] = 0
-        for r in range(row_first[row], row_first[row + 1]):
-            for e in range(col_first[start], col_first[start + 1]):
-                tap = row_taps[r] * a.tap_cols + col_taps[e]
-                pixel = source + (row_sources[r] * a.source_h + col_sources[e] * a.source_w) * itemsize
-                for c in range(0, a.C, BLOCK_TERMS):
-                    count = min(a.C - c, BLOCK_TERMS)
-                    if terms + count > BLOCK_TERMS:
-                        flush(sums, total, size)
-                        terms = 0
-                    terms += count
-                    weight = packed + (tap * a.C + c) * vectors * width_of_vector * itemsize
-                    x = pixel + c * a.source_c * itemsize
-                    add_panel(real, vectors, columns, count, weight, x, a.source_c * itemsize, shift, sums.ctypes.data)
-        flush(sums, total, size)
-
-    return sum_tile
+@serial
+def clip_run(start, count, step, lo, hi):
+    """Targets start + first * step .. of a run that lie in lo .. hi - 1: first, and how many."""
+    begin = (lo - start + step - 1) // step if lo > start else 0
+    end = (hi - start + step - 1) // step if hi > start else 0
+    return begin, min(end, count) - begin
 
 
-def _store_tile():
-    @serial
-    def store_tile(target, at, pixel_step, channel_step, sums, width, columns, channels, bias, bias_at):
-        for p in range(columns):
-            for k in range(channels):
-                offset = bias[bias_at + k] if bias_at >= 0 else sums.dtype.type(0)
-                target[at + p * pixel_step + k * channel_step] = sums[p * width + k] + offset
+@serial
+def list_entries(a, w, panel, row, col, c0, channels):
+    """One entry per tap, or per row of taps where its inputs and its weights follow one another, or several per tap
+    where its channels are more than a block of terms."""
+    first, end = word(a.cols_first, col), word(a.cols_first, col + 1)
+    taps, entry = end - first, w.entries
+    merged = taps > 1 and channels == a.C and w.source_w == channels * a.itemsize
+    merged = merged and taps * channels <= a.range_terms
+    for e in range(first + 1, end):
+        follows = word(a.cols_sources, e) == word(a.cols_sources, e - 1) + 1
+        merged = merged and follows and word(a.cols_taps, e) == word(a.cols_taps, e - 1) + (-1 if a.flipped else 1)
+    blocks = 1 if merged else -(-channels // a.block_terms)
+    part = channels // blocks if channels % blocks == 0 else channels
+    for r in range(word(a.rows_first, row), word(a.rows_first, row + 1)):
+        for e in range(first, first + 1 if merged else end):
+            tap = word(a.rows_taps, r) * a.tap_cols + word(a.cols_taps, e)
+            tap = a.taps - 1 - tap if a.flipped else tap
+            pixel = word(a.rows_sources, r) * w.source_h + word(a.cols_sources, e) * w.source_w
+            weight = c0 * a.taps + tap * channels
+            for c in range(0, channels, part):
+                put_word(entry, 0, pixel + (c0 + c) * a.itemsize)
+                put_word(entry, 1, (weight + c) * panel.w_step)
+                entry += 16
+    panel.entry_count = (entry - w.entries) // 16
+    panel.count = taps * channels if merged else part
+    panel.per_chunk = a.block_terms // panel.count if panel.count < a.block_terms else 1
 
-    return store_tile
+
+@serial
+def sum_region(w, panel, counts, source_steps, target_steps, source, packed, target, vectors):
+    """All tiles of a region; columns of a tile lie along the axis that needs the fewest tiles."""
+    microkernel, columns = word(w.panels, vectors - 1), COLUMNS[vectors - 1]
+    axis = tile_axis(counts, columns)
+    other, outer = _COLS if axis == _ROWS else _ROWS, _COLS if axis == _IMAGES else _IMAGES
+    tiles, size = -(-counts[axis] // columns), vectors * VECTOR_BYTES
+    x_step, to_step = source_steps[axis], target_steps[axis]
+    panel.x_shift, panel.target_step = x_step, to_step
+    keeps = not (panel.first and panel.last)
+    for i in range(counts[outer]):
+        for j in range(counts[other]):
+            x = source + i * source_steps[outer] + j * source_steps[other]
+            to = target + i * target_steps[outer] + j * target_steps[other]
+            begin = 0
+            for tile in range(1, tiles + 1):
+                end = tile * counts[axis] // tiles
+                width = end - begin
+                prefetch_tile(panel, x + end * x_step, to + end * to_step, width, size)
+                sums, place = w.sums + w.column * size, to + begin * to_step
+                call(microkernel, width, w.panel, x + begin * x_step, packed, sums, place)
+                if keeps:
+                    w.column += width
+                begin = end
+
+
+@serial
+def tile_axis(counts, columns):
+    """The axis along which tiles are fewest."""
+    everything = counts[_ROWS] * counts[_COLS] * counts[_IMAGES]
+    best, fewest = _COLS, everything // counts[_COLS] * -(-counts[_COLS] // columns)
+    for axis in (_ROWS, _IMAGES):
+        tiles = everything // counts[axis] * -(-counts[axis] // columns)
+        if tiles < fewest:
+            best, fewest = axis, tiles
+    return best
+
+
+@serial
+def prefetch_tile(panel, x, target, width, size):
+    """What the next tile reads with its last entry, which no earlier tile has read, and where it writes."""
+    if panel.entry_count > 0:
+        x += word(panel.entries, 2 * panel.entry_count - 2)
+    for _ in range(width):
+        for byte in range(0, panel.count * panel.x_step, _LINE):
+            prefetch_read(x + byte)
+        if panel.last:
+            for byte in range(0, size, _LINE):
+                prefetch_write(target + byte)
+        x += panel.x_shift
+        target += panel.target_step

@@ -1,4 +1,5 @@
-"""A Python function as relocatable object code that needs neither Numba nor Python: what the cache keeps."""
+"""Relocatable object code that needs neither Numba nor Python, of a Python function or of LLVM code: what the cache
+keeps."""
 
 from __future__ import annotations
 
@@ -13,22 +14,39 @@ from numba.core.registry import cpu_target
 from fastconv._kernels.numba_cpu import settings
 
 
-def object_code(function: Callable, arguments: int, entry: str) -> bytes:
+def object_code(built: Callable | ir.Module, arguments: int, entry: str) -> bytes:
     """Relocatable code with one visible symbol, ``void entry(int64, ...)``."""
-    module, machine = _lower(function, arguments, entry)
+    module, machine = _lower(built, arguments, entry)
     return machine.emit_object(module)
 
 
-def assembly(function: Callable, arguments: int, entry: str) -> str:
+def assembly(built: Callable | ir.Module, arguments: int, entry: str) -> str:
     """The same as text."""
-    module, machine = _lower(function, arguments, entry)
+    module, machine = _lower(built, arguments, entry)
     return machine.emit_assembly(module)
 
 
-def _lower(function, arguments, entry):
+def _lower(built, arguments, entry):
+    return _emitted(built, entry) if isinstance(built, ir.Module) else _compiled(built, arguments, entry)
+
+
+def _emitted(built, entry):
+    """A module of internal functions and one other, which becomes the entry; it is not optimised."""
+    machine = settings.target_machine(*cpu_target.target_context.codegen().magic_tuple()[:3])
+    module = binding.parse_assembly(str(built))
+    module.triple, module.data_layout = machine.triple, str(machine.target_data)
+    for function in module.functions:
+        if not function.is_declaration and function.linkage == binding.Linkage.external:
+            function.name = entry
+    module.verify()
+    return module, machine
+
+
+def _compiled(function, arguments, entry):
     with global_compiler_lock:
-        text, name = _optimised(function, arguments)
         codegen = cpu_target.target_context.codegen()
+        with settings.unoptimised():
+            text, name = _lowered(function, arguments)
     module = binding.parse_assembly(text)
     module.link_in(binding.parse_assembly(str(_no_reference_counts())))
     for value in (*module.functions, *module.global_variables):
@@ -37,13 +55,11 @@ def _lower(function, arguments, entry):
         elif not value.is_declaration:
             value.linkage = binding.Linkage.internal
     machine = settings.target_machine(*codegen.magic_tuple()[:3])
-    # What was inlined, what served Numba alone, and what counted references is dead now.
-    passes = binding.create_pass_builder(machine, binding.create_pipeline_tuning_options(speed_level=1))
-    passes.getModulePassManager().run(module, passes)
+    settings.optimise(module, machine)
     return module, machine
 
 
-def _optimised(function, arguments) -> tuple[str, str]:
+def _lowered(function, arguments) -> tuple[str, str]:
     """Numba's final LLVM code of the function and of an entry to it in C's calling convention; and the entry's name."""
     typing, target = cpu_target.typing_context, cpu_target.target_context
     library = target.codegen().create_library(f"fastconv {function.__qualname__}")

@@ -47,8 +47,8 @@ def _prepare_forward(problem: Problem) -> Kernel | Declined:
     is_channels_last = problem.formats[0] == arrays.CHANNELS_LAST
     template = fill(
         max_pool2d_arguments.POOL,
-        **stride_values("x", g.x_shape, problem.formats[0]),
-        **stride_values("out", g.out_shape, problem.formats[1]),
+        **stride_values("x", arrays.element_strides(g.x_shape, problem.formats[0])),
+        **stride_values("out", arrays.element_strides(g.out_shape, problem.formats[1])),
         **plan_values("rows", rows),
         **plan_values("cols", cols),
         **{"N": g.N, "C": g.C, "tap_cols": g.cols.kernel, "channels_last": is_channels_last},
@@ -68,8 +68,8 @@ def _prepare_grad_input(problem: Problem) -> Kernel:
     width = max_pool2d_arguments.UNPOOL_CHANNELS if problem.formats[1] == arrays.CHANNELS_LAST else 1
     template = fill(
         max_pool2d_arguments.UNPOOL,
-        **stride_values("out", g.out_shape, problem.formats[0]),
-        **stride_values("x", g.x_shape, problem.formats[1]),
+        **stride_values("out", arrays.element_strides(g.out_shape, problem.formats[0])),
+        **stride_values("x", arrays.element_strides(g.x_shape, problem.formats[1])),
         **{"N": g.N, "C": g.C, "H": g.rows.size, "W": g.cols.size, "OH": g.rows.out, "OW": g.cols.out, "taps": g.taps},
         **{"row_stride": g.rows.stride, "col_stride": g.cols.stride, "row_low": g.rows.low, "col_low": g.cols.low},
         channels=width,

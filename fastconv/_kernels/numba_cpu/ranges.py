@@ -14,26 +14,36 @@ from fastconv._kernels.numba_cpu.compiler import NativeFunction
 
 # Fields of a context whose kernel wants scratch: the block of slot s is at scratch + s * scratch_step.
 SCRATCH = ("scratch", "scratch_step")
+# The field of what all slots share, for kernels that run in turn.
+SHARED = "shared"
 # Two cache lines: processors fetch them in pairs, and no two threads should write to one.
 _ALIGNMENT = 128
-_KEPT_BYTES = 1 << 20
+_KEPT_BYTES = 1 << 22
+
+
+class _Block:
+    """Aligned memory."""
+
+    def __init__(self, size: int):
+        self._memory = np.empty(size + _ALIGNMENT, np.uint8)
+        self.address = -(-self._memory.ctypes.data // _ALIGNMENT) * _ALIGNMENT
+        self.size = size
 
 
 class _Kept(threading.local):
-    """A block of memory per calling thread, kept from call to call unless it is large."""
+    """A block per calling thread, kept from call to call unless it is large."""
 
-    def __init__(self):
-        self.memory, self.address, self.size = None, 0, -1
+    block: _Block | None = None
 
-    def block(self, size: int) -> tuple[object, int]:
-        """What owns a block of at least ``size`` bytes, and its aligned address."""
-        if size <= self.size:
-            return self.memory, self.address
-        memory = np.empty(size + _ALIGNMENT, np.uint8)
-        address = -(-memory.ctypes.data // _ALIGNMENT) * _ALIGNMENT
-        if size <= _KEPT_BYTES:
-            self.memory, self.address, self.size = memory, address, size
-        return memory, address
+    def take(self, size: int) -> _Block:
+        """A block of at least ``size`` bytes that nobody else has: a finaliser may call a kernel at any time."""
+        block, self.block = self.block, None
+        return block if block is not None and size <= block.size else _Block(size)
+
+    def give(self, block: _Block) -> None:
+        """The block is free again."""
+        if block.size <= _KEPT_BYTES:
+            self.block = block
 
 
 _kept = _Kept()
@@ -57,27 +67,50 @@ class RangeKernel:
         It does all items in chunks of at least ``grain``; every slot has a block of ``scratch_bytes`` of its own.
         Returns OK, or OUT_OF_MEMORY where there is none for the scratch.
         """
-        step = -(-scratch_bytes // _ALIGNMENT) * _ALIGNMENT
-        if step:
-            operands = (*operands, "scratch")
-            template["scratch_step"] = step
-        names = template.dtype.names
-        slots, words = tuple(names.index(name) for name in operands), template.tobytes()
+        return in_turn([(self, items, grain)], template, operands, scratch_bytes)
 
-        def run(*values) -> int:
-            # Read once: another thread may change it, and there must be a block for every slot.
-            threads = pool.get_num_threads()
-            if step:
-                try:
-                    _memory, block = _kept.block(threads * step)
-                except MemoryError:
-                    return OUT_OF_MEMORY
-                values = (*values, block)
-            launch = pool.launch if pool.is_native() else _launch_threaded
-            launch(self.native.address, words, slots, values, items, grain, threads)
+
+def in_turn(
+    steps: list[tuple[RangeKernel, int, int]],
+    template: np.ndarray,
+    operands: tuple[str, ...],
+    scratch_bytes: int = 0,
+    shared_bytes: int = 0,
+) -> Callable[..., int]:
+    """``RangeKernel.bound`` for several (kernel, items, grain), each begun when the one before has done all its items.
+
+    They have one context, one scratch, and ``shared_bytes`` that all slots share.
+    """
+    step = -(-scratch_bytes // _ALIGNMENT) * _ALIGNMENT
+    if step:
+        operands = (*operands, SCRATCH[0])
+        template[SCRATCH[1]] = step
+    if shared_bytes:
+        operands = (*operands, SHARED)
+    names = template.dtype.names
+    slots, words = tuple(names.index(name) for name in operands), template.tobytes()
+
+    def launch_all(values, threads) -> None:
+        launch = pool.launch if pool.is_native() else _launch_threaded
+        for kernel, items, grain in steps:
+            launch(kernel.native.address, words, slots, values, items, grain, threads)
+
+    def run(*values) -> int:
+        # Read once: another thread may change it, and there must be a block for every slot.
+        threads = pool.get_num_threads()
+        if not step:
+            launch_all(values, threads)
             return OK
+        try:
+            block = _kept.take(threads * step + shared_bytes)
+        except MemoryError:
+            return OUT_OF_MEMORY
+        values = (*values, block.address)
+        launch_all((*values, block.address + threads * step) if shared_bytes else values, threads)
+        _kept.give(block)
+        return OK
 
-        return run
+    return run
 
 
 def _launch_threaded(address, words, slots, values, items, grain, threads) -> None:

@@ -6,6 +6,7 @@ Numba is imported when something is compiled, never for code that comes from the
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 from functools import cache
 
 from llvmlite import binding
@@ -38,6 +39,8 @@ HAS_FMA = bool(_FEATURES.get("fma") or _FEATURES.get("neon"))
 VECTOR_BYTES = 64 if _FEATURES.get("avx512f") else 32 if _FEATURES.get("avx2") else 16
 # AVX-512 and NEON have 32 vector registers, the others 16.
 MAX_VECTORS = 4 if _FEATURES.get("avx512f") or _FEATURES.get("neon") else 2
+# Columns of the widest tile of 1, 2, .. vectors: sums, weights and one more fit in the registers.
+COLUMNS = {2: (12, 6), 4: (12, 10, 8, 6)}[MAX_VECTORS]
 
 
 def processor() -> str:
@@ -63,6 +66,32 @@ def kernel_flags():
     flags.enable_pyobject = flags.enable_looplift = False
     flags.no_compile = True
     return flags
+
+
+@contextmanager
+def unoptimised():
+    """Numba leaves LLVM's code as it is, for ``optimise``: it would optimise a function anew in every caller of it.
+
+    Enter this under Numba's compiler lock alone.
+    """
+    from numba import config
+
+    kept = config.OPT
+    config.OPT = 0
+    try:
+        yield
+    finally:
+        config.OPT = kept
+
+
+def optimise(module, machine) -> None:
+    """LLVM's passes over a whole kernel."""
+    from numba import config
+
+    options = binding.create_pipeline_tuning_options(speed_level=config.OPT)
+    options.loop_vectorization, options.slp_vectorization = bool(config.LOOP_VECTORIZE), bool(config.SLP_VECTORIZE)
+    passes = binding.create_pass_builder(machine, options)
+    passes.getModulePassManager().run(module, passes)
 
 
 def target_machine(triple: str, cpu: str, features: str):

@@ -1,110 +1,119 @@
-"""The microkernel, emitted as explicit vectors: LLVM would keep a plain loop's sums in memory.
-
-sums[p][o] += Σ_t w[t][o] * broadcast(x[t * step + p * shift]),  t = 0 .. count - 1
-
-for V vectors o and P columns p, held in registers during the sum. Steps and shifts are in bytes.
-"""
+"""What emitted code does with whole vectors: LLVM would keep the sums of a plain loop in memory."""
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 
-from fastconv._kernels.numba_cpu.settings import HAS_FMA, MAX_VECTORS, VECTOR_BYTES
+from fastconv._kernels.numba_cpu.settings import HAS_FMA, VECTOR_BYTES
 
-_I64 = ir.IntType(64)
-# Vectors x columns: few enough to compile fast, and any number of either splits into them.
-TILES = [(vectors, columns) for vectors in (4, 2, 1) if vectors <= MAX_VECTORS for columns in (6, 4, 2, 1)]
-_TILE_KEY = 8
+WORD = ir.IntType(64)
+BYTES = ir.IntType(8).as_pointer()
+_INDEX = ir.IntType(32)
 _SCALAR = {"float32": ir.FloatType(), "float64": ir.DoubleType()}
+_SIZE = {"float32": 4, "float64": 8}
 
 
-@intrinsic
-def add_panel(typingctx, real, vectors, columns, count, w, x, step, shift, sums):
-    """Add one panel of products to the sums; (vectors, columns) must be one of TILES, all but ``real`` are int64."""
-    signature = types.void(real, *[types.int64] * 8)
+class Vectors:
+    """Instructions on the vectors of one dtype, put where a builder stands."""
 
-    def codegen(context, builder, signature, args):
-        tile = builder.add(builder.mul(args[1], _I64(_TILE_KEY)), args[2])
-        end = builder.append_basic_block("panel_added")
-        switch = builder.switch(tile, end)
-        for vectors, columns in TILES:
-            block = builder.append_basic_block(f"panel_{vectors}x{columns}")
-            switch.add_case(_I64(vectors * _TILE_KEY + columns), block)
-            with builder.goto_block(block):
-                builder.call(_microkernel(builder.module, real.dtype, vectors, columns), args[3:])
-                builder.branch(end)
-        builder.position_at_end(end)
-        return context.get_dummy_value()
+    def __init__(self, module: ir.Module, dtype: str):
+        self.module = module
+        self.scalar, self.size = _SCALAR[dtype], _SIZE[dtype]
+        self.lanes = VECTOR_BYTES // self.size
+        self.kind = ir.VectorType(self.scalar, self.lanes)
+        self.masks = ir.VectorType(ir.IntType(1), self.lanes)
+        self.zero = ir.Constant(self.kind, None)
+        self._name = f"v{self.lanes}f{8 * self.size}"
 
-    return signature, codegen
+    def load(self, builder, place):
+        """The vector at a place, which need not be aligned to vectors."""
+        return load(builder, place, self.kind, self.size)
+
+    def store(self, builder, value, place):
+        """Write a whole vector."""
+        builder.store(value, builder.bitcast(place, self.kind.as_pointer()), align=self.size)
+
+    def broadcast(self, builder, place):
+        """A vector of the scalar at a place."""
+        return self._splat(builder, load(builder, place, self.scalar, self.size), self.kind)
+
+    def multiply_add(self, builder, a, b, c):
+        """a * b + c, rounded once where the machine can."""
+        if not HAS_FMA:
+            return builder.fadd(builder.fmul(a, b), c)
+        return builder.call(self._intrinsic(f"llvm.fma.{self._name}", self.kind, [self.kind] * 3), [a, b, c])
+
+    def first_lanes(self, builder, count):
+        """A mask of the first ``count`` lanes."""
+        indices = ir.VectorType(_INDEX, self.lanes)
+        counts = self._splat(builder, builder.trunc(count, _INDEX), indices)
+        return builder.icmp_signed("<", ir.Constant(indices, list(range(self.lanes))), counts)
+
+    def load_masked(self, builder, place, mask):
+        """The vector at a place, zero where the mask is not set: nothing is read there."""
+        pointer = self.kind.as_pointer()
+        name, kinds = f"llvm.masked.load.{self._name}.p0", [pointer, _INDEX, self.masks, self.kind]
+        arguments = [builder.bitcast(place, pointer), _INDEX(self.size), mask, self.zero]
+        return builder.call(self._intrinsic(name, self.kind, kinds), arguments)
+
+    def store_masked(self, builder, value, place, mask):
+        """Write the lanes whose mask is set, and nothing else."""
+        pointer = self.kind.as_pointer()
+        name, kinds = f"llvm.masked.store.{self._name}.p0", [self.kind, pointer, _INDEX, self.masks]
+        arguments = [value, builder.bitcast(place, pointer), _INDEX(self.size), mask]
+        builder.call(self._intrinsic(name, ir.VoidType(), kinds), arguments)
+
+    def interleave(self, builder, a, b):
+        """The lanes of two vectors in turn: of their first halves, of their second halves."""
+        order = [lane + origin for lane in range(self.lanes) for origin in (0, self.lanes)]
+        kind = ir.VectorType(_INDEX, self.lanes)
+        halves = (order[: self.lanes], order[self.lanes :])
+        return [builder.shuffle_vector(a, b, ir.Constant(kind, chosen)) for chosen in halves]
+
+    def _splat(self, builder, value, kind):
+        undefined = ir.Constant(kind, ir.Undefined)
+        single = builder.insert_element(undefined, value, _INDEX(0))
+        return builder.shuffle_vector(single, undefined, ir.Constant(ir.VectorType(_INDEX, kind.count), None))
+
+    def _intrinsic(self, name, result, arguments):
+        return self.module.globals.get(name) or ir.Function(self.module, ir.FunctionType(result, arguments), name)
 
 
-def _microkernel(module, real, vectors, columns):
-    """The module's function for one tile; every module has its own copy."""
-    name = f"fastconv_panel_{real}_{vectors}x{columns}"
-    if name in module.globals:
-        return module.globals[name]
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [_I64] * 6), name)
+def load(builder, place, kind, align):
+    """The value of some kind at a place."""
+    return builder.load(builder.bitcast(place, kind.as_pointer()), align=align, typ=kind)
+
+
+def shifted(builder, place, distance):
+    """A place some bytes further."""
+    return builder.gep(place, [distance], source_etype=BYTES.pointee)
+
+
+def smaller(builder, a, b):
+    """The smaller of two integers."""
+    return builder.select(builder.icmp_signed("<", a, b), a, b)
+
+
+def internal_function(module: ir.Module, name: str, arguments: list) -> tuple[ir.Function, ir.IRBuilder]:
+    """A function of a module that is called by its others alone, and what fills it."""
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), name)
     function.linkage = "internal"
     function.attributes.add("noinline")
-    _emit(module, function, real, vectors, columns)
-    return function
+    return function, ir.IRBuilder(function.append_basic_block("entry"))
 
 
-def _emit(module, function, real, vectors, columns):
-    scalar = _SCALAR[real.name]
-    size = real.bitwidth // 8
-    vector = ir.VectorType(scalar, VECTOR_BYTES // size)
-    count, w, x, step, shift, sums = function.args
-    entry, loop, done = (function.append_basic_block(name) for name in ("entry", "loop", "done"))
-    builder = ir.IRBuilder(entry)
-    shifts = [builder.mul(shift, _I64(p)) for p in range(columns)]
-    builder.branch(loop)
-
-    builder.position_at_end(loop)
-    index, w_now, x_now = (builder.phi(_I64) for _ in range(3))
-    tiles = [[builder.phi(vector) for _ in range(vectors)] for _ in range(columns)]
-    weights = [_load(builder, builder.add(w_now, _I64(o * VECTOR_BYTES)), vector, size) for o in range(vectors)]
-    new = []
-    for p in range(columns):
-        value = _splat(builder, _load(builder, builder.add(x_now, shifts[p]), scalar, size), vector)
-        new.append([_multiply_add(module, builder, weights[o], value, tiles[p][o]) for o in range(vectors)])
-    following = [
-        (index, count, builder.sub(index, _I64(1))),
-        (w_now, w, builder.add(w_now, _I64(vectors * VECTOR_BYTES))),
-        (x_now, x, builder.add(x_now, step)),
-    ]
-    builder.cbranch(builder.icmp_signed(">", following[0][2], _I64(0)), loop, done)
-    zero = ir.Constant(vector, None)
-    following += [(tiles[p][o], zero, new[p][o]) for p in range(columns) for o in range(vectors)]
-    for phi, first, later in following:
-        phi.add_incoming(first, entry)
-        phi.add_incoming(later, loop)
-
+@contextmanager
+def counted(builder, stop, step: int):
+    """A loop over 0, step, 2 * step .. below ``stop``, which is above 0; gives the index."""
+    before, head, done = builder.block, *(builder.append_basic_block(name) for name in ("head", "done"))
+    builder.branch(head)
+    builder.position_at_end(head)
+    index = builder.phi(WORD)
+    index.add_incoming(WORD(0), before)
+    yield index
+    following = builder.add(index, WORD(step))
+    index.add_incoming(following, builder.block)
+    builder.cbranch(builder.icmp_signed("<", following, stop), head, done)
     builder.position_at_end(done)
-    for p in range(columns):
-        for o in range(vectors):
-            place = builder.add(sums, _I64((p * vectors + o) * VECTOR_BYTES))
-            total = builder.fadd(_load(builder, place, vector, size), new[p][o])
-            builder.store(total, builder.inttoptr(place, vector.as_pointer()), align=size)
-    builder.ret_void()
-
-
-def _load(builder, address, kind, align):
-    return builder.load(builder.inttoptr(address, kind.as_pointer()), align=align, typ=kind)
-
-
-def _splat(builder, value, vector):
-    undefined = ir.Constant(vector, ir.Undefined)
-    single = builder.insert_element(undefined, value, ir.Constant(ir.IntType(32), 0))
-    return builder.shuffle_vector(single, undefined, ir.Constant(ir.VectorType(ir.IntType(32), vector.count), None))
-
-
-def _multiply_add(module, builder, a, b, c):
-    if not HAS_FMA:
-        return builder.fadd(builder.fmul(a, b), c)
-    name = f"llvm.fma.v{a.type.count}{a.type.element.intrinsic_name}"
-    function = module.globals.get(name) or ir.Function(module, ir.FunctionType(a.type, [a.type] * 3), name)
-    return builder.call(function, [a, b, c])

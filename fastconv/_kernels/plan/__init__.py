@@ -6,7 +6,6 @@ from fastconv._kernels.plan.axes import (
     forward_axis,
     grad_input_axis,
     grad_weight_axis,
-    grad_weight_blocks,
     source_table,
     tap_positions,
 )
@@ -29,7 +28,6 @@ __all__ = [
     "forward_axis",
     "grad_input_axis",
     "grad_weight_axis",
-    "grad_weight_blocks",
     "grad_weight_plan",
     "is_pointwise",
     "pointwise_plan",

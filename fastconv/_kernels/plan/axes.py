@@ -19,7 +19,7 @@ from functools import lru_cache
 import numpy as np
 
 from fastconv import arrays
-from fastconv.geometry import Axis, Conv2dGeometry
+from fastconv.geometry import Axis
 
 _INT = np.int64
 # How many tables of (positions, taps) are alive at once while a plan is made.
@@ -146,16 +146,6 @@ def _frozen(plan):
     for name in plan.__slots__:
         getattr(plan, name).flags.writeable = False
     return plan
-
-
-def grad_weight_blocks(geometry: Conv2dGeometry, sums: int) -> tuple[int, int]:
-    """Input channels and tap rows of one block of grad_weight whose (tap, channel) sums number at most ``sums``.
-
-    Twelve channels are two tiles of six: enough to pay for packing a row of grad_out, few enough to share out.
-    """
-    rows, cols = geometry.rows.kernel, geometry.cols.kernel
-    channels = max(1, min(geometry.C_g, 12, sums // cols))
-    return channels, max(1, min(rows, sums // (cols * channels)))
 
 
 @lru_cache(maxsize=_PLANS)

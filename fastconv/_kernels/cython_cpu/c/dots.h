@@ -57,11 +57,7 @@ FC_INLINE void FC_FN(dots)(const int V, const int P, const fc_panel *a, const re
         const real *w_ = w + entry[1];
         for (ptrdiff_t t = a->count; t > 0; t--) {
             FC_EACH_VECTOR(FC_LOAD_WEIGHTS)
-            FC_LOAD_PIXEL(0, a_, 0) FC_LOAD_PIXEL(1, a_, 1) FC_LOAD_PIXEL(2, a_, 2)
-            FC_LOAD_PIXEL(3, b_, 0) FC_LOAD_PIXEL(4, b_, 1) FC_LOAD_PIXEL(5, b_, 2)
-            FC_LOAD_PIXEL(6, c_, 0) FC_LOAD_PIXEL(7, c_, 1) FC_LOAD_PIXEL(8, c_, 2)
-            FC_LOAD_PIXEL(9, d_, 0) FC_LOAD_PIXEL(10, d_, 1) FC_LOAD_PIXEL(11, d_, 2)
-            FC_EACH(FC_MULTIPLY_ADD)
+            FC_COLUMNS(FC_LOAD_PIXEL)
             a_ += FC_LANES, b_ += FC_LANES, c_ += FC_LANES, d_ += FC_LANES, w_ += FC_LANES;
         }
     }

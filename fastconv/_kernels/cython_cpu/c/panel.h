@@ -63,6 +63,16 @@ typedef struct {
 #define FC_MULTIPLY_ADD(o, p) \
     if (o < V && p < P) acc_##o##_##p += w_##o * x_##p;
 #define FC_BROADCAST(p, base, times) const real x_##p = p < P ? base[times * shift] : 0;
+/* Column by column: to take all of them first would need as many registers. */
+#define FC_COLUMN_1(TAKE, p, base, times) TAKE(p, base, times) FC_MULTIPLY_ADD(0, p)
+#define FC_COLUMN_2(TAKE, p, base, times) FC_COLUMN_1(TAKE, p, base, times) FC_MULTIPLY_ADD(1, p)
+#define FC_COLUMN_3(TAKE, p, base, times) FC_COLUMN_2(TAKE, p, base, times) FC_MULTIPLY_ADD(2, p)
+#define FC_COLUMN_4(TAKE, p, base, times) FC_COLUMN_3(TAKE, p, base, times) FC_MULTIPLY_ADD(3, p)
+#define FC_COLUMNS(TAKE)                                                              \
+    FC_COLUMN_4(TAKE, 0, a_, 0) FC_COLUMN_4(TAKE, 1, a_, 1) FC_COLUMN_4(TAKE, 2, a_, 2) \
+    FC_COLUMN_4(TAKE, 3, b_, 0) FC_COLUMN_4(TAKE, 4, b_, 1) FC_COLUMN_4(TAKE, 5, b_, 2) \
+    FC_COLUMN_3(TAKE, 6, c_, 0) FC_COLUMN_3(TAKE, 7, c_, 1) FC_COLUMN_2(TAKE, 8, c_, 2) \
+    FC_COLUMN_2(TAKE, 9, d_, 0) FC_COLUMN_1(TAKE, 10, d_, 1) FC_COLUMN_1(TAKE, 11, d_, 2)
 #define FC_SUM_PLACE(o, p) (*(vec *)(sums + (p * V + o) * FC_LANES))
 #define FC_KEEP(o, p) \
     if (o < V && p < P) FC_SUM_PLACE(o, p) = acc_##o##_##p;
@@ -102,11 +112,7 @@ FC_INLINE void FC_FN(panel)(const int V, const int P, const fc_panel *a, const r
             const real *d_ = c_ + 3 * shift, *w_ = w + entry[1];
             for (ptrdiff_t t = a->count; t > 0; t--) {
                 FC_EACH_VECTOR(FC_LOAD)
-                FC_BROADCAST(0, a_, 0) FC_BROADCAST(1, a_, 1) FC_BROADCAST(2, a_, 2)
-                FC_BROADCAST(3, b_, 0) FC_BROADCAST(4, b_, 1) FC_BROADCAST(5, b_, 2)
-                FC_BROADCAST(6, c_, 0) FC_BROADCAST(7, c_, 1) FC_BROADCAST(8, c_, 2)
-                FC_BROADCAST(9, d_, 0) FC_BROADCAST(10, d_, 1) FC_BROADCAST(11, d_, 2)
-                FC_EACH(FC_MULTIPLY_ADD)
+                FC_COLUMNS(FC_BROADCAST)
                 a_ += step, b_ += step, c_ += step, d_ += step, w_ += w_step;
             }
         }

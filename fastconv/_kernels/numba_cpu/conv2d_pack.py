@@ -1,0 +1,63 @@
+"""Weights in the order in which the microkernel reads them."""
+
+from __future__ import annotations
+
+from numba import carray
+
+from fastconv._kernels.numba_cpu.addresses import call, clear_bytes, copy_bytes, pointer, put_word, word
+from fastconv._kernels.numba_cpu.conv2d_arguments import PACK, PACKED_ROWS
+from fastconv._kernels.numba_cpu.settings import VECTOR_BYTES, serial
+
+
+def pack_kernel():
+    """packed[g][block][range of channels][tap][c][lane] = weight, zero where the last vector is not full.
+
+    One item per (group, block of output channels, range of input channels). Sizes are in bytes.
+    """
+
+    def pack(context, lo, hi, slot):
+        a = carray(pointer(context), 1, PACK)[0]
+        lanes = VECTOR_BYTES // a.itemsize
+        vectors_in_all, ranges = -(-a.K // lanes), -(-a.C // a.c_range)
+        for item in range(lo, hi):
+            c0, block = item % ranges * a.c_range, item // ranges % a.k_block_count
+            g, first = item // ranges // a.k_block_count, word(a.k_blocks, 2 * block)
+            vectors, channels = word(a.k_blocks, 2 * block + 1), min(a.C - c0, a.c_range)
+            width, valid = vectors * VECTOR_BYTES, min(a.K - first * lanes, vectors * lanes)
+            weight = a.weight + g * a.group_stride + first * lanes * a.k_stride + c0 * a.c_stride
+            packed = a.packed + ((g * vectors_in_all + first) * VECTOR_BYTES * a.C + c0 * width) * a.taps
+            if valid < vectors * lanes:
+                clear_bytes(packed, a.taps * channels * width)
+            if a.flipped:
+                pack_flipped(a, weight, valid, width, channels, packed)
+            else:
+                pack_forward(a, weight, valid, width, channels, packed, a.scratch + slot * a.scratch_step)
+
+    return pack
+
+
+@serial
+def pack_forward(a, weight, valid, width, channels, packed, rows):
+    """A row of the weight has the (c, tap) of one output channel, a packed one the output channels of one (tap, c)."""
+    tap, c = 0, 0
+    for first in range(0, channels * a.taps, PACKED_ROWS):
+        count = min(channels * a.taps - first, PACKED_ROWS)
+        for j in range(count):
+            put_word(rows, j, (tap * channels + c) * width)
+            tap += 1
+            if tap == a.taps:
+                tap, c = 0, c + 1
+        call(a.transpose, weight + first * a.itemsize, a.k_stride, 0, packed, 0, rows, valid, count)
+
+
+@serial
+def pack_flipped(a, weight, valid, width, channels, packed):
+    """grad_input: input channels are the lanes, output channels are summed over, the taps are in reverse order."""
+    last = packed + (a.taps - 1) * channels * width
+    for _ in range(channels):
+        if a.taps == 1:
+            copy_bytes(last, weight, valid * a.itemsize)
+        else:
+            call(a.transpose, weight, a.k_stride, 0, last, -channels * width, 0, valid, a.taps)
+        weight += a.c_stride
+        last += width

@@ -1,0 +1,62 @@
+"""The emitted functions by their addresses, as the kernels of every convolution call them."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+
+from fastconv._kernels import plan
+from fastconv._kernels.numba_cpu.compiler import NativeFunction
+from fastconv._kernels.numba_cpu.conv2d_arguments import PANELS
+from fastconv._kernels.numba_cpu.settings import COLUMNS, MAX_VECTORS, VECTOR_BYTES
+
+_PANEL_ARGUMENTS, _TRANSPOSE_ARGUMENTS = 6, 8
+
+
+def _build_panel(dtype: str, vectors: int):
+    from fastconv._kernels.numba_cpu import panel
+
+    return panel.panel_module(dtype, vectors)
+
+
+def _build_transpose(dtype: str):
+    from fastconv._kernels.numba_cpu import transpose
+
+    return transpose.transpose_module(dtype)
+
+
+@cache
+def panel(dtype: str, vectors: int) -> NativeFunction:
+    """The tiles of so many vectors."""
+    return NativeFunction(_build_panel, (dtype, vectors), _PANEL_ARGUMENTS)
+
+
+@cache
+def transpose(dtype: str) -> NativeFunction:
+    """The transposition of a matrix."""
+    return NativeFunction(_build_transpose, (dtype,), _TRANSPOSE_ARGUMENTS)
+
+
+def native_functions(dtype: str) -> list[NativeFunction]:
+    """All of one dtype."""
+    return [*(panel(dtype, vectors + 1) for vectors in range(MAX_VECTORS)), transpose(dtype)]
+
+
+def panel_values(dtype: str, k_blocks: np.ndarray) -> dict[str, int]:
+    """The addresses of the microkernels that these blocks of channels need, by their fields."""
+    needed = {*k_blocks[:, 1].tolist()}
+    return {PANELS[vectors - 1]: panel(dtype, vectors).address for vectors in needed}
+
+
+def unit(itemsize: int) -> plan.VectorUnit:
+    """What the plan knows of this machine."""
+    return plan.VectorUnit(VECTOR_BYTES // itemsize, MAX_VECTORS, max(COLUMNS))
+
+
+def layout(*sizes: int) -> list[int]:
+    """Where parts of these bytes begin if each begins with a vector, and where the last one ends."""
+    starts = [0]
+    for size in sizes:
+        starts.append(starts[-1] + -(-size // VECTOR_BYTES) * VECTOR_BYTES)
+    return starts

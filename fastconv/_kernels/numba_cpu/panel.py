@@ -1,0 +1,225 @@
+"""The microkernel, emitted for every tile of V vectors x P columns, whose sums stay in registers.
+
+    acc[o][p] += w[e + t * w_step + o] * broadcast(x[e + t * x_step + p * x_shift])
+
+over all entries e of a table of offsets and t = 0 .. count - 1. Forward and grad_input read packed weights as w and
+pixels as x; grad_weight reads pixels of grad_out as w. All steps, shifts and offsets are in bytes.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+from llvmlite import ir
+
+from fastconv._kernels.numba_cpu.arguments import structure
+from fastconv._kernels.numba_cpu.settings import COLUMNS, VECTOR_BYTES
+from fastconv._kernels.numba_cpu.vectors import BYTES, WORD, Vectors, internal_function, load, shifted, smaller
+
+# How a panel ends.
+BIAS_LANES, BIAS_COLUMNS, RELU = 1, 2, 4
+# All that the tiles of one region share. ``entries`` are pairs: offset in x, offset in w. ``per_chunk`` entries are
+# summed before their sum is added to the others': rounding errors stay small. ``target_step`` leads from one column to
+# the next, ``channels`` counts valid lanes, ``first`` says that sums hold nothing yet, ``last`` that the result goes
+# to the target.
+PANEL = structure(
+    "entries", "bias", "entry_count", "count", "x_step", "x_shift", "w_step", "per_chunk", "target_step", "channels",
+    "first", "last", "ending",
+)  # fmt: skip
+# Columns that share an address: base, base + shift and base + 2 * shift are addressing modes.
+_SHARE = 3
+
+
+def panel_module(dtype: str, vectors: int) -> ir.Module:
+    """Code of ``void (columns, panel, x, w, sums, target)``: the tile of so many columns."""
+    module = ir.Module(f"panel_{vectors}")
+    entry = ir.Function(module, ir.FunctionType(ir.VoidType(), [WORD] * 6), "entry")
+    builder = ir.IRBuilder(entry.append_basic_block("entry"))
+    arguments = [builder.inttoptr(word, BYTES) for word in entry.args[1:]]
+    never = entry.append_basic_block("never")
+    switch = builder.switch(entry.args[0], never)
+    ir.IRBuilder(never).unreachable()
+    for columns in range(1, COLUMNS[vectors - 1] + 1):
+        block = entry.append_basic_block(f"columns_{columns}")
+        switch.add_case(WORD(columns), block)
+        builder.position_at_end(block)
+        builder.call(_Tile(module, dtype, vectors, columns).emit(), arguments, tail=True)
+        builder.ret_void()
+    return module
+
+
+class _Tile:
+    """One tile's function while it is emitted; lists of sums go column by column."""
+
+    def __init__(self, module, dtype, vectors, columns):
+        self.v, self.vectors, self.columns = Vectors(module, dtype), vectors, columns
+        self.function, self.b = internal_function(module, f"panel_{vectors}x{columns}", [BYTES] * 5)
+        self.panel, self.x, self.w, self.sums, self.target = self.function.args
+        self.places = list(itertools.product(range(columns), range(vectors)))
+        self.zeros = [self.v.zero] * len(self.places)
+
+    def emit(self) -> ir.Function:
+        b, entry = self.b, self.b.block
+        per_chunk, first_panel = self._field("per_chunk"), self._flag("first")
+        last = self._flag("last")
+        chunk, flush, finish, left_off = (b.append_basic_block(n) for n in ("chunk", "flush", "finish", "left_off"))
+        entries, entry_count = b.inttoptr(self._field("entries"), BYTES), self._field("entry_count")
+        steps = self._steps()
+        b.branch(chunk)
+
+        b.position_at_end(chunk)
+        table, left, first = b.phi(BYTES), b.phi(WORD), b.phi(ir.IntType(1))
+        in_chunk = smaller(b, left, per_chunk)
+        acc = self._sum_entries(table, in_chunk, steps)
+        remaining = b.sub(left, per_chunk)
+        more = b.icmp_signed(">", remaining, WORD(0))
+        b.cbranch(b.or_(more, b.not_(last)), flush, finish)
+
+        b.position_at_end(flush)
+        self._flush(acc, first)
+        rest = shifted(b, table, b.mul(per_chunk, WORD(16)))
+        b.cbranch(more, chunk, left_off)
+        starts = ((table, entries, rest), (left, entry_count, remaining), (first, first_panel, ir.IntType(1)(0)))
+        for phi, initial, later in starts:
+            phi.add_incoming(initial, entry)
+            phi.add_incoming(later, b.block)
+
+        b.position_at_end(left_off)
+        b.ret_void()
+        b.position_at_end(finish)
+        self._finish(acc, first)
+        return self.function
+
+    def _field(self, name):
+        return load(self.b, shifted(self.b, self.panel, WORD(8 * PANEL.names.index(name))), WORD, 8)
+
+    def _flag(self, name):
+        return self.b.icmp_signed("!=", self._field(name), WORD(0))
+
+    def _steps(self):
+        """What leads from one product to the next: count, steps, shifts of the columns that share an address."""
+        names = ("count", "x_step", "w_step", "x_shift")
+        count, x_step, w_step, shift = map(self._field, names)
+        return count, x_step, w_step, [WORD(0), shift, self.b.add(shift, shift)], self.b.mul(shift, WORD(_SHARE))
+
+    def _sum_entries(self, table, entries, steps):
+        """Sums over some entries of the table, from zero; zero for none."""
+        b, before = self.b, self.b.block
+        loop, summed = b.append_basic_block("entry"), b.append_basic_block("summed")
+        b.cbranch(b.icmp_signed(">", entries, WORD(0)), loop, summed)
+        b.position_at_end(loop)
+        place, left = b.phi(BYTES), b.phi(WORD)
+        acc = [b.phi(self.v.kind) for _ in self.places]
+        x = shifted(b, self.x, load(b, place, WORD, 8))
+        w = shifted(b, self.w, load(b, shifted(b, place, WORD(8)), WORD, 8))
+        new = self._sum_products(x, w, acc, steps)
+        remaining = b.sub(left, WORD(1))
+        following = [(place, table, shifted(b, place, WORD(16))), (left, entries, remaining)]
+        for phi, initial, later in [*following, *zip(acc, self.zeros, new, strict=True)]:
+            phi.add_incoming(initial, before)
+            phi.add_incoming(later, b.block)
+        b.cbranch(b.icmp_signed(">", remaining, WORD(0)), loop, summed)
+        return self._merged(summed, (before, self.zeros), (b.block, new))
+
+    def _sum_products(self, x, w, acc, steps):
+        """The innermost loop: every column times every vector, ``count`` times."""
+        b, v, before = self.b, self.v, self.b.block
+        count, x_step, w_step, shifts, group_shift = steps
+        bases = [x]
+        while len(bases) * _SHARE < self.columns:
+            bases.append(shifted(b, bases[-1], group_shift))
+        loop, done = b.append_basic_block("product"), b.append_basic_block("products")
+        b.branch(loop)
+        b.position_at_end(loop)
+        left, w_now, *bases_now = (b.phi(kind) for kind in (WORD, BYTES, *[BYTES] * len(bases)))
+        sums = [b.phi(v.kind) for _ in self.places]
+        weights = [v.load(b, shifted(b, w_now, WORD(o * VECTOR_BYTES))) for o in range(self.vectors)]
+        new = []
+        for p in range(self.columns):
+            value = v.broadcast(b, shifted(b, bases_now[p // _SHARE], shifts[p % _SHARE]))
+            row = sums[p * self.vectors : (p + 1) * self.vectors]
+            new += [v.multiply_add(b, weight, value, old) for weight, old in zip(weights, row, strict=True)]
+        remaining = b.sub(left, WORD(1))
+        following = [(left, count, remaining), (w_now, w, shifted(b, w_now, w_step))]
+        following += [(now, base, shifted(b, now, x_step)) for now, base in zip(bases_now, bases, strict=True)]
+        for phi, initial, later in [*following, *zip(sums, acc, new, strict=True)]:
+            phi.add_incoming(initial, before)
+            phi.add_incoming(later, loop)
+        b.cbranch(b.icmp_signed(">", remaining, WORD(0)), loop, done)
+        b.position_at_end(done)
+        return new
+
+    def _merged(self, block, *sources):
+        """Continue in a block with the sums of the block that it is entered from."""
+        self.b.position_at_end(block)
+        merged = [self.b.phi(self.v.kind) for _ in self.places]
+        for origin, values in sources:
+            for phi, value in zip(merged, values, strict=True):
+                phi.add_incoming(value, origin)
+        return merged
+
+    def _where(self, condition, acc, change):
+        """The sums, changed where the condition holds."""
+        b, before = self.b, self.b.block
+        then, done = b.append_basic_block("then"), b.append_basic_block("done")
+        b.cbranch(condition, then, done)
+        b.position_at_end(then)
+        changed = [change(place, value) for place, value in zip(self.places, acc, strict=True)]
+        b.branch(done)
+        return self._merged(done, (before, acc), (then, changed))
+
+    def _sum_place(self, p, o):
+        return shifted(self.b, self.sums, WORD((p * self.vectors + o) * VECTOR_BYTES))
+
+    def _add_kept(self, place, value):
+        return self.b.fadd(value, self.v.load(self.b, self._sum_place(*place)))
+
+    def _flush(self, acc, first):
+        """Keep the sums, or add them to those that were kept."""
+        added = self._where(self.b.not_(first), acc, self._add_kept)
+        for place, value in zip(self.places, added, strict=True):
+            self.v.store(self.b, value, self._sum_place(*place))
+
+    def _finish(self, acc, first):
+        """The epilogue: kept sums, bias, activation, store."""
+        b, v, ending = self.b, self.v, self._field("ending")
+        bias = b.inttoptr(self._field("bias"), BYTES)
+
+        def asked(flag):
+            return b.icmp_signed("!=", b.and_(ending, WORD(flag)), WORD(0))
+
+        def add_lanes(place, value):
+            return b.fadd(value, v.load(b, shifted(b, bias, WORD(place[1] * VECTOR_BYTES))))
+
+        def add_columns(place, value):
+            return b.fadd(value, v.broadcast(b, shifted(b, bias, WORD(place[0] * v.size))))
+
+        def rectify(_place, value):
+            # NaN stays NaN and -0 stays -0: only what is below zero is cleared.
+            return b.select(b.fcmp_ordered("<", value, v.zero), v.zero, value)
+
+        acc = self._where(b.not_(first), acc, self._add_kept)
+        for flag, change in ((BIAS_LANES, add_lanes), (BIAS_COLUMNS, add_columns), (RELU, rectify)):
+            acc = self._where(asked(flag), acc, change)
+        self._store(acc)
+
+    def _store(self, acc):
+        b, v, step = self.b, self.v, self._field("target_step")
+        valid = b.sub(self._field("channels"), WORD((self.vectors - 1) * v.lanes))
+        columns = [self.target]
+        while len(columns) < self.columns:
+            columns.append(shifted(b, columns[-1], step))
+        places = [shifted(b, columns[p], WORD(o * VECTOR_BYTES)) for p, o in self.places]
+        stores = list(zip(self.places, acc, places, strict=True))
+        last = [store[1:] for store in stores if store[0][1] == self.vectors - 1]
+        for _, value, place in (store for store in stores if store[0][1] < self.vectors - 1):
+            v.store(b, value, place)
+        with b.if_else(b.icmp_signed("==", valid, WORD(v.lanes))) as (whole, part):
+            with whole:
+                for value, place in last:
+                    v.store(b, value, place)
+            with part:
+                mask = v.first_lanes(b, valid)
+                for value, place in last:
+                    v.store_masked(b, value, place, mask)
+        b.ret_void()

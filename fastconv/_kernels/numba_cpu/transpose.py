@@ -1,0 +1,119 @@
+"""Transposition by squares of vectors in registers, emitted."""
+
+from __future__ import annotations
+
+from llvmlite import ir
+
+from fastconv._kernels.numba_cpu.vectors import BYTES, WORD, Vectors, counted, internal_function, load, shifted, smaller
+
+
+def transpose_module(dtype: str) -> ir.Module:
+    """Code of ``void (source, source_step, source_table, target, target_step, target_table, rows, columns)``.
+
+    Element i of row j of the target = element j of row i of the source for i < rows, j < columns. Row i begins
+    table[i] bytes after row 0, or i * step where there is no table; at most one side has one.
+    """
+    module = ir.Module("transpose")
+    v = Vectors(module, dtype)
+    entry = ir.Function(module, ir.FunctionType(ir.VoidType(), [WORD] * 8), "entry")
+    b = ir.IRBuilder(entry.append_basic_block("entry"))
+    _, _, source_table, _, _, target_table, _, _ = entry.args
+    with b.if_else(b.icmp_signed("!=", source_table, WORD(0))) as (then, otherwise):
+        with then:
+            _squares(b, v, entry.args, _listed, _stepped)
+        with otherwise, b.if_else(b.icmp_signed("!=", target_table, WORD(0))) as (then, otherwise):
+            with then:
+                _squares(b, v, entry.args, _stepped, _listed)
+            with otherwise:
+                _squares(b, v, entry.args, _stepped, _stepped)
+    b.ret_void()
+    return module
+
+
+# Where row i of a matrix begins, given its first row, what tells (a step or the address of a table), and i: a value.
+def _stepped(b, origin, step, number):
+    return shifted(b, origin, b.mul(step, number))
+
+
+def _listed(b, origin, table, number):
+    place = shifted(b, b.inttoptr(table, BYTES), b.mul(number, WORD(8)))
+    return shifted(b, origin, load(b, place, WORD, 8))
+
+
+def _squares(b, v, arguments, source_row, target_row):
+    """All squares of the matrix."""
+    source, source_step, source_table, target, target_step, target_table, rows, columns = arguments
+    whole, narrow, part = (make(v, source_row, target_row) for make in (_whole_square, _narrow_square, _part_square))
+    with counted(b, columns, v.lanes) as j, counted(b, rows, v.lanes) as i:
+        across, down = (smaller(b, b.sub(all_, now), WORD(v.lanes)) for all_, now in ((columns, j), (rows, i)))
+        square = []
+        for origin, step, table, row, number, element in (
+            (source, source_step, source_table, source_row, i, j),
+            (target, target_step, target_table, target_row, j, i),
+        ):
+            first = b.inttoptr(b.add(origin, b.mul(element, WORD(v.size))), BYTES)
+            if row is _listed:
+                square += [first, b.add(table, b.mul(number, WORD(8)))]
+            else:
+                square += [row(b, first, step, number), step]
+        with b.if_else(b.icmp_signed("==", b.add(across, down), WORD(2 * v.lanes))) as (full, tail):
+            with full:
+                b.call(whole, square)
+            with tail, b.if_else(b.icmp_signed("==", down, WORD(v.lanes))) as (full, tail):
+                with full:
+                    b.call(narrow, [*square, down, across])
+                with tail:
+                    b.call(part, [*square, down, across])
+
+
+def _whole_square(v, source_row, target_row):
+    name = f"whole{source_row.__name__}{target_row.__name__}"
+    function, b = internal_function(v.module, name, [BYTES, WORD, BYTES, WORD])
+    source, source_where, target, target_where = function.args
+    rows = [v.load(b, source_row(b, source, source_where, WORD(i))) for i in range(v.lanes)]
+    for j, column in enumerate(_transposed(b, v, rows)):
+        v.store(b, column, target_row(b, target, target_where, WORD(j)))
+    b.ret_void()
+    return function
+
+
+def _narrow_square(v, source_row, target_row):
+    """A square with all rows of the source, but not all columns: nothing is read or written beyond them."""
+    name = f"narrow{source_row.__name__}{target_row.__name__}"
+    function, b = internal_function(v.module, name, [BYTES, WORD, BYTES, WORD, WORD, WORD])
+    source, source_where, target, target_where, _, valid_columns = function.args
+    across = v.first_lanes(b, valid_columns)
+    rows = [v.load_masked(b, source_row(b, source, source_where, WORD(i)), across) for i in range(v.lanes)]
+    for j, column in enumerate(_transposed(b, v, rows)[:-1]):
+        with b.if_then(b.icmp_signed("<", WORD(j), valid_columns)):
+            v.store(b, column, target_row(b, target, target_where, WORD(j)))
+    b.ret_void()
+    return function
+
+
+def _part_square(v, source_row, target_row):
+    """A square without all rows of the source: nothing is read or written beyond them."""
+    name = f"part{source_row.__name__}{target_row.__name__}"
+    function, b = internal_function(v.module, name, [BYTES, WORD, BYTES, WORD, WORD, WORD])
+    source, source_where, target, target_where, valid_rows, valid_columns = function.args
+
+    def line(row, origin, where, number, valid, lanes):
+        """Place and mask of a row; beyond the last one the first stands in, with nothing to touch."""
+        there = b.icmp_signed("<", WORD(number), valid)
+        place = row(b, origin, where, b.select(there, WORD(number), WORD(0)))
+        return place, v.first_lanes(b, b.select(there, lanes, WORD(0)))
+
+    lines = (line(source_row, source, source_where, i, valid_rows, valid_columns) for i in range(v.lanes))
+    rows = [v.load_masked(b, *at) for at in lines]
+    for j, column in enumerate(_transposed(b, v, rows)):
+        v.store_masked(b, column, *line(target_row, target, target_where, j, valid_columns, valid_rows))
+    b.ret_void()
+    return function
+
+
+def _transposed(b, v, rows):
+    """Interleaving the halves of the rows log2(lanes) times moves element (i, j) to (j, i)."""
+    half = v.lanes // 2
+    for _ in range(v.lanes.bit_length() - 1):
+        rows = [new for i in range(half) for new in v.interleave(b, rows[i], rows[i + half])]
+    return rows

@@ -1,0 +1,135 @@
+"""The emitted functions alone: every tile, every ending, every shape of a transposition, between fences."""
+
+import ctypes
+
+import numpy as np
+import pytest
+from support.data import DTYPES, Fenced, assert_same_bits, integers
+
+pytest.importorskip("numba")
+
+from fastconv._kernels.numba_cpu import microkernels
+from fastconv._kernels.numba_cpu.arguments import fill
+from fastconv._kernels.numba_cpu.panel import BIAS_COLUMNS, BIAS_LANES, PANEL, RELU
+from fastconv._kernels.numba_cpu.settings import COLUMNS, VECTOR_BYTES
+
+TILES = [(vectors, columns + 1) for vectors, most in enumerate(COLUMNS, 1) for columns in range(most)]
+every_dtype = pytest.mark.parametrize("dtype", DTYPES)
+
+
+def invoke(function, *arguments):
+    """Call a native function with integers, and with the addresses of arrays."""
+    words = [value.ctypes.data if isinstance(value, np.ndarray) else int(value) for value in arguments]
+    ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * len(words))(function.address)(*words)
+
+
+class Panel:
+    """One call: data, what the microkernel is told, and what it must compute."""
+
+    def __init__(self, rng, dtype, vectors, columns, *, entries, count, per_chunk):
+        self.dtype, self.vectors, self.columns = np.dtype(dtype), vectors, columns
+        size, lanes = self.dtype.itemsize, VECTOR_BYTES // self.dtype.itemsize
+        self.width = vectors * lanes
+        self.x = integers(rng, (entries, columns, count), dtype)
+        self.w = integers(rng, (entries, count, self.width), dtype)
+        self.kept = integers(rng, (columns, self.width), dtype)
+        self.lane_bias, self.column_bias = integers(rng, self.width, dtype), integers(rng, columns, dtype)
+        offsets = np.arange(entries)[:, None] * [columns * count * size, count * self.width * size]
+        self.entries = np.ascontiguousarray(offsets, np.int64)
+        self.fields = {
+            "entries": self.entries.ctypes.data,
+            **{"entry_count": entries, "count": count, "per_chunk": per_chunk},
+            **{"x_step": size, "x_shift": count * size, "w_step": self.width * size, "channels": self.width},
+        }
+
+    def sums(self, *, first):
+        total = np.einsum("epc,eck->pk", self.x, self.w)
+        return (total if first else total + self.kept).astype(self.dtype)
+
+    def run(self, target=0, **fields):
+        """Call with some more fields; returns what the sums hold afterwards."""
+        sums = np.concatenate([self.kept.ravel(), np.full(self.width, 77, self.dtype)])
+        context = fill(PANEL, **self.fields | fields)
+        function = microkernels.panel(self.dtype.name, self.vectors)
+        invoke(function, self.columns, context, self.x, self.w, sums, target)
+        assert np.all(sums[-self.width :] == 77)
+        return sums[: -self.width].reshape(self.kept.shape)
+
+
+@every_dtype
+@pytest.mark.parametrize(("vectors", "columns"), TILES)
+def test_sums_are_kept_or_added(rng, dtype, vectors, columns):
+    for entries, count, per_chunk in ((1, 1, 1), (1, 5, 4), (4, 3, 4), (5, 2, 2), (7, 1, 3)):
+        panel = Panel(rng, dtype, vectors, columns, entries=entries, count=count, per_chunk=per_chunk)
+        for first in (True, False):
+            assert_same_bits(panel.run(first=first, last=False), panel.sums(first=first))
+
+
+@every_dtype
+@pytest.mark.parametrize(("vectors", "columns"), TILES)
+def test_results_get_their_ending_and_nothing_is_written_beyond_them(rng, dtype, vectors, columns):
+    panel = Panel(rng, dtype, vectors, columns, entries=3, count=2, per_chunk=2)
+    lanes = panel.width // vectors
+    endings = {
+        0: lambda sums: sums,
+        BIAS_LANES: lambda sums: sums + panel.lane_bias,
+        BIAS_COLUMNS: lambda sums: sums + panel.column_bias[:, None],
+        RELU: lambda sums: np.maximum(sums, 0),
+        BIAS_LANES | RELU: lambda sums: np.maximum(sums + panel.lane_bias, 0),
+    }
+    for number, (ending, change) in enumerate(endings.items()):
+        for first in (True, False):
+            channels = panel.width - (number + first) % lanes
+            bias = panel.column_bias if ending & BIAS_COLUMNS else panel.lane_bias
+            target = Fenced((columns, channels), panel.dtype)
+            target_step = channels * panel.dtype.itemsize
+            fields = {"bias": bias.ctypes.data, "ending": ending, "channels": channels, "target_step": target_step}
+            panel.run(target.array, first=first, last=True, **fields)
+            expected = change(panel.sums(first=first))[:, :channels].astype(panel.dtype)
+            assert np.array_equal(target.array, expected), (ending, first)
+            target.check()
+
+
+@every_dtype
+def test_an_empty_table_gives_zero(rng, dtype):
+    panel = Panel(rng, dtype, 1, 3, entries=1, count=2, per_chunk=2)
+    target = np.full((3, panel.width), 5, dtype)
+    panel.run(target, first=True, last=True, entry_count=0, target_step=panel.width * panel.dtype.itemsize)
+    assert_same_bits(target, np.zeros_like(target))
+
+
+@every_dtype
+def test_relu_keeps_nan_and_the_sign_of_zero(dtype):
+    tiny = np.finfo(dtype).tiny
+    # The product of the second one is too small for anything but -0.
+    factors = np.array([np.nan, -tiny, 0.0, -np.inf, np.inf, -1.0, 1.0, tiny], dtype)
+    lanes = VECTOR_BYTES // np.dtype(dtype).itemsize
+    for w in np.resize(factors, (-(-len(factors) // lanes), lanes)):
+        x, entries, target = np.full(1, tiny, dtype), np.zeros((1, 2), np.int64), np.empty(lanes, dtype)
+        fields = {"entries": entries.ctypes.data, "channels": lanes, "first": True, "last": True, "ending": RELU}
+        context = fill(PANEL, entry_count=1, count=1, per_chunk=1, **fields)
+        invoke(microkernels.panel(dtype, 1), 1, context, x, w, np.zeros(lanes, dtype), target)
+        product = x * w
+        assert_same_bits(target, np.where(product < 0, np.zeros(1, dtype), product))
+
+
+@every_dtype
+@pytest.mark.parametrize("tables", ["none", "source", "target"])
+def test_transposition(rng, dtype, tables):
+    size = np.dtype(dtype).itemsize
+    lanes = VECTOR_BYTES // size
+    edges = (1, 2, lanes - 1, lanes, lanes + 1, 2 * lanes + 3)
+    for rows, columns in ((rows, columns) for rows in edges for columns in edges):
+        source, target = Fenced((rows, columns), dtype), Fenced((columns, rows), dtype)
+        source.array[...] = rng.integers(0, 1000, (rows, columns))
+        steps = {"source": columns * size, "target": rows * size}
+        order = np.arange(rows if tables == "source" else columns)
+        rng.shuffle(order)
+        table = order * steps.get(tables, 0)
+        where = {side: (0, table) if side == tables else (step, 0) for side, step in steps.items()}
+        function = microkernels.transpose(dtype)
+        invoke(function, source.array, *where["source"], target.array, *where["target"], rows, columns)
+        expected = (source.array[order] if tables == "source" else source.array).T
+        found = target.array[order] if tables == "target" else target.array
+        assert_same_bits(found.copy(), expected.copy(), (rows, columns))
+        target.check()
