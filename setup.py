@@ -4,6 +4,7 @@
 it and the reason is recorded for ``fastconv.available_backends()``.
 """
 
+import copy
 import json
 import os
 import platform
@@ -42,6 +43,10 @@ def extension(pyx: Path) -> Extension:
 class BuildExtensions(build_ext):
     """Adds each C file's instruction-set flags and records the reason when an extension fails."""
 
+    def finalize_options(self):
+        super().finalize_options()
+        self.parallel = self.parallel or os.cpu_count()
+
     def build_extensions(self):
         compile_one = getattr(self.compiler, "_compile", None)
         if IS_X86_64 and compile_one is not None:
@@ -57,17 +62,16 @@ class BuildExtensions(build_ext):
             self._record()
 
     def build_extension(self, ext):
-        temp = self.build_temp
-        self.build_temp = str(Path(temp) / ext.name)
+        # Extensions are built in parallel and share their C files: each has a folder of its own.
+        builder = copy.copy(self)
+        builder.build_temp = str(Path(self.build_temp) / ext.name)
         try:
-            super().build_extension(ext)
+            build_ext.build_extension(builder, ext)
         except Exception as error:
             if REQUIRED:
                 raise
             self.failures[ext.name] = shorten(f"{type(error).__name__}: {error}", width=160, placeholder=" ...")
             self.warn(f"{ext.name} was not built: {error}")
-        finally:
-            self.build_temp = temp
 
     def _record(self):
         root = Path("." if self.inplace else self.build_lib)

@@ -9,7 +9,7 @@ from fastconv._kernels.plan.axes import (
     source_table,
     tap_positions,
 )
-from fastconv._kernels.plan.blocks import BLOCK_TERMS, RANGE_TERMS, VectorUnit, channel_blocks
+from fastconv._kernels.plan.blocks import BLOCK_TERMS, RANGE_TERMS, VectorUnit, channel_blocks, is_pointwise
 from fastconv._kernels.plan.grad_weights import GradWeightPlan, grad_weight_plan
 from fastconv._kernels.plan.pointwise import PointwisePlan, pointwise_plan
 from fastconv._kernels.plan.sums import SumPlan, dots_reason, sum_plan
@@ -29,6 +29,7 @@ __all__ = [
     "grad_input_axis",
     "grad_weight_axis",
     "grad_weight_plan",
+    "is_pointwise",
     "pointwise_plan",
     "source_table",
     "sum_plan",

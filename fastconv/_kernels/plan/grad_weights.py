@@ -17,7 +17,7 @@ _PLANS = 256
 # Outputs that are summed in one go, and elements of their gradients and inputs: they stay in the second cache while
 # all taps and channels read them.
 _PIXELS = 448
-_ELEMENTS = 100_000
+_ELEMENTS = 120_000
 _FEW_USES = 6
 _FIRST_CACHE = 4096
 # Columns of a kernel beyond which its taps are not merged: their sums would not fit.
@@ -26,7 +26,9 @@ _MERGED_TAPS = 64
 _SPAN = 64
 # Sums of one part, and of all parts where each thread has its own copy: they, too, should stay in the second cache.
 _SUMS = 1 << 16
-_COPIED_SUMS = 1 << 18
+_COPIED_SUMS = 1 << 17
+# Outputs of a segment at least: adding its sums to the others' costs as much as some fifty of them.
+_SEGMENT_PIXELS = 960
 # Items at least, where the problem allows it. A constant: partial sums must not depend on the number of threads.
 _ITEMS = 8
 # Input channels below which a part is not cut: two tiles pay for reading the gradients once more.
@@ -93,7 +95,7 @@ def grad_weight_plan(geometry: Conv2dGeometry, formats: tuple[str, str], unit: V
     k_group, c_block, tap_block = _part(g, len(k_blocks), width)
     images, row_block, col_block = _piece(g, _pixels(g, k_group * width, c_block))
     pieces = -(-g.N // images) * -(-g.rows.out // row_block) * -(-g.cols.out // col_block)
-    segments, c_block, tap_block = _shared_out(g, k_group, c_block, tap_block, len(k_blocks), width, pieces)
+    segments, k_group, c_block, tap_block = _shared_out(g, k_group, c_block, tap_block, len(k_blocks), width, pieces)
     packs = formats[0] != CHANNELS_LAST or g.K_g % unit.lanes or g.K % _ALIASING == 0
     interleaves = merged is not None and formats[1] != CHANNELS_LAST and g.C > 1
     x_format = formats[1] if merged is None else CHANNELS_LAST
@@ -165,14 +167,20 @@ def _parts(g, k_blocks, k_group, c_block, tap_block) -> int:
     return g.groups * -(-k_blocks // k_group) * -(-g.C_g // c_block) * -(-g.rows.kernel // tap_block)
 
 
-def _shared_out(g, k_group, c_block, tap_block, k_blocks, width, pieces) -> tuple[int, int, int]:
-    """Segments, and smaller parts where the sums are too large to have several copies."""
-    sums = g.groups * k_blocks * width * g.C_g * g.rows.kernel * g.cols.kernel
+def _shared_out(g, k_group, c_block, tap_block, k_blocks, width, pieces) -> tuple[int, int, int, int]:
+    """Segments, and smaller parts where segments would not pay for adding their sums."""
+    outputs, sums = g.N * g.rows.out * g.cols.out, g.groups * k_blocks * width * g.C_g * g.rows.kernel * g.cols.kernel
     segments = 1
     if sums <= _COPIED_SUMS:
-        segments = min(pieces, -(-_ITEMS // _parts(g, k_blocks, k_group, c_block, tap_block)))
-    while segments * _parts(g, k_blocks, k_group, c_block, tap_block) < _ITEMS and c_block > _FEW_CHANNELS:
-        c_block = -(-c_block // 2)
-    while segments * _parts(g, k_blocks, k_group, c_block, tap_block) < _ITEMS and tap_block > 1:
-        tap_block = -(-tap_block // 2)
-    return segments, c_block, tap_block
+        wanted = -(-_ITEMS // _parts(g, k_blocks, k_group, c_block, tap_block))
+        segments = max(1, min(pieces, wanted, outputs // _SEGMENT_PIXELS))
+    while segments * _parts(g, k_blocks, k_group, c_block, tap_block) < _ITEMS:
+        if k_group > 1:
+            k_group = -(-k_group // 2)
+        elif c_block > _FEW_CHANNELS:
+            c_block = -(-c_block // 2)
+        elif tap_block > 1:
+            tap_block = -(-tap_block // 2)
+        else:
+            break
+    return segments, k_group, c_block, tap_block

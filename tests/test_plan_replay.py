@@ -1,0 +1,137 @@
+"""The plans of the compiled kernels replayed in NumPy, item by item, against the reference."""
+
+import itertools
+
+import numpy as np
+import pytest
+from support.data import FORMATS
+from support.kernel_calls import geometry_of, integer_inputs, reference_outputs
+
+from fastconv._kernels import plan
+from fastconv._kernels.plan import VectorUnit
+from fastconv.bench.cases import AWKWARD_CONVS
+
+UNITS = (VectorUnit(4, 2, 12), VectorUnit(16, 4, 12))
+every_case = pytest.mark.parametrize("case", AWKWARD_CONVS, ids=lambda case: case.name)
+every_unit = pytest.mark.parametrize("unit", UNITS, ids=lambda unit: f"{unit.vectors} x {unit.lanes}")
+
+
+def entries(axis_plan, start):
+    """(taps, sources) of the targets of a run."""
+    chosen = slice(axis_plan.first[start], axis_plan.first[start + 1])
+    return axis_plan.taps[chosen].tolist(), axis_plan.sources[chosen].tolist()
+
+
+def targets_in(run, low, high):
+    """(target, source shift) of every target of a run that lies in low .. high - 1."""
+    start, count, step, source_step = run
+    return [(start + j * step, j * source_step) for j in range(count) if low <= start + j * step < high]
+
+
+def replay_sum(made, g, source, weight):
+    """What the kernels compute from a SumPlan; every target must be written once, from rows that its item holds.
+
+    source is (N, groups, C, pixels as the plan sees them), weight (groups, K, C, kH, kW).
+    """
+    N, groups = source.shape[:2]
+    rows, cols = len(made.rows.first) - 1, len(made.cols.first) - 1
+    out, written = np.zeros((N, groups, made.K, rows, cols)), np.zeros((N, rows, cols), int)
+    for low, high, source_low, source_high in made.row_blocks.tolist():
+        for row_run, col_run in itertools.product(made.rows.runs.tolist(), made.cols.runs.tolist()):
+            row_entries, col_entries = entries(made.rows, row_run[0]), entries(made.cols, col_run[0])
+            everywhere = targets_in(row_run, low, high), targets_in(col_run, 0, cols)
+            for (row, row_shift), (col, col_shift) in itertools.product(*everywhere):
+                written[:, row, col] += 1
+                for kh, h in zip(*row_entries, strict=True):
+                    assert source_low <= h + row_shift < source_high
+                    for kw, w in zip(*col_entries, strict=True):
+                        pixel = source[:, :, :, h + row_shift, w + col_shift]
+                        out[..., row, col] += np.einsum("gkc,ngc->ngk", weight[..., kh, kw], pixel)
+    assert (written == 1).all()
+    return out
+
+
+@every_case
+@pytest.mark.parametrize(("unit", "dots"), [(UNITS[0], False), (UNITS[1], False), (UNITS[1], True)])
+def test_a_sum_plan_replayed_is_forward_and_grad_input(case, unit, dots):
+    g = geometry_of(case)
+    inputs = integer_inputs(case, "float64")
+    for transposed, wanted in itertools.product((False, True), FORMATS):
+        made = plan.sum_plan(g, transposed, (wanted, wanted), unit, 2, dots)
+        weight = inputs["weight"].reshape(g.groups, g.K_g, g.C_g, g.rows.kernel, g.cols.kernel)
+        source = inputs["grad_out" if transposed else "x"]
+        shape = (len(made.rows.first) - 1, len(made.cols.first) - 1)
+        seen = source.reshape(g.N, g.groups, made.C, *_as_seen(source.shape[2:], made, g))
+        out = replay_sum(made, g, seen, weight.swapaxes(1, 2) if transposed else weight)
+        op, name = ("conv2d_grad_input", "grad_input") if transposed else ("conv2d_forward", "out")
+        expected = reference_outputs(case, "float64", op)[1][name]
+        if not transposed and case.bias:
+            expected = expected - inputs["bias"].reshape(-1, 1, 1)
+        np.testing.assert_array_equal(out.reshape(g.N, -1, *shape), expected.reshape(g.N, -1, *shape))
+        assert_covers(made.k_blocks, made.K, 1 if dots else unit.lanes, unit.vectors)
+
+
+def _as_seen(shape, made, g):
+    """A pointwise convolution sees the pixels of an image in one column."""
+    flattened = len(made.cols.first) == 2 and g.cols.size > 1 and plan.is_pointwise(g)
+    return (shape[0] * shape[1], 1) if flattened else shape
+
+
+def assert_covers(k_blocks, channels, lanes, most):
+    """Blocks follow one another, none is empty or too large, and their lanes just hold the channels."""
+    bounds = [0, *np.cumsum(k_blocks[:, 1]).tolist()]
+    assert k_blocks[:, 0].tolist() == bounds[:-1]
+    assert k_blocks[:, 1].min() >= 1
+    assert k_blocks[:, 1].max() <= most
+    assert (bounds[-1] - 1) * lanes < channels <= bounds[-1] * lanes
+
+
+def pieces_of(made, N):
+    """(images, rows, columns) of every piece, in order."""
+    _, _, rows, cols = made.out_shape
+    extents = ((N, made.images), (rows, made.row_block), (cols, made.col_block))
+    blocks = [[range(at, min(size, at + block)) for at in range(0, size, block)] for size, block in extents]
+    return list(itertools.product(*blocks))
+
+
+@every_unit
+@every_case
+def test_a_grad_weight_plan_replayed_is_grad_weight(case, unit):
+    g = geometry_of(case)
+    inputs, outputs = reference_outputs(case, "float64", "conv2d_grad_weight")
+    for formats in itertools.product(FORMATS, repeat=2):
+        made = plan.grad_weight_plan(g, formats, unit)
+        operands = [inputs["grad_out"], inputs["x"]]
+        if made.exchanged:
+            operands = [array.reshape(*array.shape[:2], 1, -1) for array in reversed(operands)]
+        grad_out, x = (array.reshape(g.N, g.groups, -1, *array.shape[2:]) for array in operands)
+        found = np.zeros((g.groups, made.K, made.C, g.rows.kernel, g.cols.kernel))
+        pieces = pieces_of(made, g.N)
+        assert len(pieces) == made.pieces
+        for images, rows, cols in pieces:
+            for kh, kw in itertools.product(range(g.rows.kernel), range(g.cols.kernel)):
+                for (oh, ih), (ow, iw) in itertools.product(
+                    _met(made.rows, kh, rows, g.rows.stride), _met(made.cols, kw, cols, g.cols.stride)
+                ):
+                    gradient, value = grad_out[images, ..., oh, ow], x[images, ..., ih, iw]
+                    found[..., kh, kw] += np.einsum("ngk,ngc->gkc", gradient, value)
+        found = found.swapaxes(1, 2) if made.exchanged else found
+        np.testing.assert_array_equal(found.reshape(g.weight_shape), outputs["grad_weight"])
+        assert_parts(made, g)
+
+
+def _met(taps, tap, outputs, stride):
+    """(output, input) of one tap for the outputs of a piece."""
+    segments = taps.segments[taps.first[tap] : taps.first[tap + 1]].tolist()
+    met = [(target + j, source + j * stride) for target, source, count in segments for j in range(count)]
+    return [pair for pair in met if pair[0] in outputs]
+
+
+def assert_parts(made, g):
+    """Parts cover the gradient once, and the sums of the largest fit in the scratch."""
+    blocks = [-(-len(made.k_blocks) // made.k_group), -(-made.C // made.c_block), -(-g.rows.kernel // made.tap_block)]
+    assert made.parts == g.groups * np.prod(blocks)
+    assert 1 <= made.segments <= made.pieces
+    assert min(made.k_group, made.c_block, made.tap_block, made.images, made.row_block, made.col_block) >= 1
+    if made.merged is not None:
+        assert made.c_block == made.C
