@@ -34,6 +34,7 @@ CASES = [
     depthwise("more than half a vector is left", 1, 16, 5, 29, padding=1),
     depthwise("blocks of rows", 1, 3, 61, 112, padding=1),
     depthwise("blocks of strided rows", 1, 2, 71, 113, stride=2, padding=1),
+    depthwise("larger than caches", 1, 35, 181, 182, padding=1),
     depthwise("stride two", 2, 40, 14, 14, stride=2, padding=1),
     depthwise("stride two, odd", 1, 17, 15, 19, stride=2, padding=1),
     depthwise("stride two, unpadded", 1, 16, 9, 34, stride=2),

@@ -58,7 +58,7 @@ cdef extern from "depthwise_args.h" nogil:
         fc_strides grad_out_strides, x_strides
         fc_axis rows, cols
         fc_padded padded
-        Py_ssize_t N, C, tap_rows, tap_cols, chunks
+        Py_ssize_t N, C, tap_rows, tap_cols, chunks, channels_per_item
         int status
     ctypedef struct fc_depthwise_kernels:
         Py_ssize_t lanes

@@ -19,7 +19,7 @@ from fastconv.dtypes import FLOAT_TYPES
 
 # Arrays above this size are asked for ahead of their use.
 cdef Py_ssize_t FAR_BYTES = 1 << 23
-# Vectors of channels that one item of grad_weight sums: their sums of nine taps stay in L1.
+# Vectors of channels, or channels of small planes, in one item of grad_weight: their sums of nine taps stay in L1.
 cdef Py_ssize_t GRAD_VECTORS = 16
 # Partial sums of grad_weight: shares of the work for the threads. Their number depends on the problem alone.
 cdef Py_ssize_t GRAD_CHUNKS = 16
@@ -200,7 +200,7 @@ cdef class PixelGradWeight:
 
 
 cdef class PlaneGradWeight:
-    """grad_weight in any format. Items are one channel of a chunk of blocks of rows."""
+    """grad_weight in any format. Items are some channels of a chunk of blocks of rows."""
 
     cdef fc_plane_grad_args args
     cdef const fc_depthwise_kernels* kernels
@@ -219,10 +219,13 @@ cdef class PlaneGradWeight:
         a.grad_out_strides = strides(arrays.element_strides(g.out_shape, problem.formats[0]))
         a.x_strides = strides(arrays.element_strides(g.x_shape, problem.formats[1]))
         a.N, a.C, a.tap_rows, a.tap_cols, a.status = g.N, g.C, g.rows.kernel, g.cols.kernel, contract.OK
-        a.chunks = min(-(-GRAD_CHUNKS // g.C), g.N * padded.blocks, g.flops // g.C // CHUNK_FLOPS + 1)
-        self.items = a.chunks * g.C
+        # Planes of one block are small: some of them make a stretch of memory that is worth while.
+        a.channels_per_item = min(GRAD_VECTORS, g.C) if padded.blocks == 1 else 1
+        shares = -(-g.C // a.channels_per_item)
+        a.chunks = min(-(-GRAD_CHUNKS // shares), g.N * padded.blocks, g.flops // shares // CHUNK_FLOPS + 1)
+        self.items = a.chunks * shares
         self.item_flops = g.flops // max(1, self.items)
-        self.scratch_bytes = self.items * a.tap_rows * a.tap_cols * itemsize
+        self.scratch_bytes = a.chunks * g.C * a.tap_rows * a.tap_cols * itemsize
 
     def __call__(self, grad_out, x, grad_weight):
         cdef fc_plane_grad_args a = self.args

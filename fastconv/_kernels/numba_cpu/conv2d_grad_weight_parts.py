@@ -31,21 +31,17 @@ def reduce_kernel(dtype: str):
     return reduce
 
 
-def interleave_kernel(dtype: str):
+def interleave_kernel():
     """x with its channels together, where they are few and lie in planes: one item per row."""
-    real = getattr(numba, dtype)
 
     def interleave(context, lo, hi, slot):
         a = carray(pointer(context), 1, GRAD_WEIGHT)[0]
-        size = a.N * a.C * a.x_rows * a.x_cols
-        source = carray(pointer(a.x), size, real)
-        target = carray(pointer(a.shared + a.interleaved_at), size, real)
+        row_bytes = a.x_cols * a.itemsize
+        plane_bytes, target = a.x_rows * row_bytes, a.shared + a.interleaved_at
         for item in range(lo, hi):
-            at = item // a.x_rows * a.C * a.x_rows * a.x_cols + item % a.x_rows * a.x_cols
-            to = item * a.x_cols * a.C
-            for c in range(a.C):
-                for col in range(a.x_cols):
-                    target[to + col * a.C + c] = source[at + c * a.x_rows * a.x_cols + col]
+            row = a.x + item // a.x_rows * a.C * plane_bytes + item % a.x_rows * row_bytes
+            place = target + item * a.C * row_bytes
+            call(a.transpose, row, plane_bytes, 0, place, a.C * a.itemsize, 0, a.C, a.x_cols)
 
     return interleave
 

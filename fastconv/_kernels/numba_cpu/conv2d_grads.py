@@ -31,10 +31,10 @@ def _build_grad_weight(dtype: str):
     return conv2d_grad_weight.grad_weight_kernel(dtype)
 
 
-def _build_interleave(dtype: str):
+def _build_interleave():
     from fastconv._kernels.numba_cpu import conv2d_grad_weight_parts
 
-    return conv2d_grad_weight_parts.interleave_kernel(dtype)
+    return conv2d_grad_weight_parts.interleave_kernel()
 
 
 def _build_reduce(dtype: str):
@@ -50,14 +50,14 @@ def _build_grad_bias(dtype: str):
 
 
 @cache
-def _kernel(build: Callable, dtype: str) -> RangeKernel:
-    return RangeKernel(build, dtype)
+def _kernel(build: Callable, *dtype: str) -> RangeKernel:
+    return RangeKernel(build, *dtype)
 
 
 def native_functions(dtype: str) -> list[NativeFunction]:
     """Everything that grad_weight and grad_bias of one dtype can run, beside the microkernels."""
-    builds = (_build_grad_weight, _build_interleave, _build_reduce, _build_grad_bias)
-    return [_kernel(build, dtype).native for build in builds]
+    builds = (_build_grad_weight, _build_reduce, _build_grad_bias)
+    return [_kernel(_build_interleave).native, *(_kernel(build, dtype).native for build in builds)]
 
 
 class _GradWeight:
@@ -90,7 +90,7 @@ class _GradWeight:
         items = made.segments * made.parts
         steps = [(_kernel(_build_grad_weight, dtype), items, grain(g.flops // items))]
         if made.interleaved:
-            interleave = _kernel(_build_interleave, dtype)
+            interleave = _kernel(_build_interleave)
             steps.insert(0, (interleave, g.N * g.rows.size, grain(4 * g.cols.size * made.C)))
         if made.segments > 1:
             steps.append((_kernel(_build_reduce, dtype), made.parts, grain(8 * made.segments * made.sums)))

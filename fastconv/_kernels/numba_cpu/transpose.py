@@ -6,6 +6,9 @@ from llvmlite import ir
 
 from fastconv._kernels.numba_cpu.vectors import BYTES, WORD, Vectors, counted, internal_function, load, shifted, smaller
 
+# Rows so few that a square would be empty for the most part.
+_FEW = 4
+
 
 def transpose_module(dtype: str) -> ir.Module:
     """Code of ``void (source, source_step, source_table, target, target_step, target_table, rows, columns)``.
@@ -43,7 +46,8 @@ def _listed(b, origin, table, number):
 def _squares(b, v, arguments, source_row, target_row):
     """All squares of the matrix."""
     source, source_step, source_table, target, target_step, target_table, rows, columns = arguments
-    whole, narrow, part = (make(v, source_row, target_row) for make in (_whole_square, _narrow_square, _part_square))
+    makers = (_whole_square, _narrow_square, _few_rows, _part_square)
+    whole, narrow, few, part = (make(v, source_row, target_row) for make in makers)
     with counted(b, columns, v.lanes) as j, counted(b, rows, v.lanes) as i:
         across, down = (smaller(b, b.sub(all_, now), WORD(v.lanes)) for all_, now in ((columns, j), (rows, i)))
         square = []
@@ -59,11 +63,11 @@ def _squares(b, v, arguments, source_row, target_row):
         with b.if_else(b.icmp_signed("==", b.add(across, down), WORD(2 * v.lanes))) as (full, tail):
             with full:
                 b.call(whole, square)
-            with tail, b.if_else(b.icmp_signed("==", down, WORD(v.lanes))) as (full, tail):
-                with full:
-                    b.call(narrow, [*square, down, across])
-                with tail:
-                    b.call(part, [*square, down, across])
+            with tail:
+                is_few = b.and_(b.icmp_signed("==", across, WORD(v.lanes)), b.icmp_signed("<=", down, WORD(_FEW)))
+                is_narrow = b.icmp_signed("==", down, WORD(v.lanes))
+                function = b.select(is_narrow, narrow, b.select(is_few, few, part))
+                b.call(function, [*square, down, across])
 
 
 def _whole_square(v, source_row, target_row):
@@ -87,6 +91,20 @@ def _narrow_square(v, source_row, target_row):
     for j, column in enumerate(_transposed(b, v, rows)[:-1]):
         with b.if_then(b.icmp_signed("<", WORD(j), valid_columns)):
             v.store(b, column, target_row(b, target, target_where, WORD(j)))
+    b.ret_void()
+    return function
+
+
+def _few_rows(v, source_row, target_row):
+    """A square with all columns of the source, but few rows: element by element."""
+    name = f"few{source_row.__name__}{target_row.__name__}"
+    function, b = internal_function(v.module, name, [BYTES, WORD, BYTES, WORD, WORD, WORD])
+    source, source_where, target, target_where, valid_rows, _ = function.args
+    places = [target_row(b, target, target_where, WORD(j)) for j in range(v.lanes)]
+    with counted(b, valid_rows, 1) as i:
+        row, offset = source_row(b, source, source_where, i), b.mul(i, WORD(v.size))
+        for j, place in enumerate(places):
+            v.copy_element(b, shifted(b, row, WORD(j * v.size)), shifted(b, place, offset))
     b.ret_void()
     return function
 

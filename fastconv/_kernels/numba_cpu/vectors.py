@@ -39,6 +39,11 @@ class Vectors:
         """A vector of the scalar at a place."""
         return self._splat(builder, load(builder, place, self.scalar, self.size), self.kind)
 
+    def copy_element(self, builder, source, target):
+        """Copy one scalar."""
+        value = load(builder, source, self.scalar, self.size)
+        builder.store(value, builder.bitcast(target, self.scalar.as_pointer()), align=self.size)
+
     def multiply_add(self, builder, a, b, c):
         """a * b + c, rounded once where the machine can."""
         if not HAS_FMA:

@@ -73,7 +73,7 @@ typedef struct {
     fc_strides grad_out_strides, x_strides;
     fc_axis rows, cols;
     fc_padded padded;
-    ptrdiff_t N, C, tap_rows, tap_cols, chunks;
+    ptrdiff_t N, C, tap_rows, tap_cols, chunks, channels_per_item;
     volatile int status;
 } fc_plane_grad_args;
 

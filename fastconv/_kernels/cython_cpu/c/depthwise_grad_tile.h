@@ -34,8 +34,11 @@ FC_INLINE void FC_W(grad_nine)(const int S, const FC_FN(grad_job) *job, ptrdiff_
     ptrdiff_t row_0 = 0;
     for (; row_0 + 4 <= job->rows; row_0 += 4)
         for (ptrdiff_t j = begin; j < end; j += FC_WIDE_LANES) FC_GRAD_TILE(4)
-    for (; row_0 < job->rows; row_0++)
-        for (ptrdiff_t j = begin; j < end; j += FC_WIDE_LANES) FC_GRAD_TILE(1)
+    for (ptrdiff_t j = begin; j < end; j += FC_WIDE_LANES) {
+        if (job->rows - row_0 == 3) FC_GRAD_TILE(3)
+        if (job->rows - row_0 == 2) FC_GRAD_TILE(2)
+        if (job->rows - row_0 == 1) FC_GRAD_TILE(1)
+    }
     FC_EACH_NINE(FC_NINE_ADD)
 }
 

@@ -132,7 +132,7 @@ FC_INLINE void FC_FN(entries_tile)(const int P, const fc_pixel_args *a, const fc
 static void FC_FN(sweep_row)(const fc_pixel_args *a, fc_pixel_tile tile, ptrdiff_t source, ptrdiff_t target) {
     const fc_sweep *sweep = &a->sweep;
     const ptrdiff_t width = fc_tile_width(sweep->count);
-    const ptrdiff_t next = (a->rows.sources[tile.row_last - 1] + 1) * a->source_strides.h;
+    const ptrdiff_t next = tile.next_rows > 0 ? (a->rows.sources[tile.row_last - 1] + 1) * a->source_strides.h : 0;
     tile.target_step = a->target_strides.w;
     for (ptrdiff_t j = 0; j < sweep->count; j += width) {
         const ptrdiff_t pixels = sweep->count - j < width ? sweep->count - j : width;

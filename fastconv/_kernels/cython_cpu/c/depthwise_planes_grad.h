@@ -41,9 +41,10 @@ static void FC_FN(run_grad_job)(const FC_FN(grad_job) *job, real *sums) {
 
 /* Adds one block of one image to the sums of a channel. */
 static void FC_FN(plane_grad_block)(const fc_plane_grad_args *a, ptrdiff_t n, ptrdiff_t c, ptrdiff_t first,
-                                    const FC_FN(grad_buffers) *buffers) {
+                                    const FC_FN(grad_buffers) *buffers, real *sums) {
     const fc_strides *strides = &a->grad_out_strides;
     const ptrdiff_t count = FC_FN(block_steps)(&a->padded, first), half = FC_LANES / 2;
+    const ptrdiff_t size = (ptrdiff_t)sizeof(real);
     const real *x = (const real *)a->x + n * a->x_strides.n + c * a->x_strides.c;
     const real *grad_out = (const real *)a->grad_out + n * strides->n + c * strides->c + first * strides->h;
     const int64_t *row_places = a->padded.rows.places;
@@ -55,16 +56,14 @@ static void FC_FN(plane_grad_block)(const fc_plane_grad_args *a, ptrdiff_t n, pt
     if (strides->w != 1 || (job.columns % FC_LANES != 0 && job.columns % FC_LANES != half)) {
         job.grad_out = buffers->grad_rows;
         job.grad_pitch = FC_FN(grad_pitch)(a);
-        for (ptrdiff_t row = 0; row < count; row++) {
-            const real *from = grad_out + row * strides->h;
-            real *to = buffers->grad_rows + row * job.grad_pitch;
-            if (strides->w == 1)
-                fc_copy(to, from, job.columns * (ptrdiff_t)sizeof(real));
-            else
-                for (ptrdiff_t j = 0; j < job.columns; j++) to[j] = from[j * strides->w];
-        }
+        if (strides->w == 1)
+            fc_copy_rows(buffers->grad_rows, job.grad_pitch * size, grad_out, strides->h * size, job.columns * size, count);
+        else
+            for (ptrdiff_t i = 0; i < count * job.columns; i++)
+                buffers->grad_rows[i / job.columns * job.grad_pitch + i % job.columns] =
+                    grad_out[i / job.columns * strides->h + i % job.columns * strides->w];
     }
-    FC_FN(run_grad_job)(&job, buffers->sums);
+    FC_FN(run_grad_job)(&job, sums);
 }
 
 /* Adds one block to the sums of a channel from the entries alone: no product with padding. */
@@ -82,32 +81,46 @@ static void FC_FN(exact_grad_block)(const fc_plane_grad_args *a, ptrdiff_t n, pt
                         x[a->rows.sources[r] * a->x_strides.h + a->cols.sources[e] * a->x_strides.w];
 }
 
-/* One (chunk, channel). Where a sum is not finite, a product with padding may be the reason. */
-static void FC_FN(plane_grad_item)(const fc_plane_grad_args *a, ptrdiff_t item, const FC_FN(grad_buffers) *buffers) {
-    const ptrdiff_t taps = a->tap_rows * a->tap_cols, all = a->N * a->padded.blocks;
-    const ptrdiff_t chunk = item / a->C, c = item % a->C;
-    const ptrdiff_t begin = chunk * all / a->chunks, end = (chunk + 1) * all / a->chunks;
-    real *partial = (real *)a->partial + item * taps;
-    memset(buffers->sums, 0, (size_t)(taps * FC_LANES) * sizeof(real));
-    for (ptrdiff_t i = begin; i < end; i++)
-        FC_FN(plane_grad_block)(a, i / a->padded.blocks, c, i % a->padded.blocks * a->padded.block, buffers);
-    for (ptrdiff_t tap = 0; tap < taps; tap++) {
-        real *sums = buffers->sums + tap * FC_LANES;
-        for (ptrdiff_t width = FC_LANES / 2; width > 0; width /= 2)
-            for (ptrdiff_t lane = 0; lane < width; lane++) sums[lane] += sums[lane + width];
-        partial[tap] = sums[0];
+static inline real FC_FN(sum_lanes)(const real *sums) {
+    const FC_FN(fc_half) half = *(const FC_FN(fc_half) *)sums + *(const FC_FN(fc_half) *)(sums + FC_LANES / 2);
+    real even = 0, odd = 0;
+    for (ptrdiff_t lane = 0; lane < FC_LANES / 4; lane++) {
+        even += half[2 * lane];
+        odd += half[2 * lane + 1];
     }
-    if (FC_FN(all_finite)(partial, taps)) return;
-    memset(partial, 0, (size_t)taps * sizeof(real));
-    for (ptrdiff_t i = begin; i < end; i++)
-        FC_FN(exact_grad_block)(a, i / a->padded.blocks, c, i % a->padded.blocks * a->padded.block, partial);
+    return FC_LANES > 2 ? even + odd : half[0];
 }
 
-/* One item per (chunk, channel). */
+/* Some channels of one chunk, image by image, as they lie in memory. Where a sum is not finite, a product with padding
+ * may be the reason. */
+static void FC_FN(plane_grad_item)(const fc_plane_grad_args *a, ptrdiff_t item, const FC_FN(grad_buffers) *buffers) {
+    const ptrdiff_t taps = a->tap_rows * a->tap_cols, all = a->N * a->padded.blocks;
+    const ptrdiff_t shares = (a->C + a->channels_per_item - 1) / a->channels_per_item;
+    const ptrdiff_t chunk = item / shares, first = item % shares * a->channels_per_item;
+    const ptrdiff_t last = first + a->channels_per_item < a->C ? first + a->channels_per_item : a->C;
+    const ptrdiff_t begin = chunk * all / a->chunks, end = (chunk + 1) * all / a->chunks;
+    memset(buffers->sums, 0, (size_t)((last - first) * taps * FC_LANES) * sizeof(real));
+    for (ptrdiff_t i = begin; i < end; i++)
+        for (ptrdiff_t c = first; c < last; c++)
+            FC_FN(plane_grad_block)(a, i / a->padded.blocks, c, i % a->padded.blocks * a->padded.block, buffers,
+                                    buffers->sums + (c - first) * taps * FC_LANES);
+    for (ptrdiff_t c = first; c < last; c++) {
+        real *partial = (real *)a->partial + (chunk * a->C + c) * taps;
+        for (ptrdiff_t tap = 0; tap < taps; tap++)
+            partial[tap] = FC_FN(sum_lanes)(buffers->sums + ((c - first) * taps + tap) * FC_LANES);
+        if (FC_FN(all_finite)(partial, taps)) continue;
+        memset(partial, 0, (size_t)taps * sizeof(real));
+        for (ptrdiff_t i = begin; i < end; i++)
+            FC_FN(exact_grad_block)(a, i / a->padded.blocks, c, i % a->padded.blocks * a->padded.block, partial);
+    }
+}
+
+/* One item per (chunk, some channels). */
 static void FC_FN(plane_grad)(void *ctx, ptrdiff_t lo, ptrdiff_t hi, ptrdiff_t slot) {
     fc_plane_grad_args *a = ctx;
     const ptrdiff_t taps = a->tap_rows * a->tap_cols, padded = a->padded.height * a->padded.pitch + FC_LANES;
-    const ptrdiff_t grad_rows = a->padded.block * FC_FN(grad_pitch)(a), reals = padded + grad_rows + taps * FC_LANES;
+    const ptrdiff_t grad_rows = a->padded.block * FC_FN(grad_pitch)(a), sums = a->channels_per_item * taps * FC_LANES;
+    const ptrdiff_t reals = padded + grad_rows + sums;
     void *block;
     real *buffer = fc_zeros(reals * (ptrdiff_t)sizeof(real) + taps * (ptrdiff_t)sizeof(ptrdiff_t), &block);
     (void)slot;
@@ -117,7 +130,7 @@ static void FC_FN(plane_grad)(void *ctx, ptrdiff_t lo, ptrdiff_t hi, ptrdiff_t s
     }
     FC_FN(grad_buffers) buffers = {.padded = buffer, .grad_rows = buffer + padded};
     buffers.sums = buffers.grad_rows + grad_rows;
-    buffers.places = (ptrdiff_t *)(buffers.sums + taps * FC_LANES);
+    buffers.places = (ptrdiff_t *)(buffers.sums + sums);
     for (ptrdiff_t kh = 0; kh < a->tap_rows; kh++)
         for (ptrdiff_t kw = 0; kw < a->tap_cols; kw++)
             buffers.places[kh * a->tap_cols + kw] = a->padded.rows.places[kh] * a->padded.pitch + a->padded.cols.places[kw];
