@@ -26,14 +26,18 @@ ISA_FLAGS = {
 
 
 def extension(pyx: Path) -> Extension:
-    """One extension: the .pyx and every C source of the folder ``c`` beside it."""
-    sources = [pyx, *sorted((pyx.parent / "c").glob("*.c"))]
-    headers = sorted((pyx.parent / "c").glob("*.h"))
+    """One extension: the .pyx and every C source of the folder ``c`` beside it.
+
+    Where those compile a header of the .pyx's name for one instruction set each and there is none, it has no C source of
+    its own: it uses the kernels of another extension.
+    """
+    folder = pyx.parent / "c"
+    own = (folder / f"{pyx.stem}.h").exists() or not (folder / "instantiate.h").exists()
     return Extension(
         ".".join(pyx.with_suffix("").parts),
-        [str(source) for source in sources],
-        depends=[str(header) for header in headers],
-        include_dirs=[str(pyx.parent / "c")],
+        [str(source) for source in (pyx, *(sorted(folder.glob("*.c")) if own else ()))],
+        depends=[str(header) for header in sorted(folder.glob("*.h"))],
+        include_dirs=[str(folder)],
         define_macros=[("FC_KERNELS", f'"{pyx.stem}.h"')],
         extra_compile_args=[] if sys.platform == "win32" else ["-O3", "-g0", "-pthread"],
         extra_link_args=[] if sys.platform == "win32" else ["-pthread"],

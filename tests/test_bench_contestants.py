@@ -170,11 +170,11 @@ VARIED = ("distinct primes", "depthwise", "few outputs", "planes of whole vector
 
 @pytest.mark.parametrize("backend", lineup.compiled_backends())
 def test_a_forced_variant_runs_where_it_does_not_decline(backend):
-    cases = [case for case in AWKWARD_CONVS if case.name in VARIED]
+    jobs = [(case, direction) for case in AWKWARD_CONVS if case.name in VARIED for direction in case.directions]
     for variant in ours.variants(backend):
         (contestant,) = lineup.backends([backend], variant)
         ran = 0
-        for case, direction in ((case, direction) for case in cases for direction in case.directions):
+        for case, direction in jobs:
             prepared = contestant.prepare(workloads.make(case, direction, "float32"))
             if isinstance(prepared, Declined):
                 assert variant in prepared.reason

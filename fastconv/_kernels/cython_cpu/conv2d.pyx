@@ -37,8 +37,26 @@ cdef extern from "conv2d_args.h" nogil:
         fc_kernel sum, pack
     const fc_conv2d_kernels* fc_conv2d_select(int itemsize)
 
+cdef extern from "grad_weight_args.h" nogil:
+    ctypedef struct fc_grad_weight_kernels:
+        pass
+    const fc_grad_weight_kernels* fc_grad_weight_select(int itemsize)
+
+cdef extern from "pointwise_args.h" nogil:
+    ctypedef struct fc_pointwise_kernels:
+        pass
+    const fc_pointwise_kernels* fc_pointwise_select(int itemsize)
+
 cdef enum:
     CACHE_LINE = 64
+
+
+cdef const void* grad_weight_kernels(int itemsize) noexcept:
+    return fc_grad_weight_select(itemsize)
+
+
+cdef const void* pointwise_kernels(int itemsize) noexcept:
+    return fc_pointwise_select(itemsize)
 
 
 cdef class Sum:

@@ -3,6 +3,7 @@
 from libc.stdint cimport int64_t, uintptr_t
 from libc.stdlib cimport free, malloc
 
+from fastconv._kernels.cython_cpu.conv2d cimport grad_weight_kernels
 from fastconv._kernels.cython_cpu.operands cimport address, axis, fc_axis, fc_kernel, fc_strides, grain, strides
 from fastconv._kernels.pool._native cimport num_threads, parallel_for_threads
 
@@ -33,7 +34,6 @@ cdef extern from "grad_weight_args.h" nogil:
     ctypedef struct fc_grad_weight_kernels:
         Py_ssize_t lanes, vectors, columns
         fc_kernel interleave, grad_weight, reduce
-    const fc_grad_weight_kernels* fc_grad_weight_select(int itemsize)
 
 cdef enum:
     CACHE_LINE = 64
@@ -57,7 +57,7 @@ cdef class GradWeight:
     def __init__(self, problem):
         g = problem.geometry
         itemsize = FLOAT_TYPES[problem.dtype].storage.itemsize
-        self.kernels = fc_grad_weight_select(itemsize)
+        self.kernels = <const fc_grad_weight_kernels*> grad_weight_kernels(itemsize)
         unit = plan.VectorUnit(self.kernels.lanes, self.kernels.vectors, self.kernels.columns)
         self.plan = made = plan.grad_weight_plan(g, problem.formats, unit)
         a = &self.args

@@ -3,6 +3,7 @@
 from libc.stdint cimport int64_t, uintptr_t
 from libc.stdlib cimport free, malloc
 
+from fastconv._kernels.cython_cpu.conv2d cimport pointwise_kernels
 from fastconv._kernels.cython_cpu.operands cimport address, fc_kernel, grain
 from fastconv._kernels.pool._native cimport num_threads, parallel_for_threads
 
@@ -23,7 +24,6 @@ cdef extern from "pointwise_args.h" nogil:
     ctypedef struct fc_pointwise_kernels:
         Py_ssize_t lanes, vectors, columns
         fc_kernel pointwise
-    const fc_pointwise_kernels* fc_pointwise_select(int itemsize)
 
 cdef enum:
     CACHE_LINE = 64
@@ -41,7 +41,7 @@ cdef class Pointwise:
     def __init__(self, problem, made, bint transposed):
         g = problem.geometry
         itemsize = FLOAT_TYPES[problem.dtype].storage.itemsize
-        self.kernels, self.plan = fc_pointwise_select(itemsize), made
+        self.kernels, self.plan = <const fc_pointwise_kernels*> pointwise_kernels(itemsize), made
         self.has_bias = "bias" in problem.optional
         self.args.relu = problem.activation == contract.RELU
         a = &self.args
@@ -76,7 +76,7 @@ cdef class Pointwise:
 
 
 def _prepare(problem, transposed):
-    kernels = fc_pointwise_select(FLOAT_TYPES[problem.dtype].storage.itemsize)
+    kernels = <const fc_pointwise_kernels*> pointwise_kernels(FLOAT_TYPES[problem.dtype].storage.itemsize)
     unit = plan.VectorUnit(kernels.lanes, kernels.vectors, kernels.columns)
     made = plan.pointwise_plan(problem.geometry, transposed, problem.formats, unit)
     if isinstance(made, str):

@@ -1,10 +1,15 @@
 /* The convolution kernels of one dtype and one instruction set. */
 #include "conv2d_args.h"
+#include "grad_weight_args.h"
+#include "pointwise_args.h"
 #include "panel.h"
 #include "transpose.h"
 #include "dots.h"
 #include "pack.h"
 #include "conv2d_sum.h"
+#include "grad_weight_tiles.h"
+#include "grad_weight.h"
+#include "pointwise.h"
 
 const fc_conv2d_kernels FC_FN(fc_conv2d) = {
     .lanes = FC_LANES,

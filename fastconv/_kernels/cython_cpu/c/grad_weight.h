@@ -1,8 +1,4 @@
 /* grad_weight: parts of it, summed over pieces of the outputs. */
-#include "grad_weight_args.h"
-#include "panel.h"
-#include "transpose.h"
-#include "grad_weight_tiles.h"
 
 static void FC_FN(add_sums)(real *total, const real *sums, ptrdiff_t size) {
     for (ptrdiff_t i = 0; i < size; i++) total[i] += sums[i];

@@ -1,8 +1,6 @@
 /* Pointwise convolution of planes: vectors of pixels x output channels, nothing is reordered.
  *
  * target[n, g, k, pixel] = ending(sum over c of weight[k, c] * source[n, g, c, pixel]) */
-#include "pointwise_args.h"
-#include "panel.h"
 
 /* Some vectors of pixels of one group of one image; the last may be a tail, copied so that whole vectors can be read. */
 typedef struct {

@@ -1,0 +1,4 @@
+# The kernels that share the microkernels of this extension; the tables of grad_weight_args.h and pointwise_args.h.
+
+cdef const void* grad_weight_kernels(int itemsize) noexcept
+cdef const void* pointwise_kernels(int itemsize) noexcept
