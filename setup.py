@@ -28,8 +28,8 @@ ISA_FLAGS = {
 def extension(pyx: Path) -> Extension:
     """One extension: the .pyx and every C source of the folder ``c`` beside it.
 
-    Where those compile a header of the .pyx's name for one instruction set each and there is none, it has no C source of
-    its own: it uses the kernels of another extension.
+    Where those compile a header of the .pyx's name for one instruction set each and there is none, it has no C source
+    of its own: it uses the kernels of another extension.
     """
     folder = pyx.parent / "c"
     own = (folder / f"{pyx.stem}.h").exists() or not (folder / "instantiate.h").exists()
