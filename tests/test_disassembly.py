@@ -56,6 +56,7 @@ def test_numba_keeps_sums_in_registers(dtype):
 
 
 @x86_alone
+@pytest.mark.oracle
 @pytest.mark.parametrize("kind", ["panel", "dots"])
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -35,6 +35,7 @@ def _same_vectors():
         pytest.skip(f"C uses {level}, Numba vectors of {width} bytes")
 
 
+@pytest.mark.oracle
 @pytest.mark.usefixtures("_same_vectors")
 @pytest.mark.parametrize("op", CONV_OPERATIONS)
 @pytest.mark.parametrize("dtype", DTYPES)
