@@ -165,7 +165,7 @@ def test_chains_agree(contestant):
 
 
 # One case for each algorithm.
-VARIED = ("distinct primes", "depthwise", "few outputs", "planes of whole vectors")
+VARIED = ("distinct primes", "depthwise", "groups that share vectors", "few outputs", "planes of whole vectors")
 
 
 @pytest.mark.parametrize("backend", lineup.compiled_backends())

@@ -11,8 +11,12 @@ from support.disassembly import compiled_functions, innermost_loops, listed_func
 from fastconv._kernels import load
 
 REGISTERS = {64: "z", 32: "y"}
-# What the C kernels are compiled for, by the level in their names: registers, tiles.
-LEVELS = {4: ("z", {1: 12, 2: 10, 3: 8, 4: 6}), 3: ("y", {1: 12, 2: 6})}
+# What the C kernels are compiled for, by the level in their names: registers; tiles of each kind.
+_WIDE, _NARROW = {1: 12, 2: 10, 3: 8, 4: 6}, {1: 12, 2: 6}
+LEVELS = {
+    4: ("z", {"panel": _WIDE, "dots": _WIDE, "groups": {1: 12}, "group_weights": {1: 8}}),
+    3: ("y", {"panel": _NARROW, "dots": _NARROW, "groups": {1: 6}, "group_weights": {1: 4}}),
+}
 x86_alone = pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="reads x86 assembly")
 
 
@@ -57,7 +61,7 @@ def test_numba_keeps_sums_in_registers(dtype):
 
 @x86_alone
 @pytest.mark.oracle
-@pytest.mark.parametrize("kind", ["panel", "dots"])
+@pytest.mark.parametrize("kind", ["panel", "dots", "groups", "group_weights"])
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_c_keeps_sums_in_registers(kind, level, dtype):
@@ -76,6 +80,6 @@ def test_c_keeps_sums_in_registers(kind, level, dtype):
     if not found:
         pytest.skip("the extension has no symbols")
     register, widest = LEVELS[level]
-    assert set(found) == expected_tiles(widest)
+    assert set(found) == expected_tiles(widest[kind])
     for (vectors, columns), instructions in found.items():
         assert_tile(instructions, vectors, columns, register)

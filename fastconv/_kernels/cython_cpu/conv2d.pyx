@@ -25,12 +25,13 @@ cdef extern from "conv2d_args.h" nogil:
         Py_ssize_t N, groups, C, K, taps, tap_cols
         Py_ssize_t row_block_count, k_block_count, images, k_group, c_range, block_terms, range_terms
         Py_ssize_t pixel_step, entries, packed_source, sums, packed_target, scratch_bytes
+        Py_ssize_t joined, source_channels
         int flipped, dots, relu
     ctypedef struct fc_pack_args:
         const void *weight
         void *packed
         const int64_t *k_blocks
-        Py_ssize_t groups, C, K, taps, k_block_count, c_range, group_stride, c_stride, k_stride
+        Py_ssize_t groups, C, K, taps, k_block_count, c_range, group_stride, c_stride, k_stride, joined
         int flipped, dots
     ctypedef struct fc_conv2d_kernels:
         Py_ssize_t lanes, vectors, columns
@@ -70,13 +71,13 @@ cdef class Sum:
     cdef readonly Py_ssize_t packed_bytes
     cdef object plan
 
-    def __init__(self, problem, bint transposed, bint dots):
+    def __init__(self, problem, bint transposed, bint dots, Py_ssize_t joined):
         g = problem.geometry
         self.itemsize = FLOAT_TYPES[problem.dtype].storage.itemsize
         self.kernels = fc_conv2d_select(self.itemsize)
         self.has_bias = "bias" in problem.optional
         unit = vector_unit(problem)
-        self.plan = plan.sum_plan(g, transposed, problem.formats, unit, pool.default_num_threads(), dots)
+        self.plan = plan.sum_plan(g, transposed, problem.formats, unit, pool.default_num_threads(), dots, joined)
         self.packing.dots = self.args.dots = dots
         self.args.relu = problem.activation == contract.RELU
         self._fill(self.plan, g, transposed, unit)
@@ -88,8 +89,9 @@ cdef class Sum:
         a.row_blocks = <const int64_t*> address(made.row_blocks)
         p.k_blocks = a.k_blocks = <const int64_t*> address(made.k_blocks)
         p.k_block_count = a.k_block_count = len(made.k_blocks)
-        p.groups, p.C, p.K, p.taps = g.groups, made.C, made.K, g.rows.kernel * g.cols.kernel
-        a.N, a.groups, a.C, a.K, a.taps, a.tap_cols = g.N, g.groups, made.C, made.K, p.taps, g.cols.kernel
+        p.groups, p.C, p.K, p.taps = made.groups, made.C, made.K, g.rows.kernel * g.cols.kernel
+        a.N, a.groups, a.C, a.K, a.taps, a.tap_cols = g.N, made.groups, made.C, made.K, p.taps, g.cols.kernel
+        p.joined, a.joined, a.source_channels = made.joined, made.joined, made.source_channels
         a.row_block_count, a.images, a.k_group = len(made.row_blocks), made.images, made.k_group
         p.c_range = a.c_range = made.c_range
         a.block_terms, a.range_terms = plan.BLOCK_TERMS, plan.RANGE_TERMS
@@ -100,7 +102,7 @@ cdef class Sum:
         p.c_stride, p.k_stride = (g.C_g * p.taps, p.taps) if transposed else (p.taps, g.C_g * p.taps)
         scratch = (unit.vectors * unit.lanes + a.sums + a.packed_source + a.packed_target) * self.itemsize
         a.scratch_bytes = -(-(scratch + 16 * a.entries) // CACHE_LINE) * CACHE_LINE
-        self.packed_bytes = g.groups * (a.K if a.dots else -(-a.K // unit.lanes) * unit.lanes) * a.C * a.taps * self.itemsize
+        self.packed_bytes = made.groups * (a.K if a.dots else -(-a.K // unit.lanes) * unit.lanes) * a.C * a.taps * self.itemsize
         self.items = made.items
         self.item_flops = g.flops // max(1, self.items)
 
@@ -150,18 +152,23 @@ def _prepare_dots(problem, transposed):
     return contract.Declined(reason) if reason else _prepare("few_outputs", problem, transposed, dots=True)
 
 
-def _prepare(name, problem, transposed, dots):
-    run = Sum(problem, transposed, dots)
+def _prepare_groups(problem, transposed):
+    g, unit = problem.geometry, vector_unit(problem)
+    reason = plan.groups_reason(g, g.K if transposed else g.C, unit)
+    return contract.Declined(reason) if reason else _prepare("grouped", problem, transposed, joined=plan.joined_groups(g, unit))
+
+
+def _prepare(name, problem, transposed, dots=False, joined=1):
+    run = Sum(problem, transposed, dots, joined)
     return contract.Kernel(name, run, run.pack, run.scratch_bytes)
 
 
-VARIANTS = {
-    "conv2d_forward": (
-        contract.Variant("few_outputs", lambda problem: _prepare_dots(problem, False)),
-        contract.Variant("direct", lambda problem: _prepare("direct", problem, False, False)),
-    ),
-    "conv2d_grad_input": (
-        contract.Variant("few_outputs", lambda problem: _prepare_dots(problem, True)),
-        contract.Variant("direct", lambda problem: _prepare("direct", problem, True, False)),
-    ),
-}
+def _variants(transposed):
+    return (
+        contract.Variant("few_outputs", lambda problem: _prepare_dots(problem, transposed)),
+        contract.Variant("grouped", lambda problem: _prepare_groups(problem, transposed)),
+        contract.Variant("direct", lambda problem: _prepare("direct", problem, transposed)),
+    )
+
+
+VARIANTS = {"conv2d_forward": _variants(transposed=False), "conv2d_grad_input": _variants(transposed=True)}

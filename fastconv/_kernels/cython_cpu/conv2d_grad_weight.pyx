@@ -8,6 +8,7 @@ from fastconv._kernels.cython_cpu.operands cimport address, axis, fc_axis, fc_ke
 from fastconv._kernels.pool._native cimport num_threads, parallel_for_threads
 
 from fastconv._kernels import contract, plan
+from fastconv._kernels.cython_cpu.conv2d import vector_unit
 from fastconv.dtypes import FLOAT_TYPES
 
 cdef extern from "grad_weight_args.h" nogil:
@@ -29,7 +30,7 @@ cdef extern from "grad_weight_args.h" nogil:
         Py_ssize_t k_block_count, k_group, c_block, tap_block, images, row_block, col_block
         Py_ssize_t pieces, span, segments, parts
         Py_ssize_t sums, packed, scratch_bytes
-        Py_ssize_t x_rows
+        Py_ssize_t x_rows, joined, x_channels
         int exchanged, merges
     ctypedef struct fc_grad_weight_kernels:
         Py_ssize_t lanes, vectors, columns
@@ -54,17 +55,18 @@ cdef class GradWeight:
     cdef Py_ssize_t item_flops, partial_bytes, interleaved_bytes
     cdef object plan
 
-    def __init__(self, problem):
+    def __init__(self, problem, Py_ssize_t joined):
         g = problem.geometry
         itemsize = FLOAT_TYPES[problem.dtype].storage.itemsize
         self.kernels = <const fc_grad_weight_kernels*> grad_weight_kernels(itemsize)
-        unit = plan.VectorUnit(self.kernels.lanes, self.kernels.vectors, self.kernels.columns)
-        self.plan = made = plan.grad_weight_plan(g, problem.formats, unit)
+        self.plan = made = plan.grad_weight_plan(g, problem.formats, vector_unit(problem), joined)
         a = &self.args
         a.rows, a.cols = taps(made.rows), taps(made.cols)
         a.grad_out_strides, a.x_strides = strides(made.grad_out_strides), strides(made.x_strides)
-        a.N, a.groups, a.C, a.K, a.tap_rows, a.tap_cols = g.N, g.groups, made.C, made.K, g.rows.kernel, g.cols.kernel
-        a.exchanged, a.merges, a.x_rows = made.exchanged, made.merged is not None, g.rows.size
+        a.N, a.groups, a.C, a.K, a.tap_rows, a.tap_cols = g.N, made.groups, made.C, made.K, g.rows.kernel, g.cols.kernel
+        a.joined, a.x_channels = made.joined, made.x_channels
+        a.exchanged, a.merges = made.exchanged, made.merged is not None
+        a.x_rows = a.x_strides.n // a.x_strides.h
         if a.merges:
             a.merged = axis(made.merged)
         a.out_rows, a.out_cols = made.out_shape[2:]
@@ -110,9 +112,20 @@ cdef class GradWeight:
         return contract.OUT_OF_MEMORY if scratch == NULL else contract.OK
 
 
-def _prepare_grad_weight(problem):
-    run = GradWeight(problem)
-    return contract.Kernel("direct", run, workspace_bytes=run.scratch_bytes)
+def _prepare_groups(problem):
+    g, unit = problem.geometry, vector_unit(problem)
+    reason = plan.groups_reason(g, g.C, unit)
+    return contract.Declined(reason) if reason else _prepare("grouped", problem, plan.joined_groups(g, unit))
 
 
-VARIANTS = {"conv2d_grad_weight": (contract.Variant("direct", _prepare_grad_weight),)}
+def _prepare(name, problem, joined=1):
+    run = GradWeight(problem, joined)
+    return contract.Kernel(name, run, workspace_bytes=run.scratch_bytes)
+
+
+VARIANTS = {
+    "conv2d_grad_weight": (
+        contract.Variant("grouped", _prepare_groups),
+        contract.Variant("direct", lambda problem: _prepare("direct", problem)),
+    )
+}

@@ -8,6 +8,7 @@ from fastconv._kernels.cython_cpu.operands cimport address, fc_kernel, grain
 from fastconv._kernels.pool._native cimport num_threads, parallel_for_threads
 
 from fastconv._kernels import contract, plan
+from fastconv._kernels.cython_cpu.conv2d import vector_unit
 from fastconv.dtypes import FLOAT_TYPES
 
 cdef extern from "pointwise_args.h" nogil:
@@ -76,9 +77,7 @@ cdef class Pointwise:
 
 
 def _prepare(problem, transposed):
-    kernels = <const fc_pointwise_kernels*> pointwise_kernels(FLOAT_TYPES[problem.dtype].storage.itemsize)
-    unit = plan.VectorUnit(kernels.lanes, kernels.vectors, kernels.columns)
-    made = plan.pointwise_plan(problem.geometry, transposed, problem.formats, unit)
+    made = plan.pointwise_plan(problem.geometry, transposed, problem.formats, vector_unit(problem))
     if isinstance(made, str):
         return contract.Declined(made)
     run = Pointwise(problem, made, transposed)

@@ -11,6 +11,7 @@ from fastconv._kernels.plan.axes import (
 )
 from fastconv._kernels.plan.blocks import BLOCK_TERMS, RANGE_TERMS, VectorUnit, channel_blocks, is_pointwise
 from fastconv._kernels.plan.grad_weights import GradWeightPlan, grad_weight_plan
+from fastconv._kernels.plan.groups import groups_reason, joined_groups
 from fastconv._kernels.plan.pointwise import PointwisePlan, pointwise_plan
 from fastconv._kernels.plan.sums import SumPlan, dots_reason, sum_plan
 
@@ -29,7 +30,9 @@ __all__ = [
     "grad_input_axis",
     "grad_weight_axis",
     "grad_weight_plan",
+    "groups_reason",
     "is_pointwise",
+    "joined_groups",
     "pointwise_plan",
     "source_table",
     "sum_plan",

@@ -53,11 +53,17 @@ class GradWeightPlan:
     ``merged``: where input channels are few, taps of a row and channels are treated as one row of columns; this has
     the runs of outputs for which they are the same ones. ``interleaved`` is the elements of a copy of x that has its
     channels together, 0 where x has them so.
+
+    Where groups of few channels are ``joined``, so many are treated as one with K output channels and ``x_channels``
+    input channels, of which each output channel meets C.
     """
 
     rows: axes.TapPlan
     cols: axes.TapPlan
     out_shape: Shape
+    groups: int
+    joined: int
+    x_channels: int
     C: int
     K: int
     exchanged: bool
@@ -82,13 +88,21 @@ class GradWeightPlan:
 
 
 @lru_cache(maxsize=_PLANS)
-def grad_weight_plan(geometry: Conv2dGeometry, formats: tuple[str, str], unit: VectorUnit) -> GradWeightPlan:
-    """The plan; it depends on the problem and the vector unit alone, and with it every rounding."""
-    pointwise = blocks.is_pointwise(geometry)
-    g = _in_one_row(geometry) if pointwise else geometry
-    if pointwise:
+def grad_weight_plan(
+    geometry: Conv2dGeometry, formats: tuple[str, str], unit: VectorUnit, joined: int = 1
+) -> GradWeightPlan:
+    """The plan; it depends on the problem and the vector unit alone, and with it every rounding.
+
+    ``joined``: groups that are treated as one, because their channels share vectors.
+    """
+    g = _in_one_row(geometry) if blocks.is_pointwise(geometry) else geometry
+    exchanged = g is not geometry and joined == 1
+    if exchanged:
         g, formats = replace(g, C=g.K, K=g.C), formats[::-1]
-    merged = axes.forward_axis(g.cols) if _merges(g) else None
+    x_shape = g.x_shape
+    # The input channels that an output channel meets are what is cut into tiles and parts.
+    g = replace(g, groups=g.groups // joined, C=g.C // joined)
+    merged = axes.forward_axis(g.cols) if joined == 1 and _merges(g) else None
     rows, cols = (axes.grad_weight_axis(axis, g.padding_mode) for axis in (g.rows, g.cols))
     k_blocks = blocks.channel_blocks(g.K_g, unit)
     width = unit.lanes * int(k_blocks[:, 1].max())
@@ -97,19 +111,23 @@ def grad_weight_plan(geometry: Conv2dGeometry, formats: tuple[str, str], unit: V
     pieces = -(-g.N // images) * -(-g.rows.out // row_block) * -(-g.cols.out // col_block)
     segments, k_group, c_block, tap_block = _shared_out(g, k_group, c_block, tap_block, len(k_blocks), width, pieces)
     packs = formats[0] != CHANNELS_LAST or g.K_g % unit.lanes or g.K % _ALIASING == 0
-    interleaves = merged is not None and formats[1] != CHANNELS_LAST and g.C > 1
-    x_format = formats[1] if merged is None else CHANNELS_LAST
+    together = merged is not None or joined > 1
+    interleaves = together and formats[1] != CHANNELS_LAST and x_shape[1] > 1
+    x_format = CHANNELS_LAST if together else formats[1]
     return GradWeightPlan(
         rows=rows,
         cols=cols,
         out_shape=g.out_shape,
+        groups=g.groups,
+        joined=joined,
+        x_channels=g.C_g * joined,
         C=g.C_g,
         K=g.K_g,
-        exchanged=pointwise,
+        exchanged=exchanged,
         merged=merged,
-        interleaved=math.prod(g.x_shape) if interleaves else 0,
+        interleaved=math.prod(x_shape) if interleaves else 0,
         grad_out_strides=element_strides(g.out_shape, formats[0]),
-        x_strides=element_strides(g.x_shape, x_format),
+        x_strides=element_strides(x_shape, x_format),
         k_blocks=k_blocks,
         k_group=k_group,
         c_block=c_block,

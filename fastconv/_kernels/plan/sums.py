@@ -25,6 +25,9 @@ class SumPlan:
     """Work is cut into items: (group of images, group of channels, block of target rows, group of channel blocks).
 
     ``row_blocks`` has rows (first, end, first source row, end of source rows), ``k_blocks`` (first vector, vectors).
+    A target of K sums over C channels. Where groups of few channels are ``joined``, so many are treated as one of
+    ``source_channels``, of which each target sums over C.
+
     ``packed_source``, ``sums``, ``packed_target`` and ``entries`` are the elements of scratch that a thread needs:
     channels of planes brought together with ``pixel_step`` elements from pixel to pixel, sums between two ranges of
     input channels, a block of the result before it is spread over planes, the table of offsets (two integers each).
@@ -34,6 +37,9 @@ class SumPlan:
     cols: axes.AxisPlan
     source_strides: tuple[int, int, int, int]
     target_strides: tuple[int, int, int, int]
+    groups: int
+    joined: int
+    source_channels: int
     C: int
     K: int
     row_blocks: np.ndarray
@@ -51,28 +57,39 @@ class SumPlan:
 
 @lru_cache(maxsize=_PLANS)
 def sum_plan(
-    geometry: Conv2dGeometry, transposed: bool, formats: tuple[str, str], unit: VectorUnit, threads: int, dots: bool
+    geometry: Conv2dGeometry,
+    transposed: bool,
+    formats: tuple[str, str],
+    unit: VectorUnit,
+    threads: int,
+    dots: bool,
+    joined: int = 1,
 ) -> SumPlan:
     """The plan for ``threads`` threads; results do not depend on their number.
 
     ``dots``: target channels are few, and the lanes hold source channels instead, whose products are summed at the end.
+    ``joined``: groups that are treated as one, because their channels share vectors.
     """
-    g = _flattened(geometry) if blocks.is_pointwise(geometry) else geometry
+    g = replace(geometry, groups=geometry.groups // joined)
+    g = _flattened(g) if blocks.is_pointwise(g) else g
     make = axes.grad_input_axis if transposed else axes.forward_axis
     rows, cols = make(g.rows, g.padding_mode), make(g.cols, g.padding_mode)
     source, target = (g.out_shape, g.x_shape) if transposed else (g.x_shape, g.out_shape)
-    C, K = (g.K_g, g.C_g) if transposed else (g.C_g, g.K_g)
+    source_channels, K = (g.K_g, g.C_g) if transposed else (g.C_g, g.K_g)
+    C = source_channels // joined
     taps = g.rows.kernel * g.cols.kernel
     k_blocks = blocks.channel_blocks(K, replace(unit, lanes=1) if dots else unit)
-    packs_source = _is_planar(source, formats[0], C)
+    packs_source = _is_planar(source, formats[0], source_channels)
     packs_target = _is_planar(target, formats[1], K) and not dots
     images, height, k_group = _item(g.N * g.groups, target, len(k_blocks), packs_source, threads)
     if packs_source and K * taps <= _CHEAP_PIXEL:
-        height = max(height, min(target[2], 4 * g.rows.extent, _PACKED // (C * target[3])))
+        height = max(height, min(target[2], 4 * g.rows.extent, _PACKED // (source_channels * target[3])))
     row_blocks = _row_blocks(rows, target[2], height)
     source_rows = int((row_blocks[:, 3] - row_blocks[:, 2]).max())
-    c_range = C if dots else blocks.channel_range(C, taps, g.cols.kernel, unit.lanes)
-    pixel_step = _pixel_step(C, unit.lanes)
+    c_range = C if dots or joined > 1 else blocks.channel_range(C, taps, g.cols.kernel, unit.lanes)
+    pixel_step = _pixel_step(source_channels, unit.lanes)
+    # The last pixel's vector may end behind its channels.
+    behind = unit.lanes if joined > 1 else 0
     pixels, width = images * height * target[3], unit.vectors * unit.lanes
     most_taps = math.prod(int(np.diff(axis.first).max()) for axis in (rows, cols))
     return SumPlan(
@@ -80,6 +97,9 @@ def sum_plan(
         cols=cols,
         source_strides=element_strides(source, formats[0]),
         target_strides=element_strides(target, formats[1]),
+        groups=g.groups,
+        joined=joined,
+        source_channels=source_channels,
         C=C,
         K=K,
         row_blocks=row_blocks,
@@ -88,7 +108,7 @@ def sum_plan(
         k_group=k_group,
         c_range=c_range,
         pixel_step=pixel_step,
-        packed_source=images * source_rows * source[3] * pixel_step if packs_source else 0,
+        packed_source=images * source_rows * source[3] * pixel_step + behind if packs_source else 0,
         sums=width * (pixels if c_range < C else unit.columns),
         packed_target=pixels * width if packs_target else 0,
         entries=most_taps * -(-c_range // blocks.BLOCK_TERMS),

@@ -5,6 +5,7 @@
 #include "panel.h"
 #include "transpose.h"
 #include "dots.h"
+#include "groups.h"
 #include "pack.h"
 #include "conv2d_sum.h"
 #include "grad_weight_tiles.h"

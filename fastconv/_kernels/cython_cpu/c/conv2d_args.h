@@ -17,16 +17,18 @@ typedef struct {
     ptrdiff_t N, groups, C, K, taps, tap_cols;
     ptrdiff_t row_block_count, k_block_count, images, k_group, c_range, block_terms, range_terms;
     ptrdiff_t pixel_step, entries, packed_source, sums, packed_target, scratch_bytes;
+    ptrdiff_t joined, source_channels; /* groups that are treated as one, because they share vectors; their channels */
     int flipped, dots, relu; /* dots: few target channels, sums along the lanes */
 } fc_sum_args;
 
 /* packed[g][block][range of channels][tap][c][lane] = weight, zero where the last vector is not full; with dots
- * packed[g][k][tap][c]. Flipped: taps in reverse order. */
+ * packed[g][k][tap][c], with joined groups packed[g][tap][c][lane]. Flipped: taps in reverse order. */
 typedef struct {
     const void *weight;
     void *packed;
     const int64_t *k_blocks;
     ptrdiff_t groups, C, K, taps, k_block_count, c_range, group_stride, c_stride, k_stride;
+    ptrdiff_t joined;
     int flipped, dots;
 } fc_pack_args;
 

@@ -45,6 +45,8 @@ typedef struct {
     real *target;       /* of the item's first image and block of channels, its origin at row 0 */
     fc_strides source_strides, target_strides;
     const FC_FN(panel_fn) (*tiles)[FC_MOST_COLUMNS];
+    const ptrdiff_t *columns; /* of the widest tiles */
+    FC_FN(fc_mask) orders[FC_LANES / 2];
     ptrdiff_t column; /* number of the next tile's first column: the place of its sums */
 } FC_FN(fc_work);
 
@@ -53,11 +55,12 @@ typedef struct {
 static void FC_FN(list_entries)(const fc_sum_args *a, const FC_FN(fc_work) *w, ptrdiff_t row, ptrdiff_t col,
                                 ptrdiff_t c0, ptrdiff_t channels, ptrdiff_t width, fc_panel *panel) {
     const ptrdiff_t first = a->cols.first[col], taps = a->cols.first[col + 1] - first;
-    ptrdiff_t merged = taps > 1 && channels == a->C && w->source_strides.w == channels && taps * channels <= a->range_terms;
+    ptrdiff_t merged = taps > 1 && channels == a->C && w->source_strides.w == channels &&
+                       taps * channels <= a->range_terms;
     for (ptrdiff_t e = first + 1; merged && e < first + taps; e++)
         merged = a->cols.sources[e] == a->cols.sources[e - 1] + 1 &&
                  a->cols.taps[e] == a->cols.taps[e - 1] + (a->flipped ? -1 : 1);
-    const ptrdiff_t blocks = merged || a->dots ? 1 : (channels + a->block_terms - 1) / a->block_terms;
+    const ptrdiff_t blocks = merged || a->dots || a->joined > 1 ? 1 : (channels + a->block_terms - 1) / a->block_terms;
     const ptrdiff_t parts = channels % blocks == 0 ? blocks : 1, part = channels / parts;
     int64_t *entry = w->entries;
     for (ptrdiff_t r = a->rows.first[row]; r < a->rows.first[row + 1]; r++)
@@ -90,9 +93,9 @@ FC_INLINE void FC_FN(prefetch_tile)(const fc_panel *panel, const real *x, const 
 static void FC_FN(sum_region)(FC_FN(fc_work) *w, const fc_region *region, fc_panel *panel, const real *source,
                               const real *packed, real *target, ptrdiff_t vectors) {
     const FC_FN(panel_fn) *panels = w->tiles[vectors - 1];
-    const int axis = fc_tile_axis(region->count, FC_FN(columns)[vectors - 1]);
+    const int axis = fc_tile_axis(region->count, w->columns[vectors - 1]);
     const int other = axis == FC_ROWS ? FC_COLS : FC_ROWS, outer = axis == FC_IMAGES ? FC_COLS : FC_IMAGES;
-    const ptrdiff_t count = region->count[axis], columns = FC_FN(columns)[vectors - 1];
+    const ptrdiff_t count = region->count[axis], columns = w->columns[vectors - 1];
     const ptrdiff_t tiles = (count + columns - 1) / columns, size = vectors * FC_LANES;
     panel->x_shift = region->source_step[axis];
     panel->target_step = region->target_step[axis];
@@ -114,7 +117,7 @@ static void FC_FN(sum_region)(FC_FN(fc_work) *w, const fc_region *region, fc_pan
 /* One block of output channels of an item: every region, once for each range of input channels. */
 static void FC_FN(sum_block)(const fc_sum_args *a, FC_FN(fc_work) *w, const fc_item *item, const real *packed,
                              ptrdiff_t vectors, ptrdiff_t channels) {
-    fc_panel panel = {.entries = w->entries, .bias = w->bias, .x_step = 1, .w_step = vectors * FC_LANES};
+    fc_panel panel = {.entries = w->entries, .bias = w->bias, .orders = w->orders, .x_step = 1, .w_step = vectors * FC_LANES};
     panel.w_shift = a->taps * a->C;
     panel.target_shift = w->target_strides.c;
     panel.channels = channels;
@@ -146,11 +149,20 @@ static void FC_FN(sum_block)(const fc_sum_args *a, FC_FN(fc_work) *w, const fc_i
     }
 }
 
+/* Where the channels of joined groups are in a vector of their source. */
+static void FC_FN(order_groups)(const fc_sum_args *a, FC_FN(fc_work) *w, ptrdiff_t first) {
+    const ptrdiff_t start = a->packed_source ? first : FC_FN(vector_start)(first, a->groups * a->source_channels);
+    w->source -= first - start;
+    FC_FN(list_orders)(w->orders, a->C, a->K / a->joined, first - start);
+}
+
 /* The source of an item with its channels together: as it is, or copied from planes. */
 static void FC_FN(take_source)(const fc_sum_args *a, FC_FN(fc_work) *w, const fc_item *item) {
-    const real *source = (const real *)a->source + item->n * a->source_strides.n + item->g * a->C * a->source_strides.c;
+    const real *source = (const real *)a->source + item->n * a->source_strides.n + item->g * a->source_channels * a->source_strides.c;
     w->source = source;
     w->source_strides = a->source_strides;
+    if (a->joined > 1)
+        FC_FN(order_groups)(a, w, item->g * a->source_channels);
     if (!a->packed_source)
         return;
     const ptrdiff_t cols = a->source_strides.h, rows = item->source_hi - item->source_lo;
@@ -158,7 +170,7 @@ static void FC_FN(take_source)(const fc_sum_args *a, FC_FN(fc_work) *w, const fc
     for (ptrdiff_t i = 0; i < item->images; i++)
         FC_FN(transpose)
         (source + i * a->source_strides.n + item->source_lo * cols, a->source_strides.c,
-         w->packed_source + i * w->source_strides.n, a->pixel_step, a->C, rows * cols);
+         w->packed_source + i * w->source_strides.n, a->pixel_step, a->source_channels, rows * cols);
     w->source = w->packed_source - item->source_lo * w->source_strides.h;
 }
 
@@ -210,7 +222,8 @@ static void FC_FN(sum)(void *ctx, ptrdiff_t lo, ptrdiff_t hi, ptrdiff_t slot) {
     w.packed_source = w.sums + a->sums;
     w.packed_target = w.packed_source + a->packed_source;
     w.entries = (int64_t *)(w.packed_target + a->packed_target);
-    w.tiles = a->dots ? FC_FN(dots_tiles) : FC_FN(panels);
+    w.tiles = a->dots ? FC_FN(dots_tiles) : a->joined > 1 ? FC_FN(group_tiles) : FC_FN(panels);
+    w.columns = a->joined > 1 ? FC_FN(group_columns) : FC_FN(columns);
     memset(w.bias, 0, FC_BLOCK * sizeof(real));
     const ptrdiff_t k_groups = (a->k_block_count + a->k_group - 1) / a->k_group;
     for (ptrdiff_t i = lo; i < hi; i++) {

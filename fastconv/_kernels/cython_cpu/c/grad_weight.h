@@ -25,7 +25,7 @@ static void FC_FN(plan_prefetch)(const fc_grad_weight_args *a, FC_FN(fc_slot) *s
     if (a->grad_out_strides.c != 1 || a->x_strides.c != 1 || at.n >= a->N)
         return;
     s->next_pixels = (at.images * at.rows * at.cols + tiles - 1) / tiles;
-    s->next_x = (const real *)a->x + at.n * a->x_strides.n + (p->g * a->C + p->c0) +
+    s->next_x = (const real *)a->x + at.n * a->x_strides.n + (p->g * a->x_channels + p->c0) +
                 at.row * a->row_step * a->x_strides.h + at.col * a->col_step * a->x_strides.w;
     s->next_grad_out = (const real *)a->grad_out + at.n * a->grad_out_strides.n + p->g * a->K +
                        a->k_blocks[2 * p->k_block] * FC_LANES + at.row * a->grad_out_strides.h +
@@ -96,6 +96,10 @@ static fc_part FC_FN(part)(const fc_grad_weight_args *a, ptrdiff_t part) {
     p.k_end = a->k_block_count - p.k_block < a->k_group ? a->k_block_count : p.k_block + a->k_group;
     p.channels = a->C - p.c0 < a->c_block ? a->C - p.c0 : a->c_block;
     p.tap_rows = a->tap_rows - p.kh0 < a->tap_block ? a->tap_rows - p.kh0 : a->tap_block;
+    if (a->joined > 1) {
+        const ptrdiff_t first = p.g * a->x_channels;
+        p.before = first - FC_FN(vector_start)(first, a->groups * a->x_channels);
+    }
     return p;
 }
 
@@ -104,19 +108,21 @@ static FC_FN(fc_slot) FC_FN(open_slot)(const fc_grad_weight_args *a, ptrdiff_t s
     s.total = s.sums + a->sums;
     s.packed = s.total + a->sums;
     s.entries = (int64_t *)(s.packed + a->packed);
+    s.tiles = a->joined > 1 ? FC_FN(group_weight_tiles) : FC_FN(panels);
+    s.columns = a->joined > 1 ? FC_FN(group_weight_columns) : FC_FN(columns);
     return s;
 }
 
-/* x with its channels together, where they are few and lie in planes: one item per row. */
+/* x with its channels together, where it lies in planes: one item per row. */
 static void FC_FN(interleave)(void *ctx, ptrdiff_t lo, ptrdiff_t hi, ptrdiff_t slot) {
     const fc_grad_weight_args *a = ctx;
+    const ptrdiff_t channels = a->x_strides.w, cols = a->x_strides.h / channels, plane = a->x_rows * cols;
     (void)slot;
     for (ptrdiff_t item = lo; item < hi; item++) {
-        const ptrdiff_t n = item / a->x_rows, row = item % a->x_rows, cols = a->x_strides.h / a->C;
-        const real *from = (const real *)a->x + (n * a->C * a->x_rows + row) * cols;
-        real *to = (real *)a->interleaved + item * a->x_strides.h;
-        for (ptrdiff_t c = 0; c < a->C; c++)
-            for (ptrdiff_t w = 0; w < cols; w++) to[w * a->C + c] = from[c * a->x_rows * cols + w];
+        const ptrdiff_t n = item / a->x_rows, row = item % a->x_rows;
+        FC_FN(transpose)
+        ((const real *)a->x + n * channels * plane + row * cols, plane, (real *)a->interleaved + item * a->x_strides.h,
+         channels, channels, cols);
     }
 }
 
@@ -128,6 +134,8 @@ static void FC_FN(grad_weight)(void *ctx, ptrdiff_t lo, ptrdiff_t hi, ptrdiff_t 
     for (ptrdiff_t item = lo; item < hi; item++) {
         const fc_part p = FC_FN(part)(a, item % a->parts);
         const ptrdiff_t segment = item / a->parts;
+        if (a->joined > 1)
+            FC_FN(list_orders)(s.orders, a->C, a->K / a->joined, p.before);
         FC_FN(sum_pieces)(a, &s, &p, segment * a->pieces / a->segments, (segment + 1) * a->pieces / a->segments);
         if (a->segments > 1)
             memcpy((real *)a->partials + item * a->sums, s.total, (size_t)a->sums * sizeof(real));

@@ -27,6 +27,7 @@ typedef struct {
     ptrdiff_t pieces, span, segments, parts;
     ptrdiff_t sums, packed, scratch_bytes;
     ptrdiff_t x_rows;
+    ptrdiff_t joined, x_channels; /* groups that are treated as one, because they share vectors; their channels of x */
     int exchanged, merges;
 } fc_grad_weight_args;
 

@@ -5,6 +5,7 @@
 /* What an item owns of grad_weight: group g, blocks of output channels, channels c0 .., rows of taps kh0 .. */
 typedef struct {
     ptrdiff_t g, k_block, k_end, c0, channels, kh0, tap_rows;
+    ptrdiff_t before; /* lanes of a vector of x before the group's channels */
 } fc_part;
 
 /* One block of output channels. */
@@ -25,6 +26,9 @@ typedef struct {
     const real *grad_out, *next_x, *next_grad_out;
     fc_strides grad_out_strides;
     ptrdiff_t next_pixels; /* per tile */
+    const FC_FN(panel_fn) (*tiles)[FC_MOST_COLUMNS];
+    const ptrdiff_t *columns; /* of the widest tiles */
+    FC_FN(fc_mask) orders[FC_LANES / 2];
 } FC_FN(fc_slot);
 
 static fc_k_block FC_FN(k_block)(const fc_grad_weight_args *a, ptrdiff_t block) {
@@ -84,11 +88,11 @@ static void FC_FN(prefetch_pixels)(const fc_grad_weight_args *a, FC_FN(fc_slot) 
  * first of them. */
 static void FC_FN(sum_tap)(const fc_grad_weight_args *a, FC_FN(fc_slot) *s, const fc_part *p, ptrdiff_t vectors,
                            ptrdiff_t channels, const fc_panel *panel, const real *x, const real *grad_out, real *sums) {
-    const ptrdiff_t most = FC_FN(columns)[vectors - 1], tiles = (channels + most - 1) / most;
+    const ptrdiff_t most = s->columns[vectors - 1], tiles = (channels + most - 1) / most;
     for (ptrdiff_t t = 0; t < tiles; t++) {
         const ptrdiff_t c = t * channels / tiles, width = (t + 1) * channels / tiles - c;
         FC_FN(prefetch_pixels)(a, s, p);
-        FC_FN(panels)[vectors - 1][width - 1]
+        s->tiles[vectors - 1][width - 1]
         (panel, x + c * a->x_strides.c, grad_out, sums + c * vectors * FC_LANES, NULL);
     }
 }
@@ -156,6 +160,7 @@ static void FC_FN(sum_merged_taps)(const fc_grad_weight_args *a, FC_FN(fc_slot) 
 static void FC_FN(sum_rows)(const fc_grad_weight_args *a, FC_FN(fc_slot) *s, const fc_part *p, ptrdiff_t vectors,
                             const fc_pixels *at, const FC_FN(fc_rows) *r) {
     fc_panel panel = {.entries = s->entries, .entry_count = r->rows * at->images, .x_shift = a->x_strides.c};
+    panel.orders = s->orders;
     panel.x_step = a->col_step * a->x_strides.w;
     panel.w_step = s->grad_out_strides.w;
     panel.per_chunk = panel.entry_count;
@@ -174,7 +179,8 @@ static void FC_FN(sum_rows)(const fc_grad_weight_args *a, FC_FN(fc_slot) *s, con
 static void FC_FN(sum_pixels)(const fc_grad_weight_args *a, FC_FN(fc_slot) *s, const fc_part *p, ptrdiff_t vectors,
                               const fc_pixels *at, real *sums, int fresh) {
     const ptrdiff_t size = a->tap_cols * p->channels * vectors * FC_LANES;
-    const real *x = (const real *)(a->interleaved != NULL ? a->interleaved : a->x) + at->n * a->x_strides.n + (p->g * a->C + p->c0) * a->x_strides.c;
+    const real *x = (const real *)(a->interleaved != NULL ? a->interleaved : a->x) + at->n * a->x_strides.n +
+                    (p->g * a->x_channels + p->c0 - p->before) * a->x_strides.c;
     for (ptrdiff_t kh = p->kh0; kh < p->kh0 + p->tap_rows; kh++, sums += size) {
         int first = fresh;
         for (ptrdiff_t i = a->rows.first[kh]; i < a->rows.first[kh + 1]; i++) {

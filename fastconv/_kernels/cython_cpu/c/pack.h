@@ -11,15 +11,16 @@ static void FC_FN(pack_forward)(const fc_pack_args *a, const real *weight, ptrdi
                                 ptrdiff_t channels, real *packed) {
     const ptrdiff_t all = channels * a->taps;
     int64_t rows[FC_PACKED_ROWS];
-    ptrdiff_t tap = 0, c = 0;
-    for (ptrdiff_t first = 0; first < all; first += FC_PACKED_ROWS) {
-        const ptrdiff_t count = all - first < FC_PACKED_ROWS ? all - first : FC_PACKED_ROWS;
+    /* From the second time on at a cache line's begin, so that each line is read once. */
+    ptrdiff_t tap = 0, c = 0, most = FC_PACKED_ROWS - (ptrdiff_t)((uintptr_t)weight % 64 / sizeof(real));
+    for (ptrdiff_t first = 0, count; first < all; first += count, most = FC_PACKED_ROWS) {
+        count = all - first < most ? all - first : most;
         for (ptrdiff_t j = 0; j < count; j++) {
             rows[j] = (tap * channels + c) * width;
             if (++tap == a->taps)
                 tap = 0, c++;
         }
-        FC_FN(transpose_any)(weight + first, NULL, a->k_stride, packed, rows, 0, valid, count, count);
+        FC_FN(transpose_any)(weight + first, NULL, a->k_stride, packed, rows, 0, valid, count, all - first);
     }
 }
 
@@ -43,11 +44,21 @@ static void FC_FN(pack_dots)(const fc_pack_args *a, const real *weight, ptrdiff_
                 *packed = weight[k * a->k_stride + c * a->c_stride + (a->flipped ? a->taps - 1 - tap : tap)];
 }
 
+/* Joined groups: each lane has the weights of its own group. */
+static void FC_FN(pack_groups)(const fc_pack_args *a, const real *weight, real *packed) {
+    const ptrdiff_t targets = a->K / a->joined;
+    for (ptrdiff_t tap = 0; tap < a->taps; tap++)
+        for (ptrdiff_t c = 0; c < a->C; c++, packed += FC_LANES)
+            for (ptrdiff_t lane = 0; lane < a->K; lane++)
+                packed[lane] = weight[lane / targets * a->group_stride + lane % targets * a->k_stride + c * a->c_stride +
+                                      (a->flipped ? a->taps - 1 - tap : tap)];
+}
+
 /* One item per (group, block of output channels, range of input channels). */
 static void FC_FN(pack)(void *ctx, ptrdiff_t lo, ptrdiff_t hi, ptrdiff_t slot) {
     const fc_pack_args *a = ctx;
     const ptrdiff_t unit = a->dots ? 1 : FC_LANES, all = (a->K + unit - 1) / unit, ranges = (a->C + a->c_range - 1) / a->c_range;
-    const ptrdiff_t size = a->groups * a->group_stride;
+    const ptrdiff_t group_stride = a->joined * a->group_stride, size = a->groups * group_stride;
     (void)slot;
     for (ptrdiff_t item = lo; item < hi; item++) {
         const ptrdiff_t c0 = item % ranges * a->c_range, block = item / ranges % a->k_block_count;
@@ -55,11 +66,13 @@ static void FC_FN(pack)(void *ctx, ptrdiff_t lo, ptrdiff_t hi, ptrdiff_t slot) {
         const ptrdiff_t k0 = first * unit, width = a->k_blocks[2 * block + 1] * unit;
         const ptrdiff_t channels = a->C - c0 < a->c_range ? a->C - c0 : a->c_range;
         const ptrdiff_t valid = a->K - k0 < width ? a->K - k0 : width;
-        const ptrdiff_t at = g * a->group_stride + k0 * a->k_stride + c0 * a->c_stride;
+        const ptrdiff_t at = g * group_stride + k0 * a->k_stride + c0 * a->c_stride;
         real *packed = (real *)a->packed + ((g * all + first) * unit * a->C + c0 * width) * a->taps;
         if (valid < width)
             memset(packed, 0, (size_t)(a->taps * channels * width) * sizeof(real));
-        if (a->dots)
+        if (a->joined > 1)
+            FC_FN(pack_groups)(a, (const real *)a->weight + at, packed);
+        else if (a->dots)
             FC_FN(pack_dots)(a, (const real *)a->weight + at, valid, packed);
         else if (a->flipped)
             FC_FN(pack_flipped)(a, (const real *)a->weight + at, valid, width, channels, size - at, packed);

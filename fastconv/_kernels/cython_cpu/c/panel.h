@@ -3,7 +3,12 @@
  *   acc[o][p] += w[e + t * w_step + o] * broadcast(x[e + t * x_step + p * x_shift])
  *
  * over all entries e of a table of offsets and t = 0 .. count - 1. Forward and grad_input read packed weights as w and
- * pixels as x; grad_weight reads pixels of grad_out as w; pointwise convolution of planes reads pixels as w. */
+ * pixels as x; grad_weight reads pixels of grad_out as w; pointwise convolution of planes reads pixels as w.
+ *
+ * Where a vector has the channels of several groups, x is a vector, too, whose lanes go where their groups are:
+ *
+ *   FC_ORDERED_TERMS:    acc[p] += w[e + t * w_step] * x[e + p * x_shift][orders[t]]
+ *   FC_ORDERED_COLUMNS:  acc[p] += w[e + t * w_step] * x[e + t * x_step][orders[p]] */
 #include "vector.h"
 
 #ifndef FASTCONV_PANEL_H
@@ -15,7 +20,8 @@
 #define FC_MOST_COLUMNS 12
 
 /* FC_TILE or FC_TILE_NAME of every tile. */
-#define FC_6(M, V) M(V, 1) M(V, 2) M(V, 3) M(V, 4) M(V, 5) M(V, 6)
+#define FC_4(M, V) M(V, 1) M(V, 2) M(V, 3) M(V, 4)
+#define FC_6(M, V) FC_4(M, V) M(V, 5) M(V, 6)
 #define FC_8(M, V) FC_6(M, V) M(V, 7) M(V, 8)
 #define FC_10(M, V) FC_8(M, V) M(V, 9) M(V, 10)
 #define FC_12(M, V) FC_10(M, V) M(V, 11) M(V, 12)
@@ -30,6 +36,9 @@
 #define FC_TILE_COLUMNS {12, 6}
 #endif
 
+/* What is multiplied with a vector of w. */
+enum { FC_BROADCAST_VALUES, FC_ORDERED_TERMS, FC_ORDERED_COLUMNS };
+
 /* How a panel ends. */
 enum {
     FC_BIAS_LANES = 1,   /* bias[lane] */
@@ -40,7 +49,7 @@ enum {
 /* All that the tiles of one region share. Steps and shifts are in elements. */
 typedef struct {
     const int64_t *entries; /* pairs: offset in x, offset in w */
-    const void *bias;
+    const void *bias, *orders;
     ptrdiff_t entry_count, count, x_step, x_shift, w_step, w_shift;
     ptrdiff_t per_chunk;   /* entries that are summed before their sum is added to the others': rounding stays small */
     ptrdiff_t target_step, target_shift; /* from one column to the next; from one lane to the next, for dots */
@@ -73,6 +82,20 @@ typedef struct {
     FC_COLUMN_4(TAKE, 3, b_, 0) FC_COLUMN_4(TAKE, 4, b_, 1) FC_COLUMN_4(TAKE, 5, b_, 2) \
     FC_COLUMN_3(TAKE, 6, c_, 0) FC_COLUMN_3(TAKE, 7, c_, 1) FC_COLUMN_2(TAKE, 8, c_, 2) \
     FC_COLUMN_2(TAKE, 9, d_, 0) FC_COLUMN_1(TAKE, 10, d_, 1) FC_COLUMN_1(TAKE, 11, d_, 2)
+#if defined(__clang__)
+#define FC_PERMUTED(x, order) FC_FN(permuted)(x, order)
+#else
+#define FC_PERMUTED(x, order) __builtin_shuffle(x, order)
+#endif
+#define FC_TAKE_VECTOR(p, base, times) const vec x_##p = p < P ? *(const vec *)(base + times * shift) : (vec){0};
+#define FC_VECTORS                                                                                          \
+    FC_TAKE_VECTOR(0, a_, 0) FC_TAKE_VECTOR(1, a_, 1) FC_TAKE_VECTOR(2, a_, 2) FC_TAKE_VECTOR(3, b_, 0)     \
+    FC_TAKE_VECTOR(4, b_, 1) FC_TAKE_VECTOR(5, b_, 2) FC_TAKE_VECTOR(6, c_, 0) FC_TAKE_VECTOR(7, c_, 1)     \
+    FC_TAKE_VECTOR(8, c_, 2) FC_TAKE_VECTOR(9, d_, 0) FC_TAKE_VECTOR(10, d_, 1) FC_TAKE_VECTOR(11, d_, 2)
+#define FC_ADD_TERM(o, p) \
+    if (p < P) acc_##o##_##p += w_0 * FC_PERMUTED(x_##p, order);
+#define FC_ADD_COLUMN(o, p) \
+    if (p < P) acc_##o##_##p += w_0 * FC_PERMUTED(x_0, orders[p]);
 #define FC_SUM_PLACE(o, p) (*(vec *)(sums + (p * V + o) * FC_LANES))
 #define FC_KEEP(o, p) \
     if (o < V && p < P) FC_SUM_PLACE(o, p) = acc_##o##_##p;
@@ -97,8 +120,17 @@ typedef struct {
     }
 #endif
 
-FC_INLINE void FC_FN(panel)(const int V, const int P, const fc_panel *a, const real *x, const real *w, real *sums,
-                            real *target) {
+#if defined(__clang__)
+FC_INLINE vec FC_FN(permuted)(vec x, FC_FN(fc_mask) order) {
+    vec result;
+    for (ptrdiff_t i = 0; i < FC_LANES; i++) result[i] = x[order[i]];
+    return result;
+}
+#endif
+
+FC_INLINE void FC_FN(panel)(const int V, const int P, const int kind, const fc_panel *a, const real *x, const real *w,
+                            real *sums, real *target) {
+    const FC_FN(fc_mask) *orders = a->orders;
     const ptrdiff_t shift = a->x_shift, step = a->x_step, w_step = a->w_step;
     const real *bias = a->bias;
     int first = a->first;
@@ -110,9 +142,23 @@ FC_INLINE void FC_FN(panel)(const int V, const int P, const fc_panel *a, const r
         for (ptrdiff_t e = 0; e < entries; e++, entry += 2) {
             const real *a_ = x + entry[0], *b_ = a_ + 3 * shift, *c_ = b_ + 3 * shift;
             const real *d_ = c_ + 3 * shift, *w_ = w + entry[1];
+            if (kind == FC_ORDERED_TERMS) {
+                FC_VECTORS
+                for (ptrdiff_t t = 0; t < a->count; t++, w_ += w_step) {
+                    const vec w_0 = *(const vec *)w_;
+                    const FC_FN(fc_mask) order = orders[t];
+                    FC_ROW_12(FC_ADD_TERM, 0)
+                }
+                continue;
+            }
             for (ptrdiff_t t = a->count; t > 0; t--) {
                 FC_EACH_VECTOR(FC_LOAD)
-                FC_COLUMNS(FC_BROADCAST)
+                if (kind == FC_ORDERED_COLUMNS) {
+                    const vec x_0 = *(const vec *)a_;
+                    FC_ROW_12(FC_ADD_COLUMN, 0)
+                } else {
+                    FC_COLUMNS(FC_BROADCAST)
+                }
                 a_ += step, b_ += step, c_ += step, d_ += step, w_ += w_step;
             }
         }
@@ -156,7 +202,7 @@ typedef void (*FC_FN(panel_fn))(const fc_panel *, const real *x, const real *w, 
 #define FC_TILE(V, P)                                                                                             \
     static __attribute__((noinline)) void FC_FN(panel_##V##x##P)(const fc_panel *a, const real *x, const real *w, \
                                                                  real *sums, real *target) {                      \
-        FC_FN(panel)(V, P, a, x, w, sums, target);                                                                \
+        FC_FN(panel)(V, P, FC_BROADCAST_VALUES, a, x, w, sums, target);                                           \
     }
 #define FC_TILE_NAME(V, P) FC_FN(panel_##V##x##P)
 FC_TILES

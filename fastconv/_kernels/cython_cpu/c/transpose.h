@@ -12,8 +12,6 @@
 #endif
 #endif
 
-typedef FC_INTEGER FC_FN(fc_mask) __attribute__((vector_size(FC_VECTOR_BYTES)));
-
 #undef FC_LOW
 #undef FC_HIGH
 #if FC_VECTOR_BYTES / FC_REAL_BYTES == 16

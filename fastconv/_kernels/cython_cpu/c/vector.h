@@ -8,6 +8,7 @@
 #define FC_LINE ((ptrdiff_t)(64 / sizeof(real)))
 
 typedef real vec __attribute__((vector_size(FC_VECTOR_BYTES), aligned(sizeof(real)), may_alias));
+typedef FC_INTEGER FC_FN(fc_mask) __attribute__((vector_size(FC_VECTOR_BYTES)));
 
 #ifndef FASTCONV_VECTOR_H
 #define FASTCONV_VECTOR_H
