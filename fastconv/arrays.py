@@ -11,6 +11,7 @@ import math
 import numpy as np
 
 from fastconv import dtypes, memory
+from fastconv._kernels import buffers
 from fastconv.errors import DTypeError
 
 CONTIGUOUS = "contiguous"
@@ -81,11 +82,11 @@ def element_strides(shape: tuple[int, ...], wanted: str) -> tuple[int, int, int,
 
 def empty(shape: tuple[int, ...], dtype: np.dtype, wanted: str = CONTIGUOUS) -> np.ndarray:
     """An uninitialised array; raises MemoryError with bytes and shape before trying the impossible."""
-    check_memory(shape, dtype)
+    nbytes = check_memory(shape, dtype)
     if wanted == CHANNELS_LAST:
         N, C, H, W = shape
-        return np.empty((N, H, W, C), dtype).transpose(_FROM_CHANNELS_LAST)
-    return np.empty(shape, dtype)
+        return buffers.empty((N, H, W, C), dtype, nbytes).transpose(_FROM_CHANNELS_LAST)
+    return buffers.empty(shape, dtype, nbytes)
 
 
 def zeros(shape: tuple[int, ...], dtype: np.dtype, wanted: str = CONTIGUOUS) -> np.ndarray:
@@ -97,17 +98,21 @@ def zeros(shape: tuple[int, ...], dtype: np.dtype, wanted: str = CONTIGUOUS) -> 
     return np.zeros(shape, dtype)
 
 
-def check_memory(shape: tuple[int, ...], dtype) -> None:
-    """Raise MemoryError where an array of this shape exceeds what the machine or its cgroup has left."""
+def check_memory(shape: tuple[int, ...], dtype) -> int:
+    """The bytes of an array; MemoryError where they exceed what the machine or its cgroup has left."""
     nbytes = math.prod(shape) * np.dtype(dtype).itemsize
     if nbytes < _CHECKED_BYTES:
-        return
+        return nbytes
     left = memory.available_bytes()
+    if left is not None and nbytes > left and buffers.kept_bytes():
+        buffers.clear()
+        left = memory.available_bytes()
     if nbytes >= 2**63 or (left is not None and nbytes > left):
         known = "an unknown number" if left is None else f"{left:,}"
         raise MemoryError(
             f"an array of shape {shape} and dtype {np.dtype(dtype)} takes {nbytes:,} bytes; left are {known}"
         )
+    return nbytes
 
 
 def accumulate_(target: np.ndarray, addend: np.ndarray) -> None:

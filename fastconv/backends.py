@@ -14,6 +14,7 @@ from types import ModuleType
 
 from fastconv import _kernels
 from fastconv._kernels import contract, pool
+from fastconv._kernels.buffers import Buffers
 from fastconv._kernels.contract import Declined, Kernel, Problem
 from fastconv.errors import BackendUnavailableError, UnsupportedError
 from fastconv.packed_weights import PackedWeights
@@ -31,6 +32,8 @@ get_num_threads = pool.get_num_threads
 set_num_threads = pool.set_num_threads
 # Of the whole process: ``packed_weights.nbytes``, ``packed_weights.limit = nbytes``, ``packed_weights.clear()``.
 packed_weights = PackedWeights()
+# The memory of outputs that nobody holds any more, for the next ones, with the same three names.
+output_buffers = Buffers()
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ KERNEL_SOURCES = [path for path in (*SOURCES, *NATIVE) if path.parent.name in BA
 
 LEAVES = {
     f"fastconv.{name}" for name in ("errors", "dtypes", "geometry", "parameters", "arrays", "memory", "rng", "scopes")
-}
+} | {"fastconv._kernels.buffers"}
 CONTRACT = {f"fastconv._kernels.{name}" for name in ("contract", "plan", "pool")}
 FUNCTIONAL = {"fastconv.functional", "fastconv.autograd", *LEAVES}
 # Module or package -> what of fastconv it may import, itself apart; the longest prefix decides.

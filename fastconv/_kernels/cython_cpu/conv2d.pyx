@@ -1,14 +1,12 @@
 """Forward and grad_input in C for every instruction set, driven from here: plan -> arguments -> thread pool."""
 
-from libc.stdint cimport int64_t, uintptr_t
-from libc.stdlib cimport free, malloc
+from libc.stdint cimport int64_t
 
-from fastconv._kernels.cython_cpu.operands cimport address, axis, fc_axis, fc_kernel, fc_strides, grain, strides
+from fastconv._kernels.buffers._native cimport give, take
+from fastconv._kernels.cython_cpu.operands cimport address, axis, fc_axis, fc_kernel, fc_strides, grain, strides, whole_lines
 from fastconv._kernels.pool._native cimport num_threads, parallel_for, parallel_for_threads
 
-import numpy as np
-
-from fastconv._kernels import contract, plan, pool
+from fastconv._kernels import buffers, contract, plan, pool
 from fastconv.dtypes import FLOAT_TYPES
 
 cdef extern from "conv2d_args.h" nogil:
@@ -47,10 +45,6 @@ cdef extern from "pointwise_args.h" nogil:
     ctypedef struct fc_pointwise_kernels:
         pass
     const fc_pointwise_kernels* fc_pointwise_select(int itemsize)
-
-cdef enum:
-    CACHE_LINE = 64
-
 
 cdef const void* grad_weight_kernels(int itemsize) noexcept:
     return fc_grad_weight_select(itemsize)
@@ -101,7 +95,7 @@ cdef class Sum:
         p.group_stride = g.K_g * g.C_g * p.taps
         p.c_stride, p.k_stride = (g.C_g * p.taps, p.taps) if transposed else (p.taps, g.C_g * p.taps)
         scratch = (unit.vectors * unit.lanes + a.sums + a.packed_source + a.packed_target) * self.itemsize
-        a.scratch_bytes = -(-(scratch + 16 * a.entries) // CACHE_LINE) * CACHE_LINE
+        a.scratch_bytes = whole_lines(scratch + 16 * a.entries)
         self.packed_bytes = made.groups * (a.K if a.dots else -(-a.K // unit.lanes) * unit.lanes) * a.C * a.taps * self.itemsize
         self.items = made.items
         self.item_flops = g.flops // max(1, self.items)
@@ -113,10 +107,7 @@ cdef class Sum:
 
     def pack(self, weight):
         """The weight as the kernels read it: whole vectors of output channels, zero-padded."""
-        # Vectors that cross a cache line would cost two reads each.
-        whole = np.empty(self.packed_bytes + CACHE_LINE, np.uint8)
-        cdef Py_ssize_t begin = -<Py_ssize_t> address(whole) % CACHE_LINE
-        packed = whole[begin : begin + self.packed_bytes]
+        packed = buffers.aligned_bytes(self.packed_bytes)
         cdef fc_pack_args p = self.packing
         p.weight, p.packed = address(weight), address(packed)
         cdef Py_ssize_t items = p.groups * p.k_block_count * -(-p.C // p.c_range)
@@ -131,14 +122,12 @@ cdef class Sum:
         a.source, a.packed, a.target = address(source), address(packed), address(rest[-1])
         a.bias = address(rest[0]) if self.has_bias else NULL
         cdef Py_ssize_t threads = num_threads(), items = self.items, chunk = grain(self.item_flops)
-        cdef char* scratch
         with nogil:
-            scratch = <char*> malloc(threads * a.scratch_bytes + CACHE_LINE)
-            if scratch != NULL:
-                a.scratch = scratch + (CACHE_LINE - <uintptr_t> scratch % CACHE_LINE) % CACHE_LINE
+            a.scratch = <char*> take(threads * a.scratch_bytes)
+            if a.scratch != NULL:
                 parallel_for_threads(self.kernels.sum, &a, items, chunk, threads)
-                free(scratch)
-        return contract.OUT_OF_MEMORY if scratch == NULL else contract.OK
+                give(a.scratch, threads * a.scratch_bytes)
+        return contract.OUT_OF_MEMORY if a.scratch == NULL else contract.OK
 
 
 def vector_unit(problem):

@@ -5,8 +5,8 @@ along columns, from a padded copy of some rows that stays in L1.
 """
 
 from libc.stdint cimport int64_t, uint8_t
-from libc.stdlib cimport free, malloc
 
+from fastconv._kernels.buffers._native cimport give, take
 from fastconv._kernels.cython_cpu.operands cimport address, axis, strides
 from fastconv._kernels.pool._native cimport parallel_for
 
@@ -187,7 +187,7 @@ cdef class PixelGradWeight:
     def __call__(self, grad_out, x, grad_weight):
         cdef fc_pixel_grad_args a = self.args
         a.grad_out, a.x, a.grad_weight = address(grad_out), address(x), address(grad_weight)
-        a.partial = malloc(self.scratch_bytes)
+        a.partial = take(self.scratch_bytes)
         if a.partial == NULL:
             return contract.OUT_OF_MEMORY
         cdef Py_ssize_t items = self.items, vectors = self.vectors, chunk = grain(a.taps * a.chunks * self.kernels.lanes)
@@ -195,7 +195,7 @@ cdef class PixelGradWeight:
             parallel_for(self.kernels.pixel_grad, &a, items, 1)
             if not a.status:
                 parallel_for(self.kernels.pixel_reduce, &a, vectors, chunk)
-            free(a.partial)
+            give(a.partial, self.scratch_bytes)
         return contract.OUT_OF_MEMORY if a.status else contract.OK
 
 
@@ -230,7 +230,7 @@ cdef class PlaneGradWeight:
     def __call__(self, grad_out, x, grad_weight):
         cdef fc_plane_grad_args a = self.args
         a.grad_out, a.x, a.grad_weight = address(grad_out), address(x), address(grad_weight)
-        a.partial = malloc(self.scratch_bytes)
+        a.partial = take(self.scratch_bytes)
         if a.partial == NULL:
             return contract.OUT_OF_MEMORY
         cdef Py_ssize_t items = self.items, chunk = grain(self.item_flops)
@@ -239,7 +239,7 @@ cdef class PlaneGradWeight:
             parallel_for(self.kernels.plane_grad, &a, items, chunk)
             if not a.status:
                 parallel_for(self.kernels.plane_reduce, &a, channels, channel_chunk)
-            free(a.partial)
+            give(a.partial, self.scratch_bytes)
         return contract.OUT_OF_MEMORY if a.status else contract.OK
 
 

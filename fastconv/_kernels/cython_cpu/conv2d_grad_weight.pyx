@@ -1,10 +1,10 @@
 """grad_weight in C for every instruction set, driven from here: plan -> arguments -> thread pool."""
 
-from libc.stdint cimport int64_t, uintptr_t
-from libc.stdlib cimport free, malloc
+from libc.stdint cimport int64_t
 
+from fastconv._kernels.buffers._native cimport give, take
 from fastconv._kernels.cython_cpu.conv2d cimport grad_weight_kernels
-from fastconv._kernels.cython_cpu.operands cimport address, axis, fc_axis, fc_kernel, fc_strides, grain, strides
+from fastconv._kernels.cython_cpu.operands cimport address, axis, fc_axis, fc_kernel, fc_strides, grain, strides, whole_lines
 from fastconv._kernels.pool._native cimport num_threads, parallel_for_threads
 
 from fastconv._kernels import contract, plan
@@ -35,9 +35,6 @@ cdef extern from "grad_weight_args.h" nogil:
     ctypedef struct fc_grad_weight_kernels:
         Py_ssize_t lanes, vectors, columns
         fc_kernel interleave, grad_weight, reduce
-
-cdef enum:
-    CACHE_LINE = 64
 
 
 cdef fc_taps taps(object plan) except *:
@@ -79,8 +76,7 @@ cdef class GradWeight:
         self.item_flops = g.flops // max(1, a.segments * a.parts)
         self.partial_bytes = a.segments * a.parts * a.sums * itemsize if a.segments > 1 else 0
         self.interleaved_bytes = made.interleaved * itemsize
-        scratch = (2 * a.sums + a.packed) * itemsize + 16 * made.entries
-        a.scratch_bytes = -(-scratch // CACHE_LINE) * CACHE_LINE
+        a.scratch_bytes = whole_lines((2 * a.sums + a.packed) * itemsize + 16 * made.entries)
 
     @property
     def scratch_bytes(self):
@@ -95,11 +91,10 @@ cdef class GradWeight:
         cdef Py_ssize_t threads = num_threads(), rows = a.N * a.x_rows, chunk = grain(4 * a.x_strides.h)
         cdef Py_ssize_t items = a.segments * a.parts, summed = grain(self.item_flops)
         cdef Py_ssize_t reduced = grain(8 * a.segments * a.sums)
-        cdef char* scratch
+        cdef Py_ssize_t size = threads * a.scratch_bytes + self.partial_bytes + self.interleaved_bytes
         with nogil:
-            scratch = <char*> malloc(threads * a.scratch_bytes + self.partial_bytes + self.interleaved_bytes + CACHE_LINE)
-            if scratch != NULL:
-                a.scratch = scratch + (CACHE_LINE - <uintptr_t> scratch % CACHE_LINE) % CACHE_LINE
+            a.scratch = <char*> take(size)
+            if a.scratch != NULL:
                 a.partials = a.scratch + threads * a.scratch_bytes
                 a.interleaved = NULL
                 if self.interleaved_bytes:
@@ -108,8 +103,8 @@ cdef class GradWeight:
                 parallel_for_threads(self.kernels.grad_weight, &a, items, summed, threads)
                 if a.segments > 1:
                     parallel_for_threads(self.kernels.reduce, &a, a.parts, reduced, threads)
-                free(scratch)
-        return contract.OUT_OF_MEMORY if scratch == NULL else contract.OK
+                give(a.scratch, size)
+        return contract.OUT_OF_MEMORY if a.scratch == NULL else contract.OK
 
 
 def _prepare_groups(problem):

@@ -1,10 +1,10 @@
 """Pointwise convolution of planes in C for every instruction set: forward and grad_input."""
 
-from libc.stdint cimport int64_t, uintptr_t
-from libc.stdlib cimport free, malloc
+from libc.stdint cimport int64_t
 
+from fastconv._kernels.buffers._native cimport give, take
 from fastconv._kernels.cython_cpu.conv2d cimport pointwise_kernels
-from fastconv._kernels.cython_cpu.operands cimport address, fc_kernel, grain
+from fastconv._kernels.cython_cpu.operands cimport address, fc_kernel, grain, whole_lines
 from fastconv._kernels.pool._native cimport num_threads, parallel_for_threads
 
 from fastconv._kernels import contract, plan
@@ -25,9 +25,6 @@ cdef extern from "pointwise_args.h" nogil:
     ctypedef struct fc_pointwise_kernels:
         Py_ssize_t lanes, vectors, columns
         fc_kernel pointwise
-
-cdef enum:
-    CACHE_LINE = 64
 
 
 cdef class Pointwise:
@@ -54,7 +51,7 @@ cdef class Pointwise:
         self.items = g.N * a.groups * a.block_count * a.k_groups
         self.item_flops = g.flops // max(1, self.items)
         scratch = self.kernels.vectors * self.kernels.lanes * (self.kernels.columns + a.C) * itemsize
-        a.scratch_bytes = -(-scratch // CACHE_LINE) * CACHE_LINE
+        a.scratch_bytes = whole_lines(scratch)
 
     @property
     def scratch_bytes(self):
@@ -66,14 +63,12 @@ cdef class Pointwise:
         a.source, a.weight, a.target = address(source), address(weight), address(rest[-1])
         a.bias = address(rest[0]) if self.has_bias else NULL
         cdef Py_ssize_t threads = num_threads(), items = self.items, chunk = grain(self.item_flops)
-        cdef char* scratch
         with nogil:
-            scratch = <char*> malloc(threads * a.scratch_bytes + CACHE_LINE)
-            if scratch != NULL:
-                a.scratch = scratch + (CACHE_LINE - <uintptr_t> scratch % CACHE_LINE) % CACHE_LINE
+            a.scratch = <char*> take(threads * a.scratch_bytes)
+            if a.scratch != NULL:
                 parallel_for_threads(self.kernels.pointwise, &a, items, chunk, threads)
-                free(scratch)
-        return contract.OUT_OF_MEMORY if scratch == NULL else contract.OK
+                give(a.scratch, threads * a.scratch_bytes)
+        return contract.OUT_OF_MEMORY if a.scratch == NULL else contract.OK
 
 
 def _prepare(problem, transposed):

@@ -37,3 +37,8 @@ cdef inline fc_axis axis(object plan) except *:
 # Items per chunk, so that a chunk is worth handing over to another thread: about 10 to 50 microseconds.
 cdef inline Py_ssize_t grain(Py_ssize_t flops_per_item) noexcept:
     return max(1, (1 << 20) // max(1, flops_per_item))
+
+
+# Bytes up to the end of a cache line: no two threads' scratch shares one, and vectors cross none.
+cdef inline Py_ssize_t whole_lines(Py_ssize_t nbytes) noexcept:
+    return -(-nbytes // 64) * 64
