@@ -80,12 +80,13 @@ def test_the_next_process_finds_the_code_and_does_not_import_numba(warm):
 
 
 def test_warmup_compiles_what_is_missing_and_nothing_twice(warm, capsys):
-    file_of(numba_cpu.native_functions("float32")[1]).unlink()
+    missing = numba_cpu.native_functions("float32")[1]
+    file_of(missing).unlink()
     arguments = ["warmup", "--backends", "numba", "--dtype", "float32"]
     assert cli.main(arguments) == 0
     first, before = capsys.readouterr().out, files_of(warm)
     assert first.count("is there") == len(numba_cpu.native_functions("float32")) - 1
-    assert re.search(r"\[2/\d+\] pack: \d\.\d s", first)
+    assert re.search(rf"\[2/\d+\] {missing}: \d\.\d s", first)
     assert str(warm) in first
     assert cli.main(arguments) == 0
     assert capsys.readouterr().out.count("is there") == len(numba_cpu.native_functions("float32"))

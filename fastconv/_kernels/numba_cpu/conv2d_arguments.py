@@ -55,6 +55,18 @@ GRAD_WEIGHT_WORK = structure(
     "grad_out", "grad_out_n", "grad_out_h", "grad_out_w", "next_x", "next_grad_out", "next_pixels",
 )  # fmt: skip
 GRAD_WEIGHT_WORK_BYTES = GRAD_WEIGHT_WORK.itemsize
+# The same of pointwise convolution of planes and plan.PointwisePlan.
+POINTWISE = structure(
+    *PANELS, "source", "weight", "bias", "target", *SCRATCH, "blocks", "groups", "C", "K", "pixels", "itemsize",
+    "block_count", "k_groups", "c_range", "c_stride", "k_stride", "group_stride", "relu", "sums_at", "copies_at",
+)  # fmt: skip
+# What a slot works with: a table of one entry, addresses, and those of an item's group, image and first pixel; bytes of
+# its pixels and columns of its widest tile.
+POINTWISE_WORK = structure(
+    "zero_x", "zero_w", "panel", "sums", "copies", "pixels", "source", "target", "weight", "bias", "microkernel",
+    "size", "columns",
+)  # fmt: skip
+POINTWISE_WORK_BYTES = POINTWISE_WORK.itemsize
 # One item sums so many channels where they are together; where pixels are, one channel has so many sums.
 BIAS_CHANNELS, BIAS_SUMS = 32, 16
 GRAD_BIAS = structure("grad_out", "grad_bias", *SCRATCH, "N", "K", "pixels", "planar")
