@@ -96,9 +96,9 @@ def test_warmup_compiles_what_is_missing_and_nothing_twice(warm, capsys):
 def test_warmup_covers_both_dtypes():
     float32, float64 = ({*map(str, numba_cpu.native_functions(dtype))} for dtype in ("float32", "float64"))
     # Sizes in bytes are all that tells dtypes apart there.
-    assert float32 & float64 == {"sum", "pack", "interleave"}
+    assert float32 & float64 == {"pointwise", "sum", "pack", "interleave"}
     assert {name.replace("float32", "float64") for name in float32} == float64
-    assert {f"panel float32 {vectors + 1}" for vectors in range(MAX_VECTORS)} < float32
+    assert {f"{kind} float32 {vectors + 1}" for kind in ("panel", "dots") for vectors in range(MAX_VECTORS)} < float32
 
 
 def test_warmup_without_numba_says_how_to_get_it():

@@ -17,7 +17,7 @@ SUM = structure(
     *PANELS, *strided("source"), *strided("target"), *planned("rows"), *planned("cols"), *SCRATCH, "packed", "bias",
     "row_blocks", "k_blocks", "transpose", "N", "groups", "C", "K", "taps", "tap_cols", "itemsize",
     "source_cols", "target_cols", "row_block_count", "k_block_count", "images", "k_group", "c_range", "block_terms",
-    "range_terms", "pixel_step", "packs_source", "packs_target", "flipped", "relu", "entries_at", "bias_at",
+    "range_terms", "pixel_step", "packs_source", "packs_target", "flipped", "dots", "relu", "entries_at", "bias_at",
     "sums_at", "packed_source_at", "packed_target_at",
 )  # fmt: skip
 # What a slot works with, and what an item has prepared in it: addresses, then steps in bytes, of the source (from the
@@ -32,7 +32,7 @@ WORK_BYTES = WORK.itemsize
 # Strides are in bytes.
 PACK = structure(
     "weight", "packed", *SCRATCH, "k_blocks", "transpose", "groups", "C", "K", "taps", "itemsize", "k_block_count",
-    "c_range", "group_stride", "c_stride", "k_stride", "flipped",
+    "c_range", "group_stride", "c_stride", "k_stride", "flipped", "dots",
 )  # fmt: skip
 # Rows that packing transposes in one go.
 PACKED_ROWS = 64
