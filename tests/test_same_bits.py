@@ -24,6 +24,9 @@ LARGER = (
     ConvCase(
         "few outputs, dilated", "bits", (1, 48, 19, 18), (3, 48, 3, 4), padding=3, dilation=2, padding_mode="reflect"
     ),
+    # The only ones that short vectors do not decline.
+    ConvCase("one output", "bits", (2, 32, 17, 15), (1, 32, 3, 3), padding=1, bias=False),
+    ConvCase("one input", "bits", (1, 1, 20, 21), (32, 1, 5, 5), padding=2),
     ConvCase("few inputs, strided", "bits", (2, 3, 30, 27), (64, 3, 7, 7), stride=2, padding=3),
     ConvCase("few inputs, circular", "bits", (1, 2, 15, 16), (32, 2, 5, 5), padding=2, padding_mode="circular"),
 )
