@@ -98,8 +98,8 @@ class Dots:
         lanes = VECTOR_BYTES // self.dtype.itemsize
         self.x = integers(rng, (entries, columns, count * lanes), dtype)
         self.w = integers(rng, (channels, entries, count * lanes), dtype)
-        # A whole vector of it is read.
-        self.bias = integers(rng, max(lanes, channels), dtype)
+        # Two whole vectors of it are read.
+        self.bias = integers(rng, 2 * lanes, dtype)
         self.entries = np.arange(entries)[:, None] * [columns * count * VECTOR_BYTES, count * VECTOR_BYTES]
         self.fields = {
             "entries": self.entries.ctypes.data,
@@ -111,7 +111,7 @@ class Dots:
     def run(self, target, **fields):
         """Call with some more fields."""
         context = fill(PANEL, **self.fields | fields)
-        scratch = np.empty((self.channels * self.columns, VECTOR_BYTES), np.uint8)
+        scratch = np.empty(self.channels * self.columns + VECTOR_BYTES, self.dtype)
         function = microkernels.dots(self.dtype.name, self.channels)
         invoke(function, self.columns, context, self.x, self.w, scratch, target)
 

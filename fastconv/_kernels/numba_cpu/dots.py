@@ -18,8 +18,8 @@ from fastconv._kernels.numba_cpu.vectors import BYTES, WORD, shifted
 def dots_module(dtype: str, channels: int) -> ir.Module:
     """Code of ``void (columns, panel, x, w, sums, target)``: the tile of so many columns.
 
-    ``sums`` is only scratch, of as many vectors as the tile has elements. Of the bias, one for each output channel, a
-    whole vector is read.
+    ``sums`` is scratch for the elements of the tile in whole vectors. Of the bias, one for each output channel, two
+    whole vectors are read.
     """
     return tiles_module(_Dots, dtype, channels)
 
@@ -58,9 +58,10 @@ class _Dots(Tile):
         return values[0]
 
     def _add_bias(self, number, value):
-        bias = self.v.load(self.b, self.b.inttoptr(self._field("bias"), BYTES))
+        place = self.b.inttoptr(self._field("bias"), BYTES)
+        bias = (self.v.load(self.b, shifted(self.b, place, WORD(distance))) for distance in (0, VECTOR_BYTES))
         order = [(number * self.v.lanes + lane) % self.vectors for lane in range(self.v.lanes)]
-        return self.b.fadd(value, self.v.shuffle(self.b, bias, bias, order))
+        return self.b.fadd(value, self.v.shuffle(self.b, *bias, order))
 
     def _store(self, sums):
         """Lane after lane: in the result neither columns nor channels need be neighbours."""
