@@ -40,8 +40,9 @@ def expected_tiles(widest):
 
 
 @x86_alone
+@pytest.mark.parametrize("kind", ["panel", "dots"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_numba_keeps_sums_in_registers(dtype):
+def test_numba_keeps_sums_in_registers(kind, dtype):
     pytest.importorskip("numba")
     from fastconv._kernels.numba_cpu import microkernels
     from fastconv._kernels.numba_cpu.settings import COLUMNS, HAS_FMA, VECTOR_BYTES
@@ -50,8 +51,8 @@ def test_numba_keeps_sums_in_registers(dtype):
         pytest.skip("this machine has no multiply-add of vectors of 32 bytes")
     found = {}
     for vectors in range(1, len(COLUMNS) + 1):
-        assembly = microkernels.panel(dtype, vectors).assembly()
-        found |= tiles(compiled_functions(assembly), r"panel_(\d+)x(\d+)")
+        assembly = getattr(microkernels, kind)(dtype, vectors).assembly()
+        found |= tiles(compiled_functions(assembly), rf"{kind}_(\d+)x(\d+)")
     assert set(found) == expected_tiles(dict(enumerate(COLUMNS, 1)))
     for (vectors, columns), instructions in found.items():
         assert_tile(instructions, vectors, columns, REGISTERS[VECTOR_BYTES])

@@ -90,6 +90,76 @@ def test_results_get_their_ending_and_nothing_is_written_beyond_them(rng, dtype,
             target.check()
 
 
+class Dots:
+    """One call of the microkernel for few output channels, and what it must compute."""
+
+    def __init__(self, rng, dtype, channels, columns, *, entries, count):
+        self.dtype, self.channels, self.columns = np.dtype(dtype), channels, columns
+        lanes = VECTOR_BYTES // self.dtype.itemsize
+        self.x = integers(rng, (entries, columns, count * lanes), dtype)
+        self.w = integers(rng, (channels, entries, count * lanes), dtype)
+        # Two whole vectors of it are read.
+        self.bias = integers(rng, 2 * lanes, dtype)
+        self.entries = np.arange(entries)[:, None] * [columns * count * VECTOR_BYTES, count * VECTOR_BYTES]
+        self.fields = {
+            "entries": self.entries.ctypes.data,
+            **{"entry_count": entries, "count": count, "bias": self.bias.ctypes.data},
+            **{"x_shift": count * VECTOR_BYTES, "w_shift": entries * count * VECTOR_BYTES},
+        }
+        self.sums = np.einsum("epc,kec->pk", self.x, self.w).astype(dtype)
+
+    def run(self, target, **fields):
+        """Call with some more fields."""
+        context = fill(PANEL, **self.fields | fields)
+        scratch = np.empty(self.channels * self.columns + VECTOR_BYTES, self.dtype)
+        function = microkernels.dots(self.dtype.name, self.channels)
+        invoke(function, self.columns, context, self.x, self.w, scratch, target)
+
+
+@every_dtype
+@pytest.mark.parametrize(("channels", "columns"), TILES)
+def test_dots_are_summed_along_the_lanes(rng, dtype, channels, columns):
+    for entries, count in ((1, 1), (1, 5), (4, 3)):
+        dots = Dots(rng, dtype, channels, columns, entries=entries, count=count)
+        size, bias = dots.dtype.itemsize, dots.bias[:channels]
+        endings = {
+            0: dots.sums,
+            BIAS_LANES: dots.sums + bias,
+            RELU: np.maximum(dots.sums, 0),
+            BIAS_LANES | RELU: np.maximum(dots.sums + bias, 0),
+        }
+        for ending, expected in endings.items():
+            together, apart = Fenced((columns, channels), dtype), Fenced((channels, columns), dtype)
+            dots.run(together.array, ending=ending, target_step=channels * size, target_shift=size)
+            dots.run(apart.array, ending=ending, target_step=size, target_shift=columns * size)
+            for target, found in ((together, together.array), (apart, apart.array.T)):
+                # Whether ReLU's zero has a sign, another test says.
+                assert np.array_equal(found, expected), (entries, count, ending)
+                target.check()
+
+
+@every_dtype
+def test_an_empty_table_of_dots_gives_zero(rng, dtype):
+    dots = Dots(rng, dtype, 2, 3, entries=1, count=2)
+    target, size = np.full((3, 2), 5, dtype), dots.dtype.itemsize
+    dots.run(target, entry_count=0, target_step=2 * size, target_shift=size)
+    assert_same_bits(target, np.zeros_like(target))
+
+
+@every_dtype
+def test_relu_of_dots_keeps_nan_and_the_sign_of_zero(rng, dtype):
+    tiny, zero = np.finfo(dtype).tiny, np.zeros(1, dtype)
+    for factor in np.array([np.nan, -tiny, 0.0, -np.inf, np.inf, -1.0, 1.0, tiny], dtype):
+        dots = Dots(rng, dtype, 1, 1, entries=1, count=1)
+        dots.x[...], dots.w[...] = tiny, factor
+        target = np.empty(1, dtype)
+        dots.run(target, ending=RELU, target_step=dots.dtype.itemsize, target_shift=dots.dtype.itemsize)
+        # Rounded before it is added to zero, -0 is lost.
+        product = tiny * factor if HAS_FMA else tiny * factor + zero
+        total = product * dots.dtype.type(dots.x.size)
+        assert_same_bits(target, np.where(total < 0, zero, total))
+
+
 @every_dtype
 def test_an_empty_table_gives_zero(rng, dtype):
     panel = Panel(rng, dtype, 1, 3, entries=1, count=2, per_chunk=2)

@@ -9,14 +9,26 @@ from support.data import DTYPES, FORMATS, assert_same_bits, named_rng
 from support.kernel_calls import CONV_OPERATIONS, activations, geometry_of, operand_shapes, problem_of, run_fenced
 
 from fastconv import _kernels
+from fastconv._kernels.contract import RELU, Kernel
 from fastconv.bench.cases import AWKWARD_CONVS, ConvCase
 
+BACKENDS = ("numba", "cython")
 LARGER = (
     ConvCase("several ranges of channels", "bits", (2, 400, 7, 9), (70, 400, 3, 3), padding=1),
     ConvCase("many terms, strided", "bits", (3, 70, 15, 14), (130, 70, 5, 3), stride=2, padding=2),
     ConvCase("segments", "bits", (2, 16, 40, 44), (24, 16, 3, 3), padding=1),
     ConvCase("merged taps", "bits", (2, 3, 50, 61), (40, 3, 7, 7), stride=2, padding=3),
     ConvCase("pointwise", "bits", (3, 90, 13, 12), (70, 90, 1, 1)),
+    ConvCase("planes, groups", "bits", (2, 350, 12, 16), (46, 175, 1, 1), groups=2, bias=False),
+    ConvCase("few outputs, groups", "bits", (2, 64, 21, 23), (6, 32, 3, 3), padding=1, groups=2),
+    ConvCase(
+        "few outputs, dilated", "bits", (1, 48, 19, 18), (3, 48, 3, 4), padding=3, dilation=2, padding_mode="reflect"
+    ),
+    # The only ones that short vectors do not decline.
+    ConvCase("one output", "bits", (2, 32, 17, 15), (1, 32, 3, 3), padding=1, bias=False),
+    ConvCase("one input", "bits", (1, 1, 20, 21), (32, 1, 5, 5), padding=2),
+    ConvCase("few inputs, strided", "bits", (2, 3, 30, 27), (64, 3, 7, 7), stride=2, padding=3),
+    ConvCase("few inputs, circular", "bits", (1, 2, 15, 16), (32, 2, 5, 5), padding=2, padding_mode="circular"),
 )
 
 
@@ -27,7 +39,7 @@ WIDTHS = {"x86-64-v4 (AVX-512)": 64, "x86-64-v3 (AVX2, FMA)": 32}
 @pytest.fixture(scope="module")
 def _same_vectors():
     """The order of additions depends on how many lanes a vector has."""
-    if not all(map(_kernels.load, ("numba", "cython"))):
+    if not all(map(_kernels.load, BACKENDS)):
         pytest.skip("one of the backends is not there")
     level = importlib.import_module("fastconv._kernels.cython_cpu.machine").instruction_set()
     width = importlib.import_module("fastconv._kernels.numba_cpu.settings").VECTOR_BYTES
@@ -44,9 +56,32 @@ def test_numba_and_cython_give_the_same_bits(case, dtype, op):
     rng, geometry = named_rng(case.name, op), geometry_of(case)
     shapes = operand_shapes(geometry)
     inputs = {name: rng.standard_normal(shapes[name]).astype(dtype) for name in ("x", "weight", "bias", "grad_out")}
-    for formats in itertools.product(FORMATS, repeat=len(activations(op))):
-        problem = problem_of(op, geometry, dtype, formats, {"bias"}, "direct")
-        ours, theirs = (run_fenced(backend, op, problem, inputs) for backend in ("numba", "cython"))
-        for name, found in ours.items():
-            assert np.isfinite(found).all()
-            assert_same_bits(found, theirs[name], (formats, name))
+    present = {"bias"} if case.bias else ()
+    for variant, formats in itertools.product(
+        shared_variants(op), itertools.product(FORMATS, repeat=len(activations(op)))
+    ):
+        for activation in (None, RELU) if op == "conv2d_forward" else (None,):
+            problem = problem_of(op, geometry, dtype, formats, present, variant, activation)
+            ours, theirs = (run_fenced(backend, op, problem, inputs) for backend in BACKENDS)
+            # Both ask one plan.
+            assert (ours is None) == (theirs is None)
+            assert variant != "direct" or ours is not None
+            for name, found in (ours or {}).items():
+                assert np.isfinite(found).all()
+                assert_same_bits(found, theirs[name], (variant, formats, activation, name))
+
+
+@pytest.mark.oracle
+@pytest.mark.usefixtures("_same_vectors")
+@pytest.mark.parametrize("op", ["conv2d_forward", "conv2d_grad_input"])
+def test_every_shared_variant_takes_some_case(op):
+    geometries = [geometry_of(case) for case in (*AWKWARD_CONVS, *LARGER)]
+    for variant, dtype in itertools.product(shared_variants(op), DTYPES):
+        problems = (problem_of(op, geometry, dtype, FORMATS[:1] * 2, variant=variant) for geometry in geometries)
+        assert any(isinstance(_kernels.load(BACKENDS[0]).prepare(op, problem), Kernel) for problem in problems), variant
+
+
+def shared_variants(op):
+    """The names of the variants that both backends have."""
+    ours, theirs = ([variant.name for variant in _kernels.load(backend).VARIANTS[op]] for backend in BACKENDS)
+    return [name for name in ours if name in theirs]

@@ -8,7 +8,7 @@ from functools import cache, cached_property
 import numpy as np
 
 from fastconv._kernels import plan, pool
-from fastconv._kernels.contract import RELU, Kernel, Problem, Variant
+from fastconv._kernels.contract import RELU, Declined, Kernel, Problem, Variant
 from fastconv._kernels.numba_cpu import microkernels
 from fastconv._kernels.numba_cpu.arguments import fill, grain, plan_values, stride_values
 from fastconv._kernels.numba_cpu.compiler import NativeFunction
@@ -49,14 +49,15 @@ def native_functions(dtype: str) -> list[NativeFunction]:
 class _Sum:
     """Forward, or grad_input as the same sum over the transposed plan and weight."""
 
-    def __init__(self, problem: Problem, transposed: bool):
-        self._geometry, self._dtype, self._transposed = problem.geometry, problem.dtype, transposed
+    def __init__(self, problem: Problem, transposed: bool, dots: bool):
+        self._geometry, self._dtype = problem.geometry, problem.dtype
+        self._transposed, self._dots = transposed, dots
         self._has_bias, self._relu = "bias" in problem.optional, problem.activation == RELU
         self._itemsize = np.dtype(problem.dtype).itemsize
         unit = microkernels.unit(self._itemsize)
         threads = pool.default_num_threads()
-        self._plan = made = plan.sum_plan(problem.geometry, transposed, problem.formats, unit, threads, dots=False)
-        width = -(-made.K // unit.lanes) * unit.lanes
+        self._plan = made = plan.sum_plan(problem.geometry, transposed, problem.formats, unit, threads, dots)
+        width = made.K if dots else -(-made.K // unit.lanes) * unit.lanes
         self.packed_bytes = problem.geometry.groups * width * self._taps * made.C * self._itemsize
         # Before the parts that the plan knows of: what the slot works with, and the block's bias.
         sizes = (WORK_BYTES + PANEL.itemsize, 16 * made.entries, BLOCK_BYTES)
@@ -67,7 +68,7 @@ class _Sum:
         return self._run(*operands)
 
     def pack(self, weight: np.ndarray) -> np.ndarray:
-        """The weight as the kernel reads it: whole vectors of output channels, zero-padded."""
+        """The weight as the kernel reads it: whole vectors, with zeros where output channels do not fill them."""
         # Vectors that cross a cache line would cost two reads each.
         whole = np.empty(self.packed_bytes + VECTOR_BYTES, np.uint8)
         begin = -whole.ctypes.data % VECTOR_BYTES
@@ -91,7 +92,8 @@ class _Sum:
             PACK,
             **{"groups": g.groups, "C": made.C, "K": made.K, "taps": self._taps, "itemsize": size},
             **{"k_blocks": made.k_blocks.ctypes.data, "k_block_count": len(made.k_blocks), "c_range": made.c_range},
-            **{"group_stride": g.K_g * outer, "c_stride": c_stride, "k_stride": k_stride, "flipped": self._transposed},
+            **{"group_stride": g.K_g * outer, "c_stride": c_stride, "k_stride": k_stride},
+            **{"flipped": self._transposed, "dots": self._dots},
             transpose=microkernels.transpose(self._dtype).address,
         )
         items = g.groups * len(made.k_blocks) * -(-made.C // made.c_range)
@@ -114,7 +116,7 @@ class _Sum:
             **plan_values("cols", made.cols),
             **{"row_blocks": made.row_blocks.ctypes.data, "row_block_count": len(made.row_blocks)},
             **{"k_blocks": made.k_blocks.ctypes.data, "k_block_count": len(made.k_blocks), "k_group": made.k_group},
-            **panel_values(self._dtype, made.k_blocks),
+            **panel_values(self._dtype, made.k_blocks, microkernels.dots if self._dots else microkernels.panel),
             transpose=microkernels.transpose(self._dtype).address,
             **{"N": g.N, "groups": g.groups, "C": made.C, "K": made.K, "taps": self._taps, "itemsize": size},
             # Of planes, the only ones that need them.
@@ -122,17 +124,30 @@ class _Sum:
             **{"tap_cols": g.cols.kernel, "c_range": made.c_range},
             **{"block_terms": plan.BLOCK_TERMS, "range_terms": plan.RANGE_TERMS},
             **{"packs_source": made.packed_source > 0, "packs_target": made.packed_target > 0},
-            **{"pixel_step": made.pixel_step * size, "flipped": self._transposed, "relu": self._relu},
+            **{"pixel_step": made.pixel_step * size, "flipped": self._transposed, "dots": self._dots},
+            relu=self._relu,
             **dict(zip(parts, self._starts, strict=True)),
         )
 
 
-def _prepare(problem: Problem, *, transposed: bool) -> Kernel:
-    run = _Sum(problem, transposed)
-    return Kernel("direct", run, run.pack, run.scratch_bytes)
+def _prepare_dots(problem: Problem, *, transposed: bool) -> Kernel | Declined:
+    unit = microkernels.unit(np.dtype(problem.dtype).itemsize)
+    reason = plan.dots_reason(problem.geometry, transposed, unit)
+    return Declined(reason) if reason else _prepare("few_outputs", problem, transposed, dots=True)
+
+
+def _prepare(name: str, problem: Problem, transposed: bool, dots: bool) -> Kernel:
+    run = _Sum(problem, transposed, dots)
+    return Kernel(name, run, run.pack, run.scratch_bytes)
 
 
 VARIANTS = {
-    "conv2d_forward": (Variant("direct", lambda problem: _prepare(problem, transposed=False)),),
-    "conv2d_grad_input": (Variant("direct", lambda problem: _prepare(problem, transposed=True)),),
+    "conv2d_forward": (
+        Variant("few_outputs", lambda problem: _prepare_dots(problem, transposed=False)),
+        Variant("direct", lambda problem: _prepare("direct", problem, transposed=False, dots=False)),
+    ),
+    "conv2d_grad_input": (
+        Variant("few_outputs", lambda problem: _prepare_dots(problem, transposed=True)),
+        Variant("direct", lambda problem: _prepare("direct", problem, transposed=True, dots=False)),
+    ),
 }

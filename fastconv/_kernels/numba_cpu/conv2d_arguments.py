@@ -17,7 +17,7 @@ SUM = structure(
     *PANELS, *strided("source"), *strided("target"), *planned("rows"), *planned("cols"), *SCRATCH, "packed", "bias",
     "row_blocks", "k_blocks", "transpose", "N", "groups", "C", "K", "taps", "tap_cols", "itemsize",
     "source_cols", "target_cols", "row_block_count", "k_block_count", "images", "k_group", "c_range", "block_terms",
-    "range_terms", "pixel_step", "packs_source", "packs_target", "flipped", "relu", "entries_at", "bias_at",
+    "range_terms", "pixel_step", "packs_source", "packs_target", "flipped", "dots", "relu", "entries_at", "bias_at",
     "sums_at", "packed_source_at", "packed_target_at",
 )  # fmt: skip
 # What a slot works with, and what an item has prepared in it: addresses, then steps in bytes, of the source (from the
@@ -32,7 +32,7 @@ WORK_BYTES = WORK.itemsize
 # Strides are in bytes.
 PACK = structure(
     "weight", "packed", *SCRATCH, "k_blocks", "transpose", "groups", "C", "K", "taps", "itemsize", "k_block_count",
-    "c_range", "group_stride", "c_stride", "k_stride", "flipped",
+    "c_range", "group_stride", "c_stride", "k_stride", "flipped", "dots",
 )  # fmt: skip
 # Rows that packing transposes in one go.
 PACKED_ROWS = 64
@@ -55,6 +55,18 @@ GRAD_WEIGHT_WORK = structure(
     "grad_out", "grad_out_n", "grad_out_h", "grad_out_w", "next_x", "next_grad_out", "next_pixels",
 )  # fmt: skip
 GRAD_WEIGHT_WORK_BYTES = GRAD_WEIGHT_WORK.itemsize
+# The same of pointwise convolution of planes and plan.PointwisePlan.
+POINTWISE = structure(
+    *PANELS, "source", "weight", "bias", "target", *SCRATCH, "blocks", "groups", "C", "K", "pixels", "itemsize",
+    "block_count", "k_groups", "c_range", "c_stride", "k_stride", "group_stride", "relu", "sums_at", "copies_at",
+)  # fmt: skip
+# What a slot works with: a table of one entry, addresses, and those of an item's group, image and first pixel; bytes of
+# its pixels and columns of its widest tile.
+POINTWISE_WORK = structure(
+    "zero_x", "zero_w", "panel", "sums", "copies", "pixels", "source", "target", "weight", "bias", "microkernel",
+    "size", "columns",
+)  # fmt: skip
+POINTWISE_WORK_BYTES = POINTWISE_WORK.itemsize
 # One item sums so many channels where they are together; where pixels are, one channel has so many sums.
 BIAS_CHANNELS, BIAS_SUMS = 32, 16
 GRAD_BIAS = structure("grad_out", "grad_bias", *SCRATCH, "N", "K", "pixels", "planar")

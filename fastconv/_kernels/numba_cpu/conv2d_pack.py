@@ -10,25 +10,29 @@ from fastconv._kernels.numba_cpu.settings import VECTOR_BYTES, serial
 
 
 def pack_kernel():
-    """packed[g][block][range of channels][tap][c][lane] = weight, zero where the last vector is not full.
+    """packed[g][block][range of channels][tap][c][lane] = weight, zero where the last vector is not full; for dots
+    packed[g][k][tap][c].
 
     One item per (group, block of output channels, range of input channels). Sizes are in bytes.
     """
 
     def pack(context, lo, hi, slot):
         a = carray(pointer(context), 1, PACK)[0]
-        lanes = VECTOR_BYTES // a.itemsize
+        unit = a.itemsize if a.dots else VECTOR_BYTES
+        lanes = unit // a.itemsize
         vectors_in_all, ranges = -(-a.K // lanes), -(-a.C // a.c_range)
         for item in range(lo, hi):
             c0, block = item % ranges * a.c_range, item // ranges % a.k_block_count
             g, first = item // ranges // a.k_block_count, word(a.k_blocks, 2 * block)
             vectors, channels = word(a.k_blocks, 2 * block + 1), min(a.C - c0, a.c_range)
-            width, valid = vectors * VECTOR_BYTES, min(a.K - first * lanes, vectors * lanes)
+            width, valid = vectors * unit, min(a.K - first * lanes, vectors * lanes)
             weight = a.weight + g * a.group_stride + first * lanes * a.k_stride + c0 * a.c_stride
-            packed = a.packed + ((g * vectors_in_all + first) * VECTOR_BYTES * a.C + c0 * width) * a.taps
+            packed = a.packed + ((g * vectors_in_all + first) * unit * a.C + c0 * width) * a.taps
             if valid < vectors * lanes:
                 clear_bytes(packed, a.taps * channels * width)
-            if a.flipped:
+            if a.dots:
+                pack_dots(a, weight, valid, packed)
+            elif a.flipped:
                 pack_flipped(a, weight, valid, width, channels, packed)
             else:
                 pack_forward(a, weight, valid, width, channels, packed, a.scratch + slot * a.scratch_step)
@@ -61,3 +65,12 @@ def pack_flipped(a, weight, valid, width, channels, packed):
             call(a.transpose, weight, a.k_stride, 0, last, -channels * width, 0, valid, a.taps)
         weight += a.c_stride
         last += width
+
+
+@serial
+def pack_dots(a, weight, channels, packed):
+    """For sums along the lanes: a few output channels, each with its (tap, c)."""
+    size = a.C * a.itemsize
+    first, step = (packed + (a.taps - 1) * size, -size) if a.flipped else (packed, size)
+    for k in range(channels):
+        call(a.transpose, weight + k * a.k_stride, a.c_stride, 0, first + k * a.taps * size, step, 0, a.C, a.taps)

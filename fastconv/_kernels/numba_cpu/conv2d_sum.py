@@ -72,10 +72,11 @@ def take_source(a, w):
 @serial
 def sum_block(a, w, first, vectors):
     """One block of output channels of an item; where the target is made of planes they are filled from scratch."""
-    lanes = VECTOR_BYTES // a.itemsize
-    k0, width = first * lanes, vectors * VECTOR_BYTES
+    unit = a.itemsize if a.dots else VECTOR_BYTES
+    lanes = unit // a.itemsize
+    k0, width = first * lanes, vectors * unit
     channels = min(a.K - k0, vectors * lanes)
-    packed = a.packed + (w.g * -(-a.K // lanes) + first) * VECTOR_BYTES * a.taps * a.C
+    packed = a.packed + (w.g * -(-a.K // lanes) + first) * unit * a.taps * a.C
     if a.bias != 0:
         copy_bytes(w.bias, a.bias + (w.g * a.K + k0) * a.itemsize, channels * a.itemsize)
     target = a.target + w.n * a.target_n + (w.g * a.K + k0) * a.target_c
@@ -98,6 +99,9 @@ def sum_ranges(a, w, packed, vectors, channels):
     panel = carray(pointer(w.panel), 1, PANEL)[0]
     panel.entries, panel.bias, panel.channels = w.entries, w.bias, channels
     panel.x_step, panel.w_step = a.itemsize, vectors * VECTOR_BYTES
+    if a.dots:
+        panel.x_step = panel.w_step = VECTOR_BYTES
+        panel.w_shift, panel.target_shift = a.taps * a.C * a.itemsize, a.target_c
     panel.ending = (BIAS_LANES if a.bias != 0 else 0) | (RELU if a.relu else 0)
     for c0 in range(0, a.C, a.c_range):
         count = min(a.C - c0, a.c_range)
@@ -139,8 +143,9 @@ def list_entries(a, w, panel, row, col, c0, channels):
     for e in range(first + 1, end):
         follows = word(a.cols_sources, e) == word(a.cols_sources, e - 1) + 1
         merged = merged and follows and word(a.cols_taps, e) == word(a.cols_taps, e - 1) + (-1 if a.flipped else 1)
-    blocks = 1 if merged else -(-channels // a.block_terms)
+    blocks = 1 if merged or a.dots else -(-channels // a.block_terms)
     part = channels // blocks if channels % blocks == 0 else channels
+    term = a.itemsize if a.dots else panel.w_step
     for r in range(word(a.rows_first, row), word(a.rows_first, row + 1)):
         for e in range(first, first + 1 if merged else end):
             tap = word(a.rows_taps, r) * a.tap_cols + word(a.cols_taps, e)
@@ -149,10 +154,10 @@ def list_entries(a, w, panel, row, col, c0, channels):
             weight = c0 * a.taps + tap * channels
             for c in range(0, channels, part):
                 put_word(entry, 0, pixel + (c0 + c) * a.itemsize)
-                put_word(entry, 1, (weight + c) * panel.w_step)
+                put_word(entry, 1, (weight + c) * term)
                 entry += 16
     panel.entry_count = (entry - w.entries) // 16
-    panel.count = taps * channels if merged else part
+    panel.count = (taps * channels if merged else part) * a.itemsize // panel.x_step
     panel.per_chunk = a.block_terms // panel.count if panel.count < a.block_terms else 1
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
@@ -20,6 +21,12 @@ def _build_panel(dtype: str, vectors: int):
     return panel.panel_module(dtype, vectors)
 
 
+def _build_dots(dtype: str, channels: int):
+    from fastconv._kernels.numba_cpu import dots
+
+    return dots.dots_module(dtype, channels)
+
+
 def _build_transpose(dtype: str):
     from fastconv._kernels.numba_cpu import transpose
 
@@ -33,6 +40,12 @@ def panel(dtype: str, vectors: int) -> NativeFunction:
 
 
 @cache
+def dots(dtype: str, channels: int) -> NativeFunction:
+    """The tiles of so many output channels whose lanes hold input channels."""
+    return NativeFunction(_build_dots, (dtype, channels), _PANEL_ARGUMENTS)
+
+
+@cache
 def transpose(dtype: str) -> NativeFunction:
     """The transposition of a matrix."""
     return NativeFunction(_build_transpose, (dtype,), _TRANSPOSE_ARGUMENTS)
@@ -40,13 +53,16 @@ def transpose(dtype: str) -> NativeFunction:
 
 def native_functions(dtype: str) -> list[NativeFunction]:
     """All of one dtype."""
-    return [*(panel(dtype, vectors + 1) for vectors in range(MAX_VECTORS)), transpose(dtype)]
+    tiles = [kind(dtype, vectors + 1) for kind in (panel, dots) for vectors in range(MAX_VECTORS)]
+    return [*tiles, transpose(dtype)]
 
 
-def panel_values(dtype: str, k_blocks: np.ndarray) -> dict[str, int]:
-    """The addresses of the microkernels that these blocks of channels need, by their fields."""
+def panel_values(
+    dtype: str, k_blocks: np.ndarray, kind: Callable[[str, int], NativeFunction] = panel
+) -> dict[str, int]:
+    """The addresses of the microkernels of a kind that these blocks of channels need, by their fields."""
     needed = {*k_blocks[:, 1].tolist()}
-    return {PANELS[vectors - 1]: panel(dtype, vectors).address for vectors in needed}
+    return {PANELS[vectors - 1]: kind(dtype, vectors).address for vectors in needed}
 
 
 def unit(itemsize: int) -> plan.VectorUnit:

@@ -3,7 +3,8 @@
     acc[o][p] += w[e + t * w_step + o] * broadcast(x[e + t * x_step + p * x_shift])
 
 over all entries e of a table of offsets and t = 0 .. count - 1. Forward and grad_input read packed weights as w and
-pixels as x; grad_weight reads pixels of grad_out as w. All steps, shifts and offsets are in bytes.
+pixels as x; grad_weight reads pixels of grad_out as w; pointwise convolution of planes reads pixels as w. All steps,
+shifts and offsets are in bytes.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ BIAS_LANES, BIAS_COLUMNS, RELU = 1, 2, 4
 # All that the tiles of one region share. ``entries`` are pairs: offset in x, offset in w. ``per_chunk`` entries are
 # summed before their sum is added to the others': rounding errors stay small. ``target_step`` leads from one column to
 # the next, ``channels`` counts valid lanes, ``first`` says that sums hold nothing yet, ``last`` that the result goes
-# to the target.
+# to the target. ``w_shift`` and ``target_shift`` lead from one output channel to the next where lanes do not hold them.
 PANEL = structure(
     "entries", "bias", "entry_count", "count", "x_step", "x_shift", "w_step", "per_chunk", "target_step", "channels",
-    "first", "last", "ending",
+    "first", "last", "ending", "w_shift", "target_shift",
 )  # fmt: skip
 # Columns that share an address: base, base + shift and base + 2 * shift are addressing modes.
 _SHARE = 3
@@ -32,7 +33,12 @@ _SHARE = 3
 
 def panel_module(dtype: str, vectors: int) -> ir.Module:
     """Code of ``void (columns, panel, x, w, sums, target)``: the tile of so many columns."""
-    module = ir.Module(f"panel_{vectors}")
+    return tiles_module(Tile, dtype, vectors)
+
+
+def tiles_module(kind: type[Tile], dtype: str, vectors: int) -> ir.Module:
+    """The same for tiles of some kind."""
+    module = ir.Module(f"{kind.name}_{vectors}")
     entry = ir.Function(module, ir.FunctionType(ir.VoidType(), [WORD] * 6), "entry")
     builder = ir.IRBuilder(entry.append_basic_block("entry"))
     arguments = [builder.inttoptr(word, BYTES) for word in entry.args[1:]]
@@ -43,22 +49,25 @@ def panel_module(dtype: str, vectors: int) -> ir.Module:
         block = entry.append_basic_block(f"columns_{columns}")
         switch.add_case(WORD(columns), block)
         builder.position_at_end(block)
-        builder.call(_Tile(module, dtype, vectors, columns).emit(), arguments, tail=True)
+        builder.call(kind(module, dtype, vectors, columns).emit(), arguments, tail=True)
         builder.ret_void()
     return module
 
 
-class _Tile:
+class Tile:
     """One tile's function while it is emitted; lists of sums go column by column."""
+
+    name = "panel"
 
     def __init__(self, module, dtype, vectors, columns):
         self.v, self.vectors, self.columns = Vectors(module, dtype), vectors, columns
-        self.function, self.b = internal_function(module, f"panel_{vectors}x{columns}", [BYTES] * 5)
+        self.function, self.b = internal_function(module, f"{self.name}_{vectors}x{columns}", [BYTES] * 5)
         self.panel, self.x, self.w, self.sums, self.target = self.function.args
         self.places = list(itertools.product(range(columns), range(vectors)))
         self.zeros = [self.v.zero] * len(self.places)
 
     def emit(self) -> ir.Function:
+        """Fill the function."""
         b, entry = self.b, self.b.block
         per_chunk, first_panel = self._field("per_chunk"), self._flag("first")
         last = self._flag("last")
@@ -98,9 +107,18 @@ class _Tile:
 
     def _steps(self):
         """What leads from one product to the next: count, steps, shifts of the columns that share an address."""
-        names = ("count", "x_step", "w_step", "x_shift")
-        count, x_step, w_step, shift = map(self._field, names)
-        return count, x_step, w_step, [WORD(0), shift, self.b.add(shift, shift)], self.b.mul(shift, WORD(_SHARE))
+        shift = self._field("x_shift")
+        shifts = [WORD(0), shift, self.b.add(shift, shift)]
+        return self._field("count"), *self._product_steps(), shifts, self.b.mul(shift, WORD(_SHARE))
+
+    def _product_steps(self):
+        """Steps of x and of w, and where the vectors of w are."""
+        weights = [WORD(o * VECTOR_BYTES) for o in range(self.vectors)]
+        return self._field("x_step"), self._field("w_step"), weights
+
+    def _factor(self, place):
+        """What a column multiplies the vectors of w with."""
+        return self.v.broadcast(self.b, place)
 
     def _sum_entries(self, table, entries, steps):
         """Sums over some entries of the table, from zero; zero for none."""
@@ -124,7 +142,7 @@ class _Tile:
     def _sum_products(self, x, w, acc, steps):
         """The innermost loop: every column times every vector, ``count`` times."""
         b, v, before = self.b, self.v, self.b.block
-        count, x_step, w_step, shifts, group_shift = steps
+        count, x_step, w_step, weight_shifts, shifts, group_shift = steps
         bases = [x]
         while len(bases) * _SHARE < self.columns:
             bases.append(shifted(b, bases[-1], group_shift))
@@ -133,10 +151,10 @@ class _Tile:
         b.position_at_end(loop)
         left, w_now, *bases_now = (b.phi(kind) for kind in (WORD, BYTES, *[BYTES] * len(bases)))
         sums = [b.phi(v.kind) for _ in self.places]
-        weights = [v.load(b, shifted(b, w_now, WORD(o * VECTOR_BYTES))) for o in range(self.vectors)]
+        weights = [v.load(b, shifted(b, w_now, weight_shift)) for weight_shift in weight_shifts]
         new = []
         for p in range(self.columns):
-            value = v.broadcast(b, shifted(b, bases_now[p // _SHARE], shifts[p % _SHARE]))
+            value = self._factor(shifted(b, bases_now[p // _SHARE], shifts[p % _SHARE]))
             row = sums[p * self.vectors : (p + 1) * self.vectors]
             new += [v.multiply_add(b, weight, value, old) for weight, old in zip(weights, row, strict=True)]
         remaining = b.sub(left, WORD(1))
@@ -152,63 +170,68 @@ class _Tile:
     def _merged(self, block, *sources):
         """Continue in a block with the sums of the block that it is entered from."""
         self.b.position_at_end(block)
-        merged = [self.b.phi(self.v.kind) for _ in self.places]
+        merged = [self.b.phi(self.v.kind) for _ in sources[0][1]]
         for origin, values in sources:
             for phi, value in zip(merged, values, strict=True):
                 phi.add_incoming(value, origin)
         return merged
 
     def _where(self, condition, acc, change):
-        """The sums, changed where the condition holds."""
+        """The sums, changed where the condition holds by a function of number and value."""
         b, before = self.b, self.b.block
         then, done = b.append_basic_block("then"), b.append_basic_block("done")
         b.cbranch(condition, then, done)
         b.position_at_end(then)
-        changed = [change(place, value) for place, value in zip(self.places, acc, strict=True)]
+        changed = list(itertools.starmap(change, enumerate(acc)))
         b.branch(done)
         return self._merged(done, (before, acc), (then, changed))
 
-    def _sum_place(self, p, o):
-        return shifted(self.b, self.sums, WORD((p * self.vectors + o) * VECTOR_BYTES))
+    def _sum_place(self, number):
+        return shifted(self.b, self.sums, WORD(number * VECTOR_BYTES))
 
-    def _add_kept(self, place, value):
-        return self.b.fadd(value, self.v.load(self.b, self._sum_place(*place)))
+    def _add_kept(self, number, value):
+        return self.b.fadd(value, self.v.load(self.b, self._sum_place(number)))
+
+    def _rectify(self, _number, value):
+        # NaN stays NaN and -0 stays -0: only what is below zero is cleared.
+        return self.b.select(self.b.fcmp_ordered("<", value, self.v.zero), self.v.zero, value)
+
+    def _asked(self, flag):
+        """Whether the panel is to end like this."""
+        return self.b.icmp_signed("!=", self.b.and_(self._field("ending"), WORD(flag)), WORD(0))
 
     def _flush(self, acc, first):
         """Keep the sums, or add them to those that were kept."""
         added = self._where(self.b.not_(first), acc, self._add_kept)
-        for place, value in zip(self.places, added, strict=True):
-            self.v.store(self.b, value, self._sum_place(*place))
+        for number, value in enumerate(added):
+            self.v.store(self.b, value, self._sum_place(number))
 
     def _finish(self, acc, first):
         """The epilogue: kept sums, bias, activation, store."""
-        b, v, ending = self.b, self.v, self._field("ending")
+        b, v = self.b, self.v
         bias = b.inttoptr(self._field("bias"), BYTES)
 
-        def asked(flag):
-            return b.icmp_signed("!=", b.and_(ending, WORD(flag)), WORD(0))
+        def add_lanes(number, value):
+            return b.fadd(value, v.load(b, shifted(b, bias, WORD(self.places[number][1] * VECTOR_BYTES))))
 
-        def add_lanes(place, value):
-            return b.fadd(value, v.load(b, shifted(b, bias, WORD(place[1] * VECTOR_BYTES))))
-
-        def add_columns(place, value):
-            return b.fadd(value, v.broadcast(b, shifted(b, bias, WORD(place[0] * v.size))))
-
-        def rectify(_place, value):
-            # NaN stays NaN and -0 stays -0: only what is below zero is cleared.
-            return b.select(b.fcmp_ordered("<", value, v.zero), v.zero, value)
+        def add_columns(number, value):
+            return b.fadd(value, v.broadcast(b, shifted(b, bias, WORD(self.places[number][0] * v.size))))
 
         acc = self._where(b.not_(first), acc, self._add_kept)
-        for flag, change in ((BIAS_LANES, add_lanes), (BIAS_COLUMNS, add_columns), (RELU, rectify)):
-            acc = self._where(asked(flag), acc, change)
+        for flag, change in ((BIAS_LANES, add_lanes), (BIAS_COLUMNS, add_columns), (RELU, self._rectify)):
+            acc = self._where(self._asked(flag), acc, change)
         self._store(acc)
 
-    def _store(self, acc):
-        b, v, step = self.b, self.v, self._field("target_step")
-        valid = b.sub(self._field("channels"), WORD((self.vectors - 1) * v.lanes))
-        columns = [self.target]
+    def _target_columns(self):
+        """Where the columns of the result begin."""
+        columns, step = [self.target], self._field("target_step")
         while len(columns) < self.columns:
-            columns.append(shifted(b, columns[-1], step))
+            columns.append(shifted(self.b, columns[-1], step))
+        return columns
+
+    def _store(self, acc):
+        b, v, columns = self.b, self.v, self._target_columns()
+        valid = b.sub(self._field("channels"), WORD((self.vectors - 1) * v.lanes))
         places = [shifted(b, columns[p], WORD(o * VECTOR_BYTES)) for p, o in self.places]
         stores = list(zip(self.places, acc, places, strict=True))
         last = [store[1:] for store in stores if store[0][1] == self.vectors - 1]

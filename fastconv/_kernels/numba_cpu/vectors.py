@@ -73,9 +73,12 @@ class Vectors:
     def interleave(self, builder, a, b):
         """The lanes of two vectors in turn: of their first halves, of their second halves."""
         order = [lane + origin for lane in range(self.lanes) for origin in (0, self.lanes)]
-        kind = ir.VectorType(_INDEX, self.lanes)
         halves = (order[: self.lanes], order[self.lanes :])
-        return [builder.shuffle_vector(a, b, ir.Constant(kind, chosen)) for chosen in halves]
+        return [self.shuffle(builder, a, b, chosen) for chosen in halves]
+
+    def shuffle(self, builder, a, b, order):
+        """A vector of some lanes of two, which are numbered one after the other."""
+        return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(_INDEX, self.lanes), order))
 
     def _splat(self, builder, value, kind):
         undefined = ir.Constant(kind, ir.Undefined)
