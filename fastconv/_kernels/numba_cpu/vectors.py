@@ -70,6 +70,11 @@ class Vectors:
         arguments = [value, builder.bitcast(place, pointer), _INDEX(self.size), mask]
         builder.call(self._intrinsic(name, ir.VoidType(), kinds), arguments)
 
+    def prefetch(self, builder, place, writes):
+        """Ask for the cache line of a place, which need not exist."""
+        function = self._intrinsic("llvm.prefetch.p0", ir.VoidType(), [BYTES, _INDEX, _INDEX, _INDEX])
+        builder.call(function, [place, _INDEX(int(writes)), _INDEX(2), _INDEX(1)])
+
     def interleave(self, builder, a, b):
         """The lanes of two vectors in turn: of their first halves, of their second halves."""
         order = [lane + origin for lane in range(self.lanes) for origin in (0, self.lanes)]
