@@ -166,11 +166,14 @@ static void FC_FN(take_source)(const fc_sum_args *a, FC_FN(fc_work) *w, const fc
     if (!a->packed_source)
         return;
     const ptrdiff_t cols = a->source_strides.h, rows = item->source_hi - item->source_lo;
+    const ptrdiff_t together = a->row_step == 1 ? rows : 1; /* rows that are copied at once */
     w->source_strides = (fc_strides){.n = rows * cols * a->pixel_step, .c = 1, .h = cols * a->pixel_step, .w = a->pixel_step};
     for (ptrdiff_t i = 0; i < item->images; i++)
-        FC_FN(transpose)
-        (source + i * a->source_strides.n + item->source_lo * cols, a->source_strides.c,
-         w->packed_source + i * w->source_strides.n, a->pixel_step, a->source_channels, rows * cols);
+        for (ptrdiff_t row = 0; row < rows; row += together * a->row_step)
+            FC_FN(transpose_any)
+            (source + i * a->source_strides.n + (item->source_lo + row) * cols, NULL, a->source_strides.c,
+             w->packed_source + i * w->source_strides.n + row * w->source_strides.h, NULL, a->pixel_step,
+             a->source_channels, together * cols, (rows - row) * cols);
     w->source = w->packed_source - item->source_lo * w->source_strides.h;
 }
 
