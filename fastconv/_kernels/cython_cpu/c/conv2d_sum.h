@@ -209,7 +209,7 @@ static void FC_FN(sum)(void *ctx, ptrdiff_t lo, ptrdiff_t hi, ptrdiff_t slot) {
     w.sums = w.bias + FC_BLOCK;
     w.packed_source = w.sums + a->sums;
     w.packed_target = w.packed_source + a->packed_source;
-    w.entries = (int64_t *)(w.packed_target + a->packed_target);
+    w.entries = (int64_t *)(scratch + a->scratch_bytes) - 2 * a->entries; /* aligned, whatever lies before */
     w.tiles = a->dots ? FC_FN(dots_tiles) : FC_FN(panels);
     memset(w.bias, 0, FC_BLOCK * sizeof(real));
     const ptrdiff_t k_groups = (a->k_block_count + a->k_group - 1) / a->k_group;
