@@ -224,7 +224,7 @@ static void FC_FN(sum)(void *ctx, ptrdiff_t lo, ptrdiff_t hi, ptrdiff_t slot) {
     w.sums = w.bias + FC_BLOCK;
     w.packed_source = w.sums + a->sums;
     w.packed_target = w.packed_source + a->packed_source;
-    w.entries = (int64_t *)(w.packed_target + a->packed_target);
+    w.entries = (int64_t *)(scratch + a->scratch_bytes) - 2 * a->entries; /* aligned, whatever lies before */
     w.tiles = a->dots ? FC_FN(dots_tiles) : a->joined > 1 ? FC_FN(group_tiles) : FC_FN(panels);
     w.columns = a->joined > 1 ? FC_FN(group_columns) : FC_FN(columns);
     memset(w.bias, 0, FC_BLOCK * sizeof(real));
