@@ -3,13 +3,17 @@
 import importlib
 
 from fastconv._kernels import contract
-from fastconv._kernels.numba_cpu import conv2d, conv2d_grads, max_pool2d
+from fastconv._kernels.numba_cpu import conv2d, conv2d_depthwise, conv2d_grads, max_pool2d
 from fastconv._kernels.numba_cpu.compiler import NativeFunction
 from fastconv._kernels.numba_cpu.object_cache import status as cache_status
 
 __all__ = ["VARIANTS", "cache_status", "native_functions", "prepare"]
 
-VARIANTS = {**conv2d.VARIANTS, **conv2d_grads.VARIANTS, **max_pool2d.VARIANTS}
+# Of each operation, special variants come first.
+_MODULES = (conv2d_depthwise, conv2d, conv2d_grads, max_pool2d)
+VARIANTS = {
+    op: tuple(variant for module in _MODULES for variant in module.VARIANTS.get(op, ())) for op in contract.OPERATIONS
+}
 
 
 def prepare(op: str, problem: contract.Problem) -> contract.Kernel | contract.Declined:
@@ -19,7 +23,7 @@ def prepare(op: str, problem: contract.Problem) -> contract.Kernel | contract.De
 
 def native_functions(dtype: str) -> list[NativeFunction]:
     """Everything that the operations of one dtype can run, to be compiled ahead."""
-    return [found for module in (conv2d, conv2d_grads, max_pool2d) for found in module.native_functions(dtype)]
+    return [found for module in _MODULES for found in module.native_functions(dtype)]
 
 
 if not any(map(NativeFunction.is_cached, native_functions("float32"))):

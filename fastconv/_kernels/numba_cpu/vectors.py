@@ -18,10 +18,10 @@ _SIZE = {"float32": 4, "float64": 8}
 class Vectors:
     """Instructions on the vectors of one dtype, put where a builder stands."""
 
-    def __init__(self, module: ir.Module, dtype: str):
+    def __init__(self, module: ir.Module, dtype: str, width: int = VECTOR_BYTES):
         self.module = module
         self.scalar, self.size = _SCALAR[dtype], _SIZE[dtype]
-        self.lanes = VECTOR_BYTES // self.size
+        self.lanes = width // self.size
         self.kind = ir.VectorType(self.scalar, self.lanes)
         self.masks = ir.VectorType(ir.IntType(1), self.lanes)
         self.zero = ir.Constant(self.kind, None)
@@ -77,6 +77,12 @@ class Vectors:
         halves = (order[: self.lanes], order[self.lanes :])
         return [builder.shuffle_vector(a, b, ir.Constant(kind, chosen)) for chosen in halves]
 
+    def deinterleave(self, builder, a, b):
+        """The even lanes of two vectors, and the odd ones."""
+        kind = ir.VectorType(_INDEX, self.lanes)
+        orders = (list(range(first, 2 * self.lanes, 2)) for first in (0, 1))
+        return [builder.shuffle_vector(a, b, ir.Constant(kind, order)) for order in orders]
+
     def _splat(self, builder, value, kind):
         undefined = ir.Constant(kind, ir.Undefined)
         single = builder.insert_element(undefined, value, _INDEX(0))
@@ -122,3 +128,39 @@ def counted(builder, stop, step: int):
     index.add_incoming(following, builder.block)
     builder.cbranch(builder.icmp_signed("<", following, stop), head, done)
     builder.position_at_end(done)
+
+
+def carried(builder, count, values: list, body) -> list:
+    """The values after so many rounds of ``body(index, values) -> values``; unchanged where the count is 0."""
+
+    def rounds(initial):
+        before, head, done = builder.block, *(builder.append_basic_block(name) for name in ("round", "rounds"))
+        builder.branch(head)
+        builder.position_at_end(head)
+        index, *now = (builder.phi(kind) for kind in (WORD, *(value.type for value in initial)))
+        new = body(index, now)
+        following = builder.add(index, WORD(1))
+        for phi, first, later in zip((index, *now), (WORD(0), *initial), (following, *new), strict=True):
+            phi.add_incoming(first, before)
+            phi.add_incoming(later, builder.block)
+        builder.cbranch(builder.icmp_signed("<", following, count), head, done)
+        builder.position_at_end(done)
+        return new
+
+    return where(builder, builder.icmp_signed(">", count, WORD(0)), values, rounds)
+
+
+def where(builder, condition, values: list, change) -> list:
+    """``change(values)`` where the condition holds, else the values."""
+    before, then, done = builder.block, *(builder.append_basic_block(name) for name in ("then", "done"))
+    builder.cbranch(condition, then, done)
+    builder.position_at_end(then)
+    changed, end = change(values), builder.block
+    builder.branch(done)
+    builder.position_at_end(done)
+    merged = []
+    for value, other in zip(values, changed, strict=True):
+        merged.append(builder.phi(value.type))
+        merged[-1].add_incoming(value, before)
+        merged[-1].add_incoming(other, end)
+    return merged

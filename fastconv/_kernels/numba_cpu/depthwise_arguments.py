@@ -1,0 +1,31 @@
+"""What the depthwise kernels and their driver agree on."""
+
+from __future__ import annotations
+
+from fastconv._kernels.numba_cpu.arguments import planned, strided, structure
+from fastconv._kernels.numba_cpu.ranges import SCRATCH, SHARED
+
+# Pixels of the widest tile: their sums, the weights and one more fit in 16 registers.
+PIXELS = 8
+# (taps, step): neighbouring taps of an entry, and of how many sources the next pixel's are further.
+FORMS = ((1, 1), (3, 1), (3, 2))
+FORM_1, FORM_3 = 0, 1
+# All that the tiles of one row share. ``entries`` are pairs: offset in x, offset in w. Steps lead from source to
+# source, from tap to tap of w, from pixel to pixel of the target. Vector i begins at i vectors, but none after
+# ``last``. ``skip_first``, ``skip_last``: the tile's outermost source is padding. ``valid`` lanes of the last pixel are
+# written. Sums of the next vector are ``sums_step`` further. All are bytes.
+TILE = structure(
+    "entries", "bias", "entry_count", "x_step", "w_step", "target_step", "vectors", "last", "skip_first", "skip_last",
+    "valid", "sums_step",
+)  # fmt: skip
+# Sums of grad_weight: the address of the TILE, of the sums of the current block and of those before it, their bytes,
+# tiles in the block.
+SUMS = structure("tile", "sums", "total", "size", "tiles")
+# The tiles by their address, then the problem: ``sweep_..`` is plan.Sweep, tap t of w is at t * ``tap_bytes``, ``.._at``
+# is where a part of the scratch begins. Strides are in bytes; of grad_weight, grad_out is the target.
+PIXEL = structure(
+    "tile", *strided("x"), *strided("target"), *planned("rows"), *planned("cols"), *SCRATCH, SHARED, "w", "bias",
+    "grad_weight", "sweep_start", "sweep_count", "sweep_source", "sweep_step", "sweep_head", "sweep_tail",
+    "sweep_first", "sweep_direction", "N", "C", "taps", "tap_cols", "itemsize", "tap_bytes", "vectors", "group",
+    "shares", "chunks", "tile_at", "entries_at", "sums_at",
+)  # fmt: skip
