@@ -17,8 +17,6 @@ from fastconv._kernels import contract, plan
 from fastconv._kernels.plan import depthwise
 from fastconv.dtypes import FLOAT_TYPES
 
-# Arrays above this size are asked for ahead of their use.
-cdef Py_ssize_t FAR_BYTES = 1 << 23
 cdef Py_ssize_t CHUNK_FLOPS = depthwise.CHUNK_FLOPS
 
 
@@ -59,12 +57,6 @@ cdef fc_padded padded_of(object plan) except *:
     return result
 
 
-# Whether input and output are too large for the caches that a processor fills in time without being asked.
-cdef bint is_far(object geometry, Py_ssize_t itemsize) except? -1:
-    pixels = geometry.rows.size * geometry.cols.size + geometry.rows.out * geometry.cols.out
-    return geometry.N * geometry.C * pixels * itemsize > FAR_BYTES
-
-
 cdef class PixelSum:
     """Forward and grad_input in channels_last. Items are target rows."""
 
@@ -89,7 +81,7 @@ cdef class PixelSum:
         a.target_strides = strides(arrays.element_strides(shapes[1], arrays.CHANNELS_LAST))
         a.N, a.C, a.tap_cols = g.N, g.C, g.cols.kernel
         a.row_step = 1 if transposed else g.rows.stride
-        a.far = is_far(g, itemsize)
+        a.far = depthwise.is_far(g, itemsize)
         self.items = g.N * a.rows.targets
         self.item_flops = g.flops // max(1, self.items)
 

@@ -107,6 +107,7 @@ class _Pixels:
 class _PixelSum(_Pixels):
     def __init__(self, problem: Problem, *, transposed: bool):
         super().__init__(problem, transposed=transposed)
+        self._transposed = transposed
         self._operands = ("x", "w", *(["bias"] if "bias" in problem.optional else []), "target")
         _, *self._starts, self.scratch_bytes = layout(SUMS.itemsize, TILE.itemsize, 16 * self._taps)
 
@@ -121,7 +122,10 @@ class _PixelSum(_Pixels):
     def _run(self) -> Callable[..., int]:
         g = self._geometry
         items = g.N * self._shapes[1][2]
-        template = self._template("pixel_sum", g.C * self._itemsize, self._starts)
+        # Source rows that a target row reads and the one before it does not.
+        new_rows = 1 if self._transposed else g.rows.stride
+        next_rows = new_rows if depthwise.is_far(g, self._itemsize) else 0
+        template = self._template("pixel_sum", g.C * self._itemsize, self._starts, next_rows=next_rows)
         chunk = _grain(g.flops, items)
         return _kernel(_build_pixel_sum).bound(template, self._operands, items, chunk, self.scratch_bytes)
 

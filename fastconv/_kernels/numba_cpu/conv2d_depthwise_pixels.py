@@ -103,9 +103,11 @@ def _row_tiles(after_tile):
     @serial
     def row_tiles(a, s, t, row, x, w, target):
         first, last = word(a.rows_first, row), word(a.rows_first, row + 1)
+        t.next_rows, t.next_step = a.next_rows if last > first else 0, a.x_h
         if a.sweep_count > 0:
             list_rows(a, t, first, last)
             t.x_step, t.w_step, t.target_step = a.x_w, a.sweep_direction * a.tap_bytes, a.target_w
+            t.next = (word(a.rows_sources, last - 1) + 1) * a.x_h if last > first else 0
             source, to = x + a.sweep_source * a.x_w, target + a.sweep_start * a.target_w
             form, step = FORM_3 + a.sweep_step - 1, a.sweep_step * a.x_w
             tiles(a, s, t, form, a.sweep_count, step, source, w, to, a.sweep_head, a.sweep_tail)

@@ -13,10 +13,11 @@ FORM_1, FORM_3 = 0, 1
 # All that the tiles of one row share. ``entries`` are pairs: offset in x, offset in w. Steps lead from source to
 # source, from tap to tap of w, from pixel to pixel of the target. Vector i begins at i vectors, but none after
 # ``last``. ``skip_first``, ``skip_last``: the tile's outermost source is padding. ``valid`` lanes of the last pixel are
-# written. Sums of the next vector are ``sums_step`` further. All are bytes.
+# written. Sums of the next vector are ``sums_step`` further. While a row is summed, ``next_rows`` others are asked for,
+# the first one ``next`` further, the others ``next_step``: those that only the next row of targets reads. All are bytes.
 TILE = structure(
     "entries", "bias", "entry_count", "x_step", "w_step", "target_step", "vectors", "last", "skip_first", "skip_last",
-    "valid", "sums_step",
+    "valid", "sums_step", "next", "next_rows", "next_step",
 )  # fmt: skip
 # Sums of grad_weight: the address of the TILE, of the sums of the current block and of those before it, their bytes,
 # tiles in the block.
@@ -25,7 +26,7 @@ SUMS = structure("tile", "sums", "total", "size", "tiles")
 # is where a part of the scratch begins. Strides are in bytes; of grad_weight, grad_out is the target.
 PIXEL = structure(
     "tile", *strided("x"), *strided("target"), *planned("rows"), *planned("cols"), *SCRATCH, SHARED, "w", "bias",
-    "grad_weight", "sweep_start", "sweep_count", "sweep_source", "sweep_step", "sweep_head", "sweep_tail",
+    "grad_weight", "next_rows", "sweep_start", "sweep_count", "sweep_source", "sweep_step", "sweep_head", "sweep_tail",
     "sweep_first", "sweep_direction", "N", "C", "taps", "tap_cols", "itemsize", "tap_bytes", "vectors", "group",
     "shares", "chunks", "tile_at", "entries_at", "sums_at",
 )  # fmt: skip

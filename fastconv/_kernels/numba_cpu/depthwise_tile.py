@@ -129,6 +129,8 @@ class _PixelSum(_Tile):
     def emit_vector(self, _number, at):
         b, v = self.b, self.v
         x, weights = shifted(b, self.x, at), self.lane_weights(self.w, at)
+        places = self.places(shifted(b, self.target, at), self.target_step, self.pixels)
+        self.prefetch(x, places)
 
         def entry(x_offset, w_offset, acc):
             places = self.places(shifted(b, weights, w_offset), self.w_step, self.taps)
@@ -141,7 +143,27 @@ class _PixelSum(_Tile):
         bias = self.lane_weights(b.inttoptr(bias, BYTES), at)
         (offset,) = where(b, given, [v.zero], lambda _: [self.factor(bias)])
         sums = [b.fadd(value, offset) for value in acc]
-        self.store(sums, self.places(shifted(b, self.target, at), self.target_step, self.pixels))
+        self.store(sums, places)
+
+    def prefetch(self, x, targets):
+        """What the next row of this tile reads, and what the next tile writes."""
+        if self.taps == 1:
+            return
+        b, v = self.b, self.v
+        count, distance = self.field("next_rows"), b.mul(self.target_step, WORD(self.pixels))
+        first = shifted(b, x, self.field("next"))
+
+        def row(index, _):
+            place = shifted(b, first, b.mul(index, self.field("next_step")))
+            for source in self.places(place, self.x_step, self.pixels * self.step):
+                v.prefetch(b, source)
+            return []
+
+        carried(b, count, [], row)
+        with b.if_then(b.icmp_signed(">", count, WORD(0))):
+            for place in targets:
+                # Asking for a line in order to write there (prefetchw) took longer than the sums on AMD's Zen 4.
+                v.prefetch(b, shifted(b, place, distance))
 
     def lane_weights(self, place, at):
         """Where those of the lanes are."""
@@ -159,6 +181,9 @@ class _PlaneSum(_PixelSum):
     """All lanes have one weight. What a vector writes beyond the end of a row, the next row overwrites."""
 
     may_skip = False
+
+    def prefetch(self, x, targets):
+        """Padded rows are in the cache."""
 
     def lane_weights(self, place, at):
         return place

@@ -70,6 +70,13 @@ class Vectors:
         arguments = [value, builder.bitcast(place, pointer), _INDEX(self.size), mask]
         builder.call(self._intrinsic(name, ir.VoidType(), kinds), arguments)
 
+    def prefetch(self, builder, place):
+        """Ask for the cache line at a place, which need not be one of the process."""
+        reads, locality, data = 0, 2, 1
+        arguments = [place, *map(_INDEX, (reads, locality, data))]
+        kinds = [BYTES, _INDEX, _INDEX, _INDEX]
+        builder.call(self._intrinsic("llvm.prefetch.p0", ir.VoidType(), kinds), arguments)
+
     def interleave(self, builder, a, b):
         """The lanes of two vectors in turn: of their first halves, of their second halves."""
         order = [lane + origin for lane in range(self.lanes) for origin in (0, self.lanes)]

@@ -25,6 +25,8 @@ _BUFFER_BYTES = 1 << 14
 _ALIGNMENT = 16
 # Work that a thread should get in one go.
 CHUNK_FLOPS = 1 << 17
+# Arrays above this size are asked for ahead of their use.
+_FAR_BYTES = 1 << 23
 # Partial sums of grad_weight: shares of the work for the threads.
 _GRAD_CHUNKS = 16
 # Vectors of channels, or channels of small planes, in one item of grad_weight: their sums of nine taps stay in L1.
@@ -100,6 +102,12 @@ def decline_reason(g: Conv2dGeometry, activation: str | None) -> str | None:
 def along_channels(g: Conv2dGeometry, formats: tuple[str, ...], lanes: int) -> bool:
     """Whether lanes can be channels."""
     return set(formats) == {CHANNELS_LAST} and g.C >= lanes
+
+
+def is_far(g: Conv2dGeometry, itemsize: int) -> bool:
+    """Whether input and output are too large for the caches that a processor fills in time without being asked."""
+    pixels = g.rows.size * g.cols.size + g.rows.out * g.cols.out
+    return g.N * g.C * pixels * itemsize > _FAR_BYTES
 
 
 def pixel_shares(g: Conv2dGeometry, lanes: int) -> GradShares:
