@@ -16,20 +16,36 @@ from fastconv._kernels import plan
 from fastconv._kernels.contract import Declined, Kernel, Problem, Variant
 from fastconv._kernels.numba_cpu.arguments import fill, plan_values, stride_values
 from fastconv._kernels.numba_cpu.compiler import NativeFunction
-from fastconv._kernels.numba_cpu.depthwise_arguments import PIXEL, SUMS, TILE
+from fastconv._kernels.numba_cpu.depthwise_arguments import (
+    JOB_BYTES,
+    PIXEL,
+    PLANE,
+    PLANE_WORK,
+    SUMS,
+    TILE,
+    padded_values,
+)
 from fastconv._kernels.numba_cpu.microkernels import layout
 from fastconv._kernels.numba_cpu.ranges import RangeKernel, in_turn
 from fastconv._kernels.numba_cpu.settings import VECTOR_BYTES
 from fastconv._kernels.plan import depthwise
 from fastconv.arrays import CHANNELS_LAST, element_strides
 
-_TILE_ARGUMENTS = 5
+_TILE_ARGUMENTS, _ROWS_ARGUMENTS = 5, 8
+# Planes of few columns fill half a vector better.
+_WIDTHS = sorted({VECTOR_BYTES, max(16, VECTOR_BYTES // 2)})
 
 
 def _build_tile(dtype: str, kind: str, width: int):
     from fastconv._kernels.numba_cpu import depthwise_tile
 
     return depthwise_tile.tile_module(dtype, kind, width)
+
+
+def _build_rows(dtype: str):
+    from fastconv._kernels.numba_cpu import depthwise_rows
+
+    return depthwise_rows.rows_module(dtype)
 
 
 def _build_pixel_sum():
@@ -50,10 +66,22 @@ def _build_pixel_reduce(dtype: str):
     return conv2d_depthwise_pixels.pixel_reduce_kernel(dtype)
 
 
+def _build_plane_sum(dtype: str):
+    from fastconv._kernels.numba_cpu import conv2d_depthwise_planes
+
+    return conv2d_depthwise_planes.plane_sum_kernel(dtype)
+
+
 @cache
 def tile(dtype: str, kind: str, width: int) -> NativeFunction:
     """The tiles of vectors of so many bytes."""
     return NativeFunction(_build_tile, (dtype, kind, width), _TILE_ARGUMENTS)
+
+
+@cache
+def rows(dtype: str) -> NativeFunction:
+    """Rows of planes copied, taken apart or put together."""
+    return NativeFunction(_build_rows, (dtype,), _ROWS_ARGUMENTS)
 
 
 @cache
@@ -63,9 +91,10 @@ def _kernel(build: Callable, *dtype: str) -> RangeKernel:
 
 def native_functions(dtype: str) -> list[NativeFunction]:
     """Everything that depthwise convolutions of one dtype can run."""
-    tiles = [tile(dtype, kind, VECTOR_BYTES) for kind in ("pixel_sum", "grad")]
-    kernels = (_kernel(build, dtype).native for build in (_build_pixel_grad, _build_pixel_reduce))
-    return [*tiles, _kernel(_build_pixel_sum).native, *kernels]
+    tiles = [tile(dtype, kind, width) for kind in ("plane_sum", "grad") for width in _WIDTHS]
+    builds = (_build_pixel_grad, _build_pixel_reduce, _build_plane_sum)
+    kernels = (_kernel(_build_pixel_sum), *(_kernel(build, dtype) for build in builds))
+    return [tile(dtype, "pixel_sum", VECTOR_BYTES), *tiles, rows(dtype), *(kernel.native for kernel in kernels)]
 
 
 def _grain(flops: int, items: int) -> int:
@@ -159,10 +188,86 @@ class _PixelGradWeight(_Pixels):
         return in_turn(steps, template, operands, self._slot_bytes, self._shared_bytes)
 
 
+class _Planes:
+    """Lanes are columns of padded buffers."""
+
+    def __init__(self, problem: Problem, formats: tuple[str, str], *, transposed: bool = False):
+        self._geometry, self._dtype = g, _ = problem.geometry, problem.dtype
+        self._itemsize = np.dtype(problem.dtype).itemsize
+        make = plan.grad_input_axis if transposed else plan.forward_axis
+        self._plans = tuple(make(axis, g.padding_mode) for axis in (g.rows, g.cols))
+        self._padded = depthwise.padded(g.rows, g.cols, g.padding_mode, transposed, self._itemsize)
+        shapes = (g.out_shape, g.x_shape) if transposed else (g.x_shape, g.out_shape)
+        self._strides = [element_strides(*array) for array in zip(shapes, formats, strict=True)]
+        self._taps = g.rows.kernel * g.cols.kernel
+        self._columns = int(self._padded.cols.counts[0])
+        row = self._columns * self._itemsize
+        self._vector = next((width for width in _WIDTHS if width >= row), VECTOR_BYTES)
+        self._result_pitch = -(-row // self._vector) * self._vector
+
+    def __call__(self, *operands) -> int:
+        return self._run(*operands)
+
+    def _layout(self, results: int, sums: int) -> tuple[list[int], int]:
+        """Where the parts of a slot's memory begin after the first one, and how large it is."""
+        padded = self._padded
+        buffer = padded.height * padded.pitch * self._itemsize + VECTOR_BYTES
+        jobs = padded.rows.phases * padded.cols.phases
+        _, *starts, size = layout(
+            *(PLANE_WORK.itemsize, TILE.itemsize, jobs * JOB_BYTES, 16 * self._taps, buffer), *(results, sums)
+        )
+        return starts, size
+
+    def _template(self, kind: str, starts: list[int], **values: int) -> np.ndarray:
+        g, size, padded = self._geometry, self._itemsize, self._padded
+        parts = ("tile_at", "jobs_at", "entries_at", "buffer_at", "results_at", "sums_at")
+        return fill(
+            PLANE,
+            tile=tile(self._dtype, kind, self._vector).address,
+            move=rows(self._dtype).address,
+            **stride_values("x", self._strides[0], size),
+            **stride_values("target", self._strides[1], size),
+            **plan_values("rows", self._plans[0]),
+            **plan_values("cols", self._plans[1]),
+            **padded_values(padded),
+            **{"N": g.N, "C": g.C, "taps": self._taps, "tap_cols": g.cols.kernel, "vector": self._vector},
+            **{"result_pitch": self._result_pitch, "result_size": padded.block * self._result_pitch},
+            buffer_bytes=padded.height * padded.pitch * size + VECTOR_BYTES,
+            **dict(zip(parts, starts, strict=True)),
+            **values,
+        )
+
+
+class _PlaneSum(_Planes):
+    def __init__(self, problem: Problem, *, transposed: bool):
+        super().__init__(problem, problem.formats, transposed=transposed)
+        padded, columns, size = self._padded, self._columns, self._itemsize
+        self._operands = ("x", "w", *(["bias"] if "bias" in problem.optional else []), "target")
+        self._run_marks = padded.cols.marks[self._plans[1].runs[:, 0]]
+        # A vector may reach beyond its row, but not beyond the next one.
+        phases = padded.rows.phases * padded.cols.phases
+        self._direct = phases == 1 and self._strides[1][3] == 1 and 2 * columns * size >= self._vector
+        results = 0 if self._direct else padded.block * self._result_pitch * padded.cols.phases
+        self._starts, self.scratch_bytes = self._layout(results, 0)
+
+    @cached_property
+    def _run(self) -> Callable[..., int]:
+        g, padded = self._geometry, self._padded
+        marks = (padded.rows.marks, self._run_marks)
+        template = self._template(
+            *("plane_sum", self._starts),
+            **{"tap_bytes": self._itemsize, "direct": self._direct},
+            **{name: array.ctypes.data for name, array in zip(("row_marks", "run_marks"), marks, strict=True)},
+            highest_mark=max(int(array.max()) for array in marks),
+        )
+        items = g.N * g.C * padded.blocks
+        chunk = _grain(g.flops, items)
+        kernel = _kernel(_build_plane_sum, self._dtype)
+        return kernel.bound(template, self._operands, items, chunk, self.scratch_bytes)
+
+
 def _declined(problem: Problem) -> Declined | None:
     reason = depthwise.decline_reason(problem.geometry, problem.activation)
-    if reason is None and not _along_channels(problem):
-        reason = "channels do not lie together"
     return Declined(reason) if reason else None
 
 
@@ -175,13 +280,18 @@ def _along_channels(problem: Problem) -> bool:
 def _prepare_sum(problem: Problem, *, transposed: bool) -> Kernel | Declined:
     if refusal := _declined(problem):
         return refusal
-    run = _PixelSum(problem, transposed=transposed)
-    return Kernel("depthwise", run, run.pack, run.scratch_bytes)
+    if not _along_channels(problem):
+        planes = _PlaneSum(problem, transposed=transposed)
+        return Kernel("depthwise", planes, workspace_bytes=planes.scratch_bytes)
+    pixels = _PixelSum(problem, transposed=transposed)
+    return Kernel("depthwise", pixels, pixels.pack, pixels.scratch_bytes)
 
 
 def _prepare_grad_weight(problem: Problem) -> Kernel | Declined:
     if refusal := _declined(problem):
         return refusal
+    if not _along_channels(problem):
+        return Declined("channels do not lie together")
     run = _PixelGradWeight(problem)
     return Kernel("depthwise", run, workspace_bytes=run.scratch_bytes)
 

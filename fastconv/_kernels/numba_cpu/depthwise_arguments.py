@@ -30,3 +30,36 @@ PIXEL = structure(
     "sweep_first", "sweep_direction", "N", "C", "taps", "tap_cols", "itemsize", "tap_bytes", "vectors", "group",
     "shares", "chunks", "tile_at", "entries_at", "sums_at",
 )  # fmt: skip
+# What rows of planes go through; see depthwise_rows.
+COPY, SPLIT, JOIN = 0, 1, 2
+_LATTICE = ("phases", "step", "size", "counts", "first", "taps", "places", "sources")
+_PADDED = (
+    *("bulk_source", "bulk_count", "bulk_phase", "bulk_index", "bulk_top", "bulk_bottom"),
+    *("block", "blocks", "height", "pitch", "width"),
+)
+# The same of planes: ``down``, ``across`` and what follows them are plan.depthwise.Padded, whose counts are elements.
+# Vectors are of ``width`` bytes. ``direct``: tiles are written to the target, else to results with rows of
+# ``result_pitch`` bytes, ``result_size`` for each phase of columns; the same of rows of grad_out.
+PLANE = structure(
+    "tile", "move", *strided("x"), *strided("target"), *planned("rows"), *planned("cols"), *SCRATCH, SHARED, "w", "bias",
+    "grad_weight", *(f"down_{name}" for name in _LATTICE), *(f"across_{name}" for name in _LATTICE), *_PADDED,
+    "extras", "extra_count", "row_marks", "run_marks", "highest_mark", "N", "C", "taps", "tap_cols", "tap_bytes",
+    "vector", "direct", "result_pitch", "result_size", "buffer_bytes", "group", "shares", "chunks",
+    "tile_at", "jobs_at", "entries_at", "buffer_at", "results_at", "sums_at",
+)  # fmt: skip
+# What a slot works with: addresses.
+PLANE_WORK = structure("tile", "jobs", "entries", "buffer", "results", "sums")
+# The targets of one phase of rows and of columns.
+JOB = structure("entries", "entry_count", "form", "w_step")
+JOB_BYTES = JOB.itemsize
+
+
+def padded_values(padded) -> dict[str, int]:
+    """Values of a plan.depthwise.Padded, which the kernel must keep alive."""
+    values = {name: getattr(padded, name) for name in _PADDED}
+    values |= {"extras": padded.extras.ctypes.data, "extra_count": len(padded.extras)}
+    for prefix, lattice in (("down", padded.rows), ("across", padded.cols)):
+        values |= {f"{prefix}_{name}": getattr(lattice, name) for name in _LATTICE[:2]}
+        values[f"{prefix}_size"] = len(lattice.sources)
+        values |= {f"{prefix}_{name}": getattr(lattice, name).ctypes.data for name in _LATTICE[3:]}
+    return values
