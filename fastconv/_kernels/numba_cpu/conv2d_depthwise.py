@@ -72,6 +72,18 @@ def _build_plane_sum(dtype: str):
     return conv2d_depthwise_planes.plane_sum_kernel(dtype)
 
 
+def _build_plane_grad(dtype: str):
+    from fastconv._kernels.numba_cpu import conv2d_depthwise_planes_grad
+
+    return conv2d_depthwise_planes_grad.plane_grad_kernel(dtype)
+
+
+def _build_plane_reduce(dtype: str):
+    from fastconv._kernels.numba_cpu import conv2d_depthwise_planes_grad
+
+    return conv2d_depthwise_planes_grad.plane_reduce_kernel(dtype)
+
+
 @cache
 def tile(dtype: str, kind: str, width: int) -> NativeFunction:
     """The tiles of vectors of so many bytes."""
@@ -92,7 +104,7 @@ def _kernel(build: Callable, *dtype: str) -> RangeKernel:
 def native_functions(dtype: str) -> list[NativeFunction]:
     """Everything that depthwise convolutions of one dtype can run."""
     tiles = [tile(dtype, kind, width) for kind in ("plane_sum", "grad") for width in _WIDTHS]
-    builds = (_build_pixel_grad, _build_pixel_reduce, _build_plane_sum)
+    builds = (_build_pixel_grad, _build_pixel_reduce, _build_plane_sum, _build_plane_grad, _build_plane_reduce)
     kernels = (_kernel(_build_pixel_sum), *(_kernel(build, dtype) for build in builds))
     return [tile(dtype, "pixel_sum", VECTOR_BYTES), *tiles, rows(dtype), *(kernel.native for kernel in kernels)]
 
@@ -266,6 +278,34 @@ class _PlaneSum(_Planes):
         return kernel.bound(template, self._operands, items, chunk, self.scratch_bytes)
 
 
+class _PlaneGradWeight(_Planes):
+    def __init__(self, problem: Problem):
+        super().__init__(problem, problem.formats[::-1])
+        padded, size = self._padded, self._itemsize
+        self._shares = made = depthwise.plane_shares(self._geometry, padded.blocks)
+        self._direct = self._strides[1][3] == 1 and self._columns * size % self._vector == 0
+        sums = made.group * self._taps * self._vector
+        self._starts, self._slot_bytes = self._layout(padded.block * self._result_pitch, sums)
+        self._shared_bytes = made.chunks * self._geometry.C * self._taps * size
+
+    @property
+    def scratch_bytes(self) -> int:
+        """What one thread needs, and what all share."""
+        return self._slot_bytes + self._shared_bytes
+
+    @cached_property
+    def _run(self) -> Callable[..., int]:
+        g, made = self._geometry, self._shares
+        values = {"tap_bytes": self._vector, "direct": self._direct, **dataclasses.asdict(made)}
+        template = self._template("grad", self._starts, **values)
+        items = made.chunks * made.shares
+        steps = [
+            (_kernel(_build_plane_grad, self._dtype), items, _grain(g.flops, items)),
+            (_kernel(_build_plane_reduce, self._dtype), g.C, _grain(g.C * self._taps * made.chunks, g.C)),
+        ]
+        return in_turn(steps, template, ("target", "x", "grad_weight"), self._slot_bytes, self._shared_bytes)
+
+
 def _declined(problem: Problem) -> Declined | None:
     reason = depthwise.decline_reason(problem.geometry, problem.activation)
     return Declined(reason) if reason else None
@@ -290,9 +330,7 @@ def _prepare_sum(problem: Problem, *, transposed: bool) -> Kernel | Declined:
 def _prepare_grad_weight(problem: Problem) -> Kernel | Declined:
     if refusal := _declined(problem):
         return refusal
-    if not _along_channels(problem):
-        return Declined("channels do not lie together")
-    run = _PixelGradWeight(problem)
+    run = _PixelGradWeight(problem) if _along_channels(problem) else _PlaneGradWeight(problem)
     return Kernel("depthwise", run, workspace_bytes=run.scratch_bytes)
 
 

@@ -16,6 +16,7 @@ from fastconv._kernels.numba_cpu.depthwise_arguments import (
     JOB_BYTES,
     PIXELS,
     SPLIT,
+    TILE_BYTES,
 )
 from fastconv._kernels.numba_cpu.settings import serial
 
@@ -40,9 +41,10 @@ class Elements:
 
 @serial
 def open_slot(a, s, scratch):
-    """Where the slot's memory is; the buffer is cleared."""
+    """Where the slot's memory is; the tile and the buffer are cleared."""
     s.tile, s.jobs, s.entries = scratch + a.tile_at, scratch + a.jobs_at, scratch + a.entries_at
     s.buffer, s.results, s.sums = scratch + a.buffer_at, scratch + a.results_at, scratch + a.sums_at
+    clear_bytes(s.tile, TILE_BYTES)
     clear_bytes(s.buffer, a.buffer_bytes)
 
 

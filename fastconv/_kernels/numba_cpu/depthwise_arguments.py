@@ -19,6 +19,7 @@ TILE = structure(
     "entries", "bias", "entry_count", "x_step", "w_step", "target_step", "vectors", "last", "skip_first", "skip_last",
     "valid", "sums_step", "next", "next_rows", "next_step",
 )  # fmt: skip
+TILE_BYTES = TILE.itemsize
 # Sums of grad_weight: the address of the TILE, of the sums of the current block and of those before it, their bytes,
 # tiles in the block.
 SUMS = structure("tile", "sums", "total", "size", "tiles")
