@@ -18,7 +18,7 @@ from fastconv._kernels.numba_cpu.conv2d_depthwise_padded import (
     padder,
     tiler,
 )
-from fastconv._kernels.numba_cpu.depthwise_arguments import COPY, PLANE, PLANE_WORK, TILE
+from fastconv._kernels.numba_cpu.depthwise_arguments import COPY, FOLD, PLANE, PLANE_WORK, TILE
 from fastconv._kernels.numba_cpu.settings import serial
 
 
@@ -37,19 +37,19 @@ def plane_grad_kernel(dtype: str):
         open_slot(a, s, scratch)
         list_jobs(a, s)
         clear_bytes(s.results, a.result_size)
-        t.vectors = a.result_pitch // a.vector
-        t.last = a.result_pitch - a.vector
-        blocks = a.N * a.blocks
+        t.last, blocks = a.result_pitch - a.vector, a.N * a.blocks
+        row_vectors = a.result_pitch // a.vector
         for item in range(lo, hi):
             chunk, first = item // a.shares, item % a.shares * a.group
             last, sums_bytes = min(a.C, first + a.group), a.taps * a.tap_bytes
             begin, end = chunk * blocks // a.chunks, (chunk + 1) * blocks // a.chunks
+            t.vectors = row_vectors
             clear_bytes(s.sums, (last - first) * sums_bytes)
             for block in range(begin, end):
                 for c in range(first, last):
                     add_block(a, s, t, block, c, s.sums + (c - first) * sums_bytes)
-            for c in range(first, last):
-                store_sums(a, chunk, c, begin, end, s.sums + (c - first) * sums_bytes)
+            t.vectors = (last - first) * a.taps
+            store_sums(a, s, chunk, first, last, begin, end)
 
     return plane_grad
 
@@ -110,25 +110,22 @@ def _taker(elements):
 
 def _storer(elements):
     all_finite, exact_block = finite(elements), _exact_block(elements)
-    size, get, put, real = elements.size, elements.get, elements.put, elements.real
+    size = elements.size
 
     @serial
-    def store_sums(a, chunk, c, begin, end, sums):
-        """A channel's sums over all lanes. Where one is not finite, a product with padding may be the reason."""
-        partial = a.shared + (chunk * a.C + c) * a.taps * size
-        for tap in range(a.taps):
-            lanes, half = sums + tap * a.tap_bytes, a.vector // size
-            while half > 1:
-                half //= 2
-                for lane in range(half):
-                    put(lanes + lane * size, get(lanes + lane * size) + get(lanes + (lane + half) * size))
-            put(partial + tap * size, get(lanes))
-        if all_finite(partial, a.taps):
+    def store_sums(a, s, chunk, first, last, begin, end):
+        """Some channels' sums over all lanes. Where one is not finite, a product with padding may be the reason."""
+        sums_size = a.taps * size
+        partial = a.shared + (chunk * a.C + first) * sums_size
+        call(a.tile, FOLD, s.tile, s.sums, 0, partial)
+        if all_finite(partial, (last - first) * a.taps):
             return
-        for tap in range(a.taps):
-            put(partial + tap * size, real(0))
-        for block in range(begin, end):
-            exact_block(a, block, c, partial)
+        for c in range(first, last):
+            place = partial + (c - first) * sums_size
+            if not all_finite(place, a.taps):
+                clear_bytes(place, sums_size)
+                for block in range(begin, end):
+                    exact_block(a, block, c, place)
 
     return store_sums
 

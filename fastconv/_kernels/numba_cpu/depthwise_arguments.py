@@ -10,6 +10,8 @@ PIXELS = 8
 # (taps, step): neighbouring taps of an entry, and of how many sources the next pixel's are further.
 FORMS = ((1, 1), (3, 1), (3, 2))
 FORM_1, FORM_3 = 0, 1
+# The number of the function that adds the lanes of sums, behind the tiles of grad_weight.
+FOLD = len(FORMS) * PIXELS
 # All that the tiles of one row share. ``entries`` are pairs: offset in x, offset in w. Steps lead from source to
 # source, from tap to tap of w, from pixel to pixel of the target. Vector i begins at i vectors, but none after
 # ``last``. ``skip_first``, ``skip_last``: the tile's outermost source is padding. ``valid`` lanes of the last pixel are

@@ -33,7 +33,8 @@ _SHARE = 3
 def tile_module(dtype: str, kind: str, width: int) -> ir.Module:
     """Code of ``void (number, tile, x, w, target)`` for vectors of ``width`` bytes; w are the weights, or the sums.
 
-    The number of form f with P pixels is f * PIXELS + P - 1.
+    The number of form f with P pixels is f * PIXELS + P - 1. FOLD, of grad_weight alone, adds up the lanes of each of
+    ``vectors`` sums at x; the results are neighbours at the target.
     """
     module = ir.Module(kind)
     entry = ir.Function(module, ir.FunctionType(ir.VoidType(), [WORD] * 5), "entry")
@@ -42,15 +43,30 @@ def tile_module(dtype: str, kind: str, width: int) -> ir.Module:
     never = entry.append_basic_block("never")
     switch = builder.switch(entry.args[0], never)
     ir.IRBuilder(never).unreachable()
-    for form, (taps, step) in enumerate(FORMS):
-        for pixels in range(1, PIXELS + 1):
-            block = entry.append_basic_block(f"tile_{taps}_{step}_{pixels}")
-            switch.add_case(WORD(form * PIXELS + pixels - 1), block)
-            builder.position_at_end(block)
-            tile = KINDS[kind](Vectors(module, dtype, width), f"{kind}_{taps}_{step}_{pixels}", taps, step, pixels)
-            builder.call(tile.emit(), arguments, tail=True)
-            builder.ret_void()
+    v = Vectors(module, dtype, width)
+    tiles = [(*form, pixels + 1) for form in FORMS for pixels in range(PIXELS)]
+    found = [KINDS[kind](v, "_".join(map(str, (kind, *tile))), *tile).emit() for tile in tiles]
+    for number, function in enumerate([*found, _fold(v)] if kind == "grad" else found):
+        block = entry.append_basic_block(function.name)
+        switch.add_case(WORD(number), block)
+        builder.position_at_end(block)
+        builder.call(function, arguments, tail=True)
+        builder.ret_void()
     return module
+
+
+def _field(b, tile, name):
+    return load(b, shifted(b, tile, WORD(8 * TILE.names.index(name))), WORD, 8)
+
+
+def _fold(v):
+    function, b = internal_function(v.module, "fold", [BYTES] * 4)
+    tile, x, _, target = function.args
+    with counted(b, _field(b, tile, "vectors"), 1) as number:
+        sums = v.load(b, shifted(b, x, b.mul(number, WORD(v.lanes * v.size))))
+        v.store_sum(b, sums, shifted(b, target, b.mul(number, WORD(v.size))))
+    b.ret_void()
+    return function
 
 
 class _Tile:
@@ -74,7 +90,7 @@ class _Tile:
         return self.function
 
     def field(self, name):
-        return load(self.b, shifted(self.b, self.tile, WORD(8 * TILE.names.index(name))), WORD, 8)
+        return _field(self.b, self.tile, name)
 
     def each_entry(self, values, body):
         """``body(x offset, w offset, values) -> values`` for every entry of the table."""

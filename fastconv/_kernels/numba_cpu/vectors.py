@@ -35,6 +35,17 @@ class Vectors:
         """Write a whole vector."""
         builder.store(value, builder.bitcast(place, self.kind.as_pointer()), align=self.size)
 
+    def store_sum(self, builder, value, place):
+        """Write the sum of all lanes: that of their two halves, added lane by lane, and so on."""
+        lanes = self.lanes
+        while lanes > 1:
+            lanes //= 2
+            kind, undefined = ir.VectorType(_INDEX, lanes), ir.Constant(value.type, ir.Undefined)
+            orders = (list(range(first, first + lanes)) for first in (0, lanes))
+            halves = (builder.shuffle_vector(value, undefined, ir.Constant(kind, order)) for order in orders)
+            value = builder.fadd(*halves)
+        builder.store(value, builder.bitcast(place, value.type.as_pointer()), align=self.size)
+
     def broadcast(self, builder, place):
         """A vector of the scalar at a place."""
         return self._splat(builder, load(builder, place, self.scalar, self.size), self.kind)
