@@ -283,7 +283,11 @@ class _PlaneGradWeight(_Planes):
         super().__init__(problem, problem.formats[::-1])
         padded, size = self._padded, self._itemsize
         self._shares = made = depthwise.plane_shares(self._geometry, padded.blocks)
-        self._direct = self._strides[1][3] == 1 and self._columns * size % self._vector == 0
+        whole, rest = divmod(self._columns * size, self._vector)
+        half = _WIDTHS[0] if 0 < rest <= _WIDTHS[0] < self._vector else 0
+        self._half_tile = tile(self._dtype, "grad", half) if half else None
+        self._whole = whole if half or not rest else whole + 1
+        self._direct = self._strides[1][3] == 1 and rest in (0, half)
         sums = made.group * self._taps * self._vector
         self._starts, self._slot_bytes = self._layout(padded.block * self._result_pitch, sums)
         self._shared_bytes = made.chunks * self._geometry.C * self._taps * size
@@ -296,7 +300,8 @@ class _PlaneGradWeight(_Planes):
     @cached_property
     def _run(self) -> Callable[..., int]:
         g, made = self._geometry, self._shares
-        values = {"tap_bytes": self._vector, "direct": self._direct, **dataclasses.asdict(made)}
+        values = {"half_tile": self._half_tile.address if self._half_tile else 0, "whole_vectors": self._whole}
+        values |= {"tap_bytes": self._vector, "direct": self._direct, **dataclasses.asdict(made)}
         template = self._template("grad", self._starts, **values)
         items = made.chunks * made.shares
         steps = [

@@ -81,7 +81,7 @@ def tiler(size: int):
     """The function that runs the tiles of some rows of a job."""
 
     @serial
-    def run_job(a, s, t, number, rows, w, target, target_step, valid):
+    def run_job(a, s, t, tile, number, rows, x, w, target, target_step, valid):
         j = carray(pointer(s.jobs + number * JOB_BYTES), 1, JOB)[0]
         pitch = a.pitch * size
         x_step = a.down_step * pitch
@@ -92,7 +92,7 @@ def tiler(size: int):
             pixels = min(width, rows - row)
             t.valid = valid if row + pixels == rows else a.vector
             index = j.form * PIXELS + pixels - 1
-            call(a.tile, index, s.tile, s.buffer + row * x_step, w, target + row * target_step)
+            call(tile, index, s.tile, x + row * x_step, w, target + row * target_step)
 
     return run_job
 

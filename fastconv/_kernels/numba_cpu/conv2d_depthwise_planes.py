@@ -30,9 +30,9 @@ def plane_sum_kernel(dtype: str):
         s, t = carray(pointer(scratch), 1, PLANE_WORK)[0], carray(pointer(scratch + a.tile_at), 1, TILE)[0]
         open_slot(a, s, scratch)
         list_jobs(a, s)
-        for item in range(lo, hi):
-            first, plane = item % a.blocks * a.block, item // a.blocks
-            n, c = plane // a.C, plane % a.C
+        block, c, n = lo % a.blocks, lo // a.blocks % a.C, lo // a.blocks // a.C
+        for _ in range(lo, hi):
+            first = block * a.block
             count, w = block_steps(a, first), a.w + c * a.taps * size
             x, target = a.x + n * a.x_n + c * a.x_c, a.target + n * a.target_n + c * a.target_c
             t.bias = a.bias + c * size if a.bias != 0 else 0
@@ -44,8 +44,17 @@ def plane_sum_kernel(dtype: str):
                     end = min(a.rows_targets, (first + count) * a.down_phases)
                     for row in range(first * a.down_phases, end):
                         exact_marks(a, x, w, t.bias, level, row, target + row * a.target_h)
+            block, c, n = following(a, block, c, n)
 
     return plane_sum
+
+
+@serial
+def following(a, block, c, n):
+    """The next item; divisions would take as long as a small plane."""
+    if block + 1 < a.blocks:
+        return block + 1, c, n
+    return (0, c + 1, n) if c + 1 < a.C else (0, 0, n + 1)
 
 
 def _summer(elements):
@@ -64,10 +73,10 @@ def _summer(elements):
                 t.vectors, t.last = -(-columns // a.vector), max(0, columns - a.vector)
                 number = row_phase * a.across_phases + col_phase
                 if a.direct:
-                    run_job(a, s, t, number, steps, w, target, step, columns // size)
+                    run_job(a, s, t, a.tile, number, steps, s.buffer, w, target, step, columns // size)
                 else:
                     results = s.results + col_phase * a.result_size
-                    run_job(a, s, t, number, steps, w, results, a.result_pitch, a.vector)
+                    run_job(a, s, t, a.tile, number, steps, s.buffer, w, results, a.result_pitch, a.vector)
             if not a.direct:
                 scatter_rows(a, s, steps, target, step)
 

@@ -37,13 +37,11 @@ def plane_grad_kernel(dtype: str):
         open_slot(a, s, scratch)
         list_jobs(a, s)
         clear_bytes(s.results, a.result_size)
-        t.last, blocks = a.result_pitch - a.vector, a.N * a.blocks
-        row_vectors = a.result_pitch // a.vector
+        blocks = a.N * a.blocks
         for item in range(lo, hi):
             chunk, first = item // a.shares, item % a.shares * a.group
             last, sums_bytes = min(a.C, first + a.group), a.taps * a.tap_bytes
             begin, end = chunk * blocks // a.chunks, (chunk + 1) * blocks // a.chunks
-            t.vectors = row_vectors
             clear_bytes(s.sums, (last - first) * sums_bytes)
             for block in range(begin, end):
                 for c in range(first, last):
@@ -82,11 +80,17 @@ def _adder(elements):
         count = block_steps(a, first)
         grad_out = a.target + n * a.target_n + c * a.target_c + first * a.target_h
         pad_rows(a, s, a.x + n * a.x_n + c * a.x_c, first, count)
-        if a.direct:
-            run_job(a, s, t, 0, count, sums, grad_out, a.target_h, 0)
-        else:
+        step = a.target_h
+        if not a.direct:
             take_rows(a, s, grad_out, count)
-            run_job(a, s, t, 0, count, sums, s.results, a.result_pitch, 0)
+            grad_out, step = s.results, a.result_pitch
+        whole = a.whole_vectors * a.vector
+        if whole > 0:
+            t.vectors, t.last = a.whole_vectors, whole - a.vector
+            run_job(a, s, t, a.tile, 0, count, s.buffer, sums, grad_out, step, 0)
+        if a.half_tile != 0:
+            t.vectors, t.last = 1, 0
+            run_job(a, s, t, a.half_tile, 0, count, s.buffer + whole, sums, grad_out + whole, step, 0)
 
     return add_block
 

@@ -42,12 +42,13 @@ _PADDED = (
 )
 # The same of planes: ``down``, ``across`` and what follows them are plan.depthwise.Padded, whose counts are elements.
 # Vectors are of ``width`` bytes. ``direct``: tiles are written to the target, else to results with rows of
-# ``result_pitch`` bytes, ``result_size`` for each phase of columns; the same of rows of grad_out.
+# ``result_pitch`` bytes, ``result_size`` for each phase of columns; the same of rows of grad_out, whose vectors are
+# ``whole_vectors`` and one for ``half_tile`` where that is not 0.
 PLANE = structure(
     "tile", "move", *strided("x"), *strided("target"), *planned("rows"), *planned("cols"), *SCRATCH, SHARED, "w", "bias",
     "grad_weight", *(f"down_{name}" for name in _LATTICE), *(f"across_{name}" for name in _LATTICE), *_PADDED,
     "extras", "extra_count", "row_marks", "run_marks", "highest_mark", "N", "C", "taps", "tap_cols", "tap_bytes",
-    "vector", "direct", "result_pitch", "result_size", "buffer_bytes", "group", "shares", "chunks",
+    "vector", "half_tile", "whole_vectors", "direct", "result_pitch", "result_size", "buffer_bytes", "group", "shares", "chunks",
     "tile_at", "jobs_at", "entries_at", "buffer_at", "results_at", "sums_at",
 )  # fmt: skip
 # What a slot works with: addresses.

@@ -9,7 +9,7 @@ from llvmlite import ir
 
 from fastconv._kernels.numba_cpu.depthwise_arguments import COPY, JOIN, SPLIT
 from fastconv._kernels.numba_cpu.settings import VECTOR_BYTES
-from fastconv._kernels.numba_cpu.vectors import BYTES, WORD, Vectors, counted, internal_function, shifted, smaller
+from fastconv._kernels.numba_cpu.vectors import BYTES, WORD, Vectors, carried, counted, internal_function, shifted, smaller
 
 
 def rows_module(dtype: str) -> ir.Module:
@@ -53,10 +53,13 @@ def _rows(module, dtype, move):
         narrow = b.ashr(columns, WORD(1))
         with b.if_then(b.trunc(columns, ir.IntType(1))):
             _last_column(b, Vectors(module, dtype), move, *places, narrow, rows)
-    size = Vectors(module, dtype).size
-    for lanes in (VECTOR_BYTES // size >> i for i in range((VECTOR_BYTES // size).bit_length())):
+    widest = Vectors(module, dtype)
+    with b.if_then(b.icmp_signed(">", narrow, WORD(2 * widest.lanes))):
+        b.call(_long_rows(widest, move), [*places, narrow, rows])
+        b.ret_void()
+    for lanes in (widest.lanes >> i for i in range(widest.lanes.bit_length())):
         with b.if_then(b.icmp_signed(">=", narrow, WORD(lanes))):
-            b.call(_pieces(Vectors(module, dtype, lanes * size), move), [*places, narrow, rows])
+            b.call(_short_rows(Vectors(module, dtype, lanes * widest.size), move), [*places, narrow, rows])
             b.ret_void()
     b.ret_void()
     return function
@@ -72,9 +75,27 @@ def _last_column(b, v, move, wide, wide_step, even, _odd, step, narrow, rows):
         v.copy_element(b, source, target)
 
 
-def _pieces(v, move):
-    """The function for vectors of one width."""
-    function, b = internal_function(v.module, f"rows{move.__name__}_{v.lanes}", [WORD] * 7)
+def _short_rows(v, move):
+    """The function for rows of one or two vectors."""
+    function, b = internal_function(v.module, f"short{move.__name__}_{v.lanes}", [WORD] * 7)
+    wide, wide_step, even, odd, step, narrow, rows = function.args
+    at = b.mul(b.sub(narrow, WORD(v.lanes)), WORD(v.size))
+    wide_at = at if move is _copy else b.add(at, at)
+
+    def row(_, now):
+        second = [b.add(place, by) for place, by in zip(now, (wide_at, at, at), strict=True)]
+        for places in (now, second):
+            move(b, v, *(b.inttoptr(place, BYTES) for place in places))
+        return [b.add(place, by) for place, by in zip(now, (wide_step, step, step), strict=True)]
+
+    carried(b, rows, [wide, even, odd], row)
+    b.ret_void()
+    return function
+
+
+def _long_rows(v, move):
+    """The function for longer ones."""
+    function, b = internal_function(v.module, f"long{move.__name__}", [WORD] * 7)
     wide, wide_step, even, odd, step, narrow, rows = function.args
     last = b.sub(narrow, WORD(v.lanes))
     with counted(b, rows, 1) as row, counted(b, narrow, v.lanes) as piece:
