@@ -13,10 +13,9 @@ from fastconv._kernels.numba_cpu import microkernels
 from fastconv._kernels.numba_cpu.arguments import fill, grain, plan_values, stride_values
 from fastconv._kernels.numba_cpu.compiler import NativeFunction
 from fastconv._kernels.numba_cpu.conv2d_arguments import BLOCK_BYTES, PACK, PACKED_ROWS, SUM, WORK_BYTES
-from fastconv._kernels.numba_cpu.microkernels import layout, panel_values
+from fastconv._kernels.numba_cpu.microkernels import aligned, layout, panel_values
 from fastconv._kernels.numba_cpu.panel import PANEL
 from fastconv._kernels.numba_cpu.ranges import RangeKernel
-from fastconv._kernels.numba_cpu.settings import VECTOR_BYTES
 
 
 def _build_sum():
@@ -68,10 +67,7 @@ class _Sum:
 
     def pack(self, weight: np.ndarray) -> np.ndarray:
         """The weight as the kernel reads it: whole vectors of output channels, zero-padded."""
-        # Vectors that cross a cache line would cost two reads each.
-        whole = np.empty(self.packed_bytes + VECTOR_BYTES, np.uint8)
-        begin = -whole.ctypes.data % VECTOR_BYTES
-        packed = whole[begin : begin + self.packed_bytes]
+        packed = aligned(self.packed_bytes)
         self._fill_packed(weight, packed)
         return packed
 

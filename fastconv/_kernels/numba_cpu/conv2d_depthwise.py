@@ -25,7 +25,7 @@ from fastconv._kernels.numba_cpu.depthwise_arguments import (
     TILE,
     padded_values,
 )
-from fastconv._kernels.numba_cpu.microkernels import layout
+from fastconv._kernels.numba_cpu.microkernels import aligned, layout
 from fastconv._kernels.numba_cpu.ranges import RangeKernel, in_turn
 from fastconv._kernels.numba_cpu.settings import VECTOR_BYTES
 from fastconv._kernels.plan import depthwise
@@ -157,7 +157,10 @@ class _PixelSum(_Pixels):
 
     def pack(self, weight: np.ndarray) -> np.ndarray:
         """Channels beside each other: [tap][C]."""
-        return np.ascontiguousarray(weight.reshape(self._geometry.C, self._taps).T)
+        C, taps = self._geometry.C, self._taps
+        packed = aligned(weight.nbytes).view(weight.dtype).reshape(taps, C)
+        packed[...] = weight.reshape(C, taps).T
+        return packed
 
     @cached_property
     def _run(self) -> Callable[..., int]:

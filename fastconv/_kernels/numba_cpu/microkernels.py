@@ -54,6 +54,13 @@ def unit(itemsize: int) -> plan.VectorUnit:
     return plan.VectorUnit(VECTOR_BYTES // itemsize, MAX_VECTORS, max(COLUMNS))
 
 
+def aligned(size: int) -> np.ndarray:
+    """So many bytes of memory: vectors that cross a cache line would cost two reads each."""
+    whole = np.empty(size + VECTOR_BYTES, np.uint8)
+    begin = -whole.ctypes.data % VECTOR_BYTES
+    return whole[begin : begin + size]
+
+
 def layout(*sizes: int) -> list[int]:
     """Where parts of these bytes begin if each begins with a vector, and where the last one ends."""
     starts = [0]
