@@ -1,21 +1,20 @@
 """Depthwise convolution with Numba: one input and one output channel per group; driven from here.
 
-Two forms: channels_last arrays are computed with lanes along channels, straight from their memory; all others with lanes
-along columns, from a padded copy of some rows that stays in L1.
+Two forms: channels_last arrays are computed with lanes along channels, straight from their memory; all others with
+lanes along columns, from a padded copy of some rows that stays in L1.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from functools import cache, cached_property
+from functools import cached_property
 
 import numpy as np
 
 from fastconv._kernels import plan
 from fastconv._kernels.contract import Declined, Kernel, Problem, Variant
 from fastconv._kernels.numba_cpu.arguments import fill, plan_values, stride_values
-from fastconv._kernels.numba_cpu.compiler import NativeFunction
 from fastconv._kernels.numba_cpu.depthwise_arguments import (
     JOB_BYTES,
     PIXEL,
@@ -25,88 +24,14 @@ from fastconv._kernels.numba_cpu.depthwise_arguments import (
     TILE,
     padded_values,
 )
+from fastconv._kernels.numba_cpu.depthwise_kernels import WIDTHS, kernel, native_functions, rows, tile
 from fastconv._kernels.numba_cpu.microkernels import aligned, layout
-from fastconv._kernels.numba_cpu.ranges import RangeKernel, in_turn
+from fastconv._kernels.numba_cpu.ranges import in_turn
 from fastconv._kernels.numba_cpu.settings import VECTOR_BYTES
 from fastconv._kernels.plan import depthwise
 from fastconv.arrays import CHANNELS_LAST, element_strides
 
-_TILE_ARGUMENTS, _ROWS_ARGUMENTS = 5, 8
-# Planes of few columns fill half a vector better.
-_WIDTHS = sorted({VECTOR_BYTES, max(16, VECTOR_BYTES // 2)})
-
-
-def _build_tile(dtype: str, kind: str, width: int):
-    from fastconv._kernels.numba_cpu import depthwise_tile
-
-    return depthwise_tile.tile_module(dtype, kind, width)
-
-
-def _build_rows(dtype: str):
-    from fastconv._kernels.numba_cpu import depthwise_rows
-
-    return depthwise_rows.rows_module(dtype)
-
-
-def _build_pixel_sum():
-    from fastconv._kernels.numba_cpu import conv2d_depthwise_pixels
-
-    return conv2d_depthwise_pixels.pixel_sum_kernel()
-
-
-def _build_pixel_grad(dtype: str):
-    from fastconv._kernels.numba_cpu import conv2d_depthwise_pixels
-
-    return conv2d_depthwise_pixels.pixel_grad_kernel(dtype)
-
-
-def _build_pixel_reduce(dtype: str):
-    from fastconv._kernels.numba_cpu import conv2d_depthwise_pixels
-
-    return conv2d_depthwise_pixels.pixel_reduce_kernel(dtype)
-
-
-def _build_plane_sum(dtype: str):
-    from fastconv._kernels.numba_cpu import conv2d_depthwise_planes
-
-    return conv2d_depthwise_planes.plane_sum_kernel(dtype)
-
-
-def _build_plane_grad(dtype: str):
-    from fastconv._kernels.numba_cpu import conv2d_depthwise_planes_grad
-
-    return conv2d_depthwise_planes_grad.plane_grad_kernel(dtype)
-
-
-def _build_plane_reduce(dtype: str):
-    from fastconv._kernels.numba_cpu import conv2d_depthwise_planes_grad
-
-    return conv2d_depthwise_planes_grad.plane_reduce_kernel(dtype)
-
-
-@cache
-def tile(dtype: str, kind: str, width: int) -> NativeFunction:
-    """The tiles of vectors of so many bytes."""
-    return NativeFunction(_build_tile, (dtype, kind, width), _TILE_ARGUMENTS)
-
-
-@cache
-def rows(dtype: str) -> NativeFunction:
-    """Rows of planes copied, taken apart or put together."""
-    return NativeFunction(_build_rows, (dtype,), _ROWS_ARGUMENTS)
-
-
-@cache
-def _kernel(build: Callable, *dtype: str) -> RangeKernel:
-    return RangeKernel(build, *dtype)
-
-
-def native_functions(dtype: str) -> list[NativeFunction]:
-    """Everything that depthwise convolutions of one dtype can run."""
-    tiles = [tile(dtype, kind, width) for kind in ("plane_sum", "grad") for width in _WIDTHS]
-    builds = (_build_pixel_grad, _build_pixel_reduce, _build_plane_sum, _build_plane_grad, _build_plane_reduce)
-    kernels = (_kernel(_build_pixel_sum), *(_kernel(build, dtype) for build in builds))
-    return [tile(dtype, "pixel_sum", VECTOR_BYTES), *tiles, rows(dtype), *(kernel.native for kernel in kernels)]
+__all__ = ["VARIANTS", "native_functions"]
 
 
 def _grain(flops: int, items: int) -> int:
@@ -114,32 +39,56 @@ def _grain(flops: int, items: int) -> int:
     return max(1, depthwise.CHUNK_FLOPS * items // max(1, flops))
 
 
-class _Pixels:
+class _Depthwise:
+    """What the kernels of all forms are told. Of grad_weight, grad_out is the target."""
+
+    def __init__(self, problem: Problem, formats: tuple[str, ...], *, transposed: bool):
+        self._geometry, self._dtype = g, _ = problem.geometry, problem.dtype
+        self._itemsize = np.dtype(problem.dtype).itemsize
+        self._taps = g.rows.kernel * g.cols.kernel
+        make = plan.grad_input_axis if transposed else plan.forward_axis
+        self._plans = tuple(make(axis, g.padding_mode) for axis in (g.rows, g.cols))
+        shapes = (g.out_shape, g.x_shape) if transposed else (g.x_shape, g.out_shape)
+        self._strides = [element_strides(*array) for array in zip(shapes, formats, strict=True)]
+        self._operands = ("x", "w", *(["bias"] if "bias" in problem.optional else []), "target")
+        self._slot_bytes = self._shared_bytes = 0
+
+    def __call__(self, *operands) -> int:
+        return self._run(*operands)
+
+    @property
+    def scratch_bytes(self) -> int:
+        """What one thread needs, and what all share."""
+        return self._slot_bytes + self._shared_bytes
+
+    def _values(self) -> dict[str, int]:
+        g, size = self._geometry, self._itemsize
+        return {
+            **stride_values("x", self._strides[0], size),
+            **stride_values("target", self._strides[1], size),
+            **plan_values("rows", self._plans[0]),
+            **plan_values("cols", self._plans[1]),
+            **{"N": g.N, "C": g.C, "taps": self._taps, "tap_cols": g.cols.kernel},
+        }
+
+
+class _Pixels(_Depthwise):
     """Channels lie together: lanes are channels."""
 
     def __init__(self, problem: Problem, *, transposed: bool = False):
-        self._geometry, self._dtype = g, _ = problem.geometry, problem.dtype
-        self._itemsize = np.dtype(problem.dtype).itemsize
-        make = plan.grad_input_axis if transposed else plan.forward_axis
-        self._plans = tuple(make(axis, g.padding_mode) for axis in (g.rows, g.cols))
-        self._shapes = (g.out_shape, g.x_shape) if transposed else (g.x_shape, g.out_shape)
+        super().__init__(problem, (CHANNELS_LAST, CHANNELS_LAST), transposed=transposed)
+        self._transposed = transposed
         self._lanes = VECTOR_BYTES // self._itemsize
-        self._taps = g.rows.kernel * g.cols.kernel
-        self._vectors = -(-g.C // self._lanes)
+        self._vectors = -(-self._geometry.C // self._lanes)
 
     def _template(self, kind: str, tap_bytes: int, starts, **values: int) -> np.ndarray:
-        g, size, (x_shape, target_shape) = self._geometry, self._itemsize, self._shapes
-        swept = dataclasses.asdict(depthwise.sweep(self._plans[1], g.cols.kernel))
+        swept = dataclasses.asdict(depthwise.sweep(self._plans[1], self._geometry.cols.kernel))
         return fill(
             PIXEL,
             tile=tile(self._dtype, kind, VECTOR_BYTES).address,
-            **stride_values("x", element_strides(x_shape, CHANNELS_LAST), size),
-            **stride_values("target", element_strides(target_shape, CHANNELS_LAST), size),
-            **plan_values("rows", self._plans[0]),
-            **plan_values("cols", self._plans[1]),
+            **self._values(),
             **{f"sweep_{name}": value for name, value in swept.items()},
-            **{"N": g.N, "C": g.C, "taps": self._taps, "tap_cols": g.cols.kernel, "itemsize": size},
-            **{"tap_bytes": tap_bytes, "vectors": self._vectors},
+            **{"itemsize": self._itemsize, "tap_bytes": tap_bytes, "vectors": self._vectors},
             **dict(zip(("tile_at", "entries_at", "sums_at"), starts, strict=False)),
             **values,
         )
@@ -148,12 +97,7 @@ class _Pixels:
 class _PixelSum(_Pixels):
     def __init__(self, problem: Problem, *, transposed: bool):
         super().__init__(problem, transposed=transposed)
-        self._transposed = transposed
-        self._operands = ("x", "w", *(["bias"] if "bias" in problem.optional else []), "target")
-        _, *self._starts, self.scratch_bytes = layout(SUMS.itemsize, TILE.itemsize, 16 * self._taps)
-
-    def __call__(self, *operands) -> int:
-        return self._run(*operands)
+        _, *self._starts, self._slot_bytes = layout(SUMS.itemsize, TILE.itemsize, 16 * self._taps)
 
     def pack(self, weight: np.ndarray) -> np.ndarray:
         """Channels beside each other: [tap][C]."""
@@ -165,13 +109,13 @@ class _PixelSum(_Pixels):
     @cached_property
     def _run(self) -> Callable[..., int]:
         g = self._geometry
-        items = g.N * self._shapes[1][2]
+        items = g.N * (g.rows.size if self._transposed else g.rows.out)
         # Source rows that a target row reads and the one before it does not.
         new_rows = 1 if self._transposed else g.rows.stride
         next_rows = new_rows if depthwise.is_far(g, self._itemsize) else 0
         template = self._template("pixel_sum", g.C * self._itemsize, self._starts, next_rows=next_rows)
         chunk = _grain(g.flops, items)
-        return _kernel(_build_pixel_sum).bound(template, self._operands, items, chunk, self.scratch_bytes)
+        return kernel("pixel_sum").bound(template, self._operands, items, chunk, self._slot_bytes)
 
 
 class _PixelGradWeight(_Pixels):
@@ -182,72 +126,55 @@ class _PixelGradWeight(_Pixels):
         _, *self._starts, self._slot_bytes = layout(SUMS.itemsize, TILE.itemsize, 16 * self._taps, made.group * sums)
         self._shared_bytes = made.chunks * self._vectors * sums
 
-    def __call__(self, *operands) -> int:
-        return self._run(*operands)
-
-    @property
-    def scratch_bytes(self) -> int:
-        """What one thread needs, and what all share."""
-        return self._slot_bytes + self._shared_bytes
-
     @cached_property
     def _run(self) -> Callable[..., int]:
         made = self._shares
         template = self._template("grad", VECTOR_BYTES, self._starts, **dataclasses.asdict(made))
         reduced = self._taps * made.chunks * self._lanes * self._vectors
         steps = [
-            (_kernel(_build_pixel_grad, self._dtype), made.chunks * made.shares, 1),
-            (_kernel(_build_pixel_reduce, self._dtype), self._vectors, _grain(reduced, self._vectors)),
+            (kernel("pixel_grad", self._dtype), made.chunks * made.shares, 1),
+            (kernel("pixel_reduce", self._dtype), self._vectors, _grain(reduced, self._vectors)),
         ]
         operands = ("target", "x", "grad_weight")
         return in_turn(steps, template, operands, self._slot_bytes, self._shared_bytes)
 
 
-class _Planes:
+class _Planes(_Depthwise):
     """Lanes are columns of padded buffers."""
 
     def __init__(self, problem: Problem, formats: tuple[str, str], *, transposed: bool = False):
-        self._geometry, self._dtype = g, _ = problem.geometry, problem.dtype
-        self._itemsize = np.dtype(problem.dtype).itemsize
-        make = plan.grad_input_axis if transposed else plan.forward_axis
-        self._plans = tuple(make(axis, g.padding_mode) for axis in (g.rows, g.cols))
+        super().__init__(problem, formats, transposed=transposed)
+        g = self._geometry
         self._padded = depthwise.padded(g.rows, g.cols, g.padding_mode, transposed, self._itemsize)
-        shapes = (g.out_shape, g.x_shape) if transposed else (g.x_shape, g.out_shape)
-        self._strides = [element_strides(*array) for array in zip(shapes, formats, strict=True)]
-        self._taps = g.rows.kernel * g.cols.kernel
         self._columns = int(self._padded.cols.counts[0])
-        row = self._columns * self._itemsize
-        self._vector = next((width for width in _WIDTHS if width >= row), VECTOR_BYTES)
+        row, height = self._columns * self._itemsize, self._padded.height
+        self._buffer_bytes = height * self._padded.pitch * self._itemsize + VECTOR_BYTES
+        self._vector = next((width for width in WIDTHS if width >= row), VECTOR_BYTES)
         self._result_pitch = -(-row // self._vector) * self._vector
-
-    def __call__(self, *operands) -> int:
-        return self._run(*operands)
 
     def _layout(self, results: int, sums: int) -> tuple[list[int], int]:
         """Where the parts of a slot's memory begin after the first one, and how large it is."""
         padded = self._padded
-        buffer = padded.height * padded.pitch * self._itemsize + VECTOR_BYTES
-        jobs = padded.rows.phases * padded.cols.phases
-        _, *starts, size = layout(
-            *(PLANE_WORK.itemsize, TILE.itemsize, jobs * JOB_BYTES, 16 * self._taps, buffer), *(results, sums)
-        )
+        jobs = padded.rows.phases * padded.cols.phases * JOB_BYTES
+        sizes = (PLANE_WORK.itemsize, TILE.itemsize, jobs, 16 * self._taps, self._buffer_bytes, results, sums)
+        _, *starts, size = layout(*sizes)
         return starts, size
 
     def _template(self, kind: str, starts: list[int], **values: int) -> np.ndarray:
-        g, size, padded = self._geometry, self._itemsize, self._padded
+        padded = self._padded
         parts = ("tile_at", "jobs_at", "entries_at", "buffer_at", "results_at", "sums_at")
         return fill(
             PLANE,
             tile=tile(self._dtype, kind, self._vector).address,
             move=rows(self._dtype).address,
-            **stride_values("x", self._strides[0], size),
-            **stride_values("target", self._strides[1], size),
-            **plan_values("rows", self._plans[0]),
-            **plan_values("cols", self._plans[1]),
+            **self._values(),
             **padded_values(padded),
-            **{"N": g.N, "C": g.C, "taps": self._taps, "tap_cols": g.cols.kernel, "vector": self._vector},
-            **{"result_pitch": self._result_pitch, "result_size": padded.block * self._result_pitch},
-            buffer_bytes=padded.height * padded.pitch * size + VECTOR_BYTES,
+            **{
+                "vector": self._vector,
+                "result_pitch": self._result_pitch,
+                "result_size": padded.block * self._result_pitch,
+            },
+            buffer_bytes=self._buffer_bytes,
             **dict(zip(parts, starts, strict=True)),
             **values,
         )
@@ -257,13 +184,12 @@ class _PlaneSum(_Planes):
     def __init__(self, problem: Problem, *, transposed: bool):
         super().__init__(problem, problem.formats, transposed=transposed)
         padded, columns, size = self._padded, self._columns, self._itemsize
-        self._operands = ("x", "w", *(["bias"] if "bias" in problem.optional else []), "target")
         self._run_marks = padded.cols.marks[self._plans[1].runs[:, 0]]
         # A vector may reach beyond its row, but not beyond the next one.
         phases = padded.rows.phases * padded.cols.phases
         self._direct = phases == 1 and self._strides[1][3] == 1 and 2 * columns * size >= self._vector
         results = 0 if self._direct else padded.block * self._result_pitch * padded.cols.phases
-        self._starts, self.scratch_bytes = self._layout(results, 0)
+        self._starts, self._slot_bytes = self._layout(results, 0)
 
     @cached_property
     def _run(self) -> Callable[..., int]:
@@ -277,8 +203,8 @@ class _PlaneSum(_Planes):
         )
         items = g.N * g.C * padded.blocks
         chunk = _grain(g.flops, items)
-        kernel = _kernel(_build_plane_sum, self._dtype)
-        return kernel.bound(template, self._operands, items, chunk, self.scratch_bytes)
+        run = kernel("plane_sum", self._dtype)
+        return run.bound(template, self._operands, items, chunk, self._slot_bytes)
 
 
 class _PlaneGradWeight(_Planes):
@@ -287,18 +213,13 @@ class _PlaneGradWeight(_Planes):
         padded, size = self._padded, self._itemsize
         self._shares = made = depthwise.plane_shares(self._geometry, padded.blocks)
         whole, rest = divmod(self._columns * size, self._vector)
-        half = _WIDTHS[0] if 0 < rest <= _WIDTHS[0] < self._vector else 0
+        half = WIDTHS[0] if 0 < rest <= WIDTHS[0] < self._vector else 0
         self._half_tile = tile(self._dtype, "grad", half) if half else None
         self._whole = whole if half or not rest else whole + 1
         self._direct = self._strides[1][3] == 1 and rest in (0, half)
         sums = made.group * self._taps * self._vector
         self._starts, self._slot_bytes = self._layout(padded.block * self._result_pitch, sums)
         self._shared_bytes = made.chunks * self._geometry.C * self._taps * size
-
-    @property
-    def scratch_bytes(self) -> int:
-        """What one thread needs, and what all share."""
-        return self._slot_bytes + self._shared_bytes
 
     @cached_property
     def _run(self) -> Callable[..., int]:
@@ -308,8 +229,8 @@ class _PlaneGradWeight(_Planes):
         template = self._template("grad", self._starts, **values)
         items = made.chunks * made.shares
         steps = [
-            (_kernel(_build_plane_grad, self._dtype), items, _grain(g.flops, items)),
-            (_kernel(_build_plane_reduce, self._dtype), g.C, _grain(g.C * self._taps * made.chunks, g.C)),
+            (kernel("plane_grad", self._dtype), items, _grain(g.flops, items)),
+            (kernel("plane_reduce", self._dtype), g.C, _grain(g.C * self._taps * made.chunks, g.C)),
         ]
         return in_turn(steps, template, ("target", "x", "grad_weight"), self._slot_bytes, self._shared_bytes)
 
@@ -320,9 +241,7 @@ def _declined(problem: Problem) -> Declined | None:
 
 
 def _along_channels(problem: Problem) -> bool:
-    return depthwise.along_channels(
-        problem.geometry, problem.formats, VECTOR_BYTES // np.dtype(problem.dtype).itemsize
-    )
+    return depthwise.along_channels(problem.geometry, problem.formats, VECTOR_BYTES // np.dtype(problem.dtype).itemsize)
 
 
 def _prepare_sum(problem: Problem, *, transposed: bool) -> Kernel | Declined:

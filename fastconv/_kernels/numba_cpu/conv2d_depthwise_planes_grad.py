@@ -70,7 +70,7 @@ def plane_reduce_kernel(dtype: str):
 
 
 def _adder(elements):
-    run_job, pad_rows, size = tiler(elements.size), padder(elements), elements.size
+    run_job, pad_rows = tiler(elements.size), padder(elements)
     take_rows = _taker(elements)
 
     @serial

@@ -16,7 +16,8 @@ FOLD = len(FORMS) * PIXELS
 # source, from tap to tap of w, from pixel to pixel of the target. Vector i begins at i vectors, but none after
 # ``last``. ``skip_first``, ``skip_last``: the tile's outermost source is padding. ``valid`` lanes of the last pixel are
 # written. Sums of the next vector are ``sums_step`` further. While a row is summed, ``next_rows`` others are asked for,
-# the first one ``next`` further, the others ``next_step``: those that only the next row of targets reads. All are bytes.
+# the first one ``next`` further, the others ``next_step``: those that only the next row of targets reads. Distances are
+# bytes.
 TILE = structure(
     "entries", "bias", "entry_count", "x_step", "w_step", "target_step", "vectors", "last", "skip_first", "skip_last",
     "valid", "sums_step", "next", "next_rows", "next_step",
@@ -25,8 +26,8 @@ TILE_BYTES = TILE.itemsize
 # Sums of grad_weight: the address of the TILE, of the sums of the current block and of those before it, their bytes,
 # tiles in the block.
 SUMS = structure("tile", "sums", "total", "size", "tiles")
-# The tiles by their address, then the problem: ``sweep_..`` is plan.Sweep, tap t of w is at t * ``tap_bytes``, ``.._at``
-# is where a part of the scratch begins. Strides are in bytes; of grad_weight, grad_out is the target.
+# The tiles by their address, then the problem: ``sweep_..`` is plan.depthwise.Sweep, tap t of w is t * ``tap_bytes``
+# further, ``.._at`` is where a part of the scratch begins. Strides are in bytes; grad_weight's target is grad_out.
 PIXEL = structure(
     "tile", *strided("x"), *strided("target"), *planned("rows"), *planned("cols"), *SCRATCH, SHARED, "w", "bias",
     "grad_weight", "next_rows", "sweep_start", "sweep_count", "sweep_source", "sweep_step", "sweep_head", "sweep_tail",
@@ -45,11 +46,11 @@ _PADDED = (
 # ``result_pitch`` bytes, ``result_size`` for each phase of columns; the same of rows of grad_out, whose vectors are
 # ``whole_vectors`` and one for ``half_tile`` where that is not 0.
 PLANE = structure(
-    "tile", "move", *strided("x"), *strided("target"), *planned("rows"), *planned("cols"), *SCRATCH, SHARED, "w", "bias",
-    "grad_weight", *(f"down_{name}" for name in _LATTICE), *(f"across_{name}" for name in _LATTICE), *_PADDED,
+    "tile", "move", *strided("x"), *strided("target"), *planned("rows"), *planned("cols"), *SCRATCH, SHARED, "w",
+    "bias", "grad_weight", *(f"down_{name}" for name in _LATTICE), *(f"across_{name}" for name in _LATTICE), *_PADDED,
     "extras", "extra_count", "row_marks", "run_marks", "highest_mark", "N", "C", "taps", "tap_cols", "tap_bytes",
-    "vector", "half_tile", "whole_vectors", "direct", "result_pitch", "result_size", "buffer_bytes", "group", "shares", "chunks",
-    "tile_at", "jobs_at", "entries_at", "buffer_at", "results_at", "sums_at",
+    "vector", "half_tile", "whole_vectors", "direct", "result_pitch", "result_size", "buffer_bytes", "group",
+    "shares", "chunks", "tile_at", "jobs_at", "entries_at", "buffer_at", "results_at", "sums_at",
 )  # fmt: skip
 # What a slot works with: addresses.
 PLANE_WORK = structure("tile", "jobs", "entries", "buffer", "results", "sums")

@@ -8,8 +8,16 @@ from __future__ import annotations
 from llvmlite import ir
 
 from fastconv._kernels.numba_cpu.depthwise_arguments import COPY, JOIN, SPLIT
-from fastconv._kernels.numba_cpu.settings import VECTOR_BYTES
-from fastconv._kernels.numba_cpu.vectors import BYTES, WORD, Vectors, carried, counted, internal_function, shifted, smaller
+from fastconv._kernels.numba_cpu.vectors import (
+    BYTES,
+    WORD,
+    Vectors,
+    carried,
+    counted,
+    internal_function,
+    shifted,
+    smaller,
+)
 
 
 def rows_module(dtype: str) -> ir.Module:

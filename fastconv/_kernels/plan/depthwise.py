@@ -101,7 +101,7 @@ def decline_reason(g: Conv2dGeometry, activation: str | None) -> str | None:
 
 def along_channels(g: Conv2dGeometry, formats: tuple[str, ...], lanes: int) -> bool:
     """Whether lanes can be channels."""
-    return set(formats) == {CHANNELS_LAST} and g.C >= lanes
+    return set(formats) == {CHANNELS_LAST} and lanes <= g.C
 
 
 def is_far(g: Conv2dGeometry, itemsize: int) -> bool:
