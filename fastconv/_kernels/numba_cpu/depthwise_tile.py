@@ -84,9 +84,6 @@ class _Tile:
         b = self.b
         last, self.x_step = self.field("last"), self.field("x_step")
         self.w_step, self.target_step = self.field("w_step"), self.field("target_step")
-        self.skipped = {}
-        if self.may_skip and self.taps > 1:
-            self.skipped = {end: self._skipped(self.field(f"skip_{end}")) for end in ("first", "last")}
         with counted(b, self.field("vectors"), 1) as number:
             self.emit_vector(number, smaller(b, b.mul(number, WORD(self.bytes)), last))
         b.ret_void()
@@ -121,25 +118,25 @@ class _Tile:
         read it."""
         b, v, acc = self.b, self.v, list(acc)
         sources = (self.pixels - 1) * self.step + self.taps
-        places = self.places(x, self.x_step, sources)
-        for q, place in enumerate(places):
+        for q, place in enumerate(self.places(x, self.x_step, sources)):
             uses = [(p, q - p * self.step) for p in range(self.pixels) if 0 <= q - p * self.step < self.taps]
 
-            skipped = self.skipped.get("first" if q == 0 else "last" if q == sources - 1 else None)
-            if skipped:
-                place = b.select(skipped[0], places[1 if q == 0 else q - 1], place)
-            value = v.load(b, place)
-            for use in uses:
-                old = acc[own(*use)]
-                new = v.multiply_add(b, factor(*use), value, old)
-                acc[own(*use)] = b.select(skipped[1], old, new) if skipped else new
+            def add(old, place=place, uses=uses):
+                value = v.load(b, place)
+                return [v.multiply_add(b, factor(*use), value, now) for use, now in zip(uses, old, strict=True)]
+
+            old = [acc[own(*use)] for use in uses]
+            new = self._where_present(q, sources - 1, old, add)
+            for use, value in zip(uses, new, strict=True):
+                acc[own(*use)] = value
         return acc
 
-    def _skipped(self, flag):
-        """Whether a source is padding, and the same for every lane: LLVM would make branches of a single condition."""
-        b = self.b
-        skipped = b.icmp_signed("!=", flag, WORD(0))
-        return skipped, self.v.first_lanes(b, b.select(skipped, WORD(self.v.lanes), WORD(0)))
+    def _where_present(self, q, last, old, add):
+        """The sources at the ends of several taps may be padding."""
+        if not self.may_skip or self.taps == 1 or q not in (0, last):
+            return add(old)
+        skipped = self.field("skip_first" if q == 0 else "skip_last")
+        return where(self.b, self.b.icmp_signed("==", skipped, WORD(0)), old, add)
 
 
 class _PixelSum(_Tile):
