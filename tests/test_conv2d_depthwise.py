@@ -31,16 +31,16 @@ def test_every_variant_gives_the_bits_of_the_reference(backend, op, dtype, case)
     assert_exact(backend, op, case, dtype)
 
 
-def test_a_variant_of_its_own_takes_depthwise_and_nothing_else():
-    pytest.importorskip("fastconv._kernels.cython_cpu")
+@compiled_backends
+def test_a_variant_of_its_own_takes_depthwise_and_nothing_else(backend):
     two_channels = ConvCase("two channels", "here", (1, 4, 5, 6), (4, 2, 3, 3), groups=2)
     multiplier = ConvCase("multiplier", "here", (1, 4, 5, 6), (8, 1, 3, 3), groups=4)
     for op in WEIGHTED:
         for case in DEPTHWISE:
-            assert prepared("cython", op, case, "float32", FORMATS[0], None).variant == "depthwise"
+            assert prepared(backend, op, case, "float32", FORMATS[0], None).variant == "depthwise"
         for case in (two_channels, multiplier):
-            assert isinstance(prepared("cython", op, case, "float32", FORMATS[0], "depthwise"), Declined)
-            assert prepared("cython", op, case, "float32", FORMATS[0], None).variant != "depthwise"
+            assert isinstance(prepared(backend, op, case, "float32", FORMATS[0], "depthwise"), Declined)
+            assert prepared(backend, op, case, "float32", FORMATS[0], None).variant != "depthwise"
 
 
 def prepared(backend, op, case, dtype, wanted, variant):

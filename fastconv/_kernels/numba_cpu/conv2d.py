@@ -7,7 +7,7 @@ from functools import cache, cached_property
 
 import numpy as np
 
-from fastconv._kernels import plan, pool
+from fastconv._kernels import buffers, plan, pool
 from fastconv._kernels.contract import RELU, Declined, Kernel, Problem, Variant
 from fastconv._kernels.numba_cpu import microkernels
 from fastconv._kernels.numba_cpu.arguments import fill, grain, plan_values, stride_values
@@ -16,7 +16,6 @@ from fastconv._kernels.numba_cpu.conv2d_arguments import BLOCK_BYTES, PACK, PACK
 from fastconv._kernels.numba_cpu.microkernels import layout, panel_values
 from fastconv._kernels.numba_cpu.panel import PANEL
 from fastconv._kernels.numba_cpu.ranges import RangeKernel
-from fastconv._kernels.numba_cpu.settings import VECTOR_BYTES
 
 
 def _build_sum():
@@ -69,10 +68,7 @@ class _Sum:
 
     def pack(self, weight: np.ndarray) -> np.ndarray:
         """The weight as the kernel reads it: whole vectors, with zeros where output channels do not fill them."""
-        # Vectors that cross a cache line would cost two reads each.
-        whole = np.empty(self.packed_bytes + VECTOR_BYTES, np.uint8)
-        begin = -whole.ctypes.data % VECTOR_BYTES
-        packed = whole[begin : begin + self.packed_bytes]
+        packed = buffers.aligned_bytes(self.packed_bytes)
         self._fill_packed(weight, packed)
         return packed
 

@@ -79,11 +79,11 @@ def _whole_square(v, source_row, target_row):
     places = [source_row(b, source, source_where, WORD(i)) for i in range(v.lanes)]
     rows = [v.load(b, place) for place in places]
     for place in places:
-        v.prefetch(b, shifted(b, place, WORD(_AHEAD)), writes=False)
+        v.prefetch(b, shifted(b, place, WORD(_AHEAD)))
     for j, column in enumerate(_transposed(b, v, rows)):
         place = target_row(b, target, target_where, WORD(j))
         v.store(b, column, place)
-        v.prefetch(b, shifted(b, place, WORD(_AHEAD)), writes=True)
+        v.prefetch(b, shifted(b, place, WORD(_AHEAD)))
     b.ret_void()
     return function
 
