@@ -82,28 +82,21 @@ def clear_bytes(typingctx, target, count):
 
 @intrinsic
 def prefetch_read(typingctx, address):
-    """Ask for the cache line at an address, which need not be one of the process."""
-    return types.void(types.int64), _prefetch(0)
+    """Ask for the cache line at an address, which need not be one of the process.
 
-
-@intrinsic
-def prefetch_write(typingctx, address):
-    """Ask for the cache line at an address in order to write there."""
-    return types.void(types.int64), _prefetch(1)
-
-
-def _prefetch(writes):
-    locality, data = 2, 1
+    Also where it will be written: asking for that costs more than it gains.
+    """
 
     def codegen(context, builder, signature, args):
         kind, flag = _BYTE.as_pointer(), ir.IntType(32)
         function = cgutils.get_or_insert_function(
             builder.module, ir.FunctionType(ir.VoidType(), [kind, flag, flag, flag]), "llvm.prefetch.p0"
         )
-        builder.call(function, [builder.inttoptr(args[0], kind), flag(writes), flag(locality), flag(data)])
+        reads, locality, data = flag(0), flag(2), flag(1)
+        builder.call(function, [builder.inttoptr(args[0], kind), reads, locality, data])
         return context.get_dummy_value()
 
-    return codegen
+    return types.void(types.int64), codegen
 
 
 def _word_place(builder, address, index):

@@ -111,6 +111,7 @@ class _Sum:
             **plan_values("rows", made.rows),
             **plan_values("cols", made.cols),
             **{"row_blocks": made.row_blocks.ctypes.data, "row_block_count": len(made.row_blocks)},
+            row_step=made.row_step,
             **{"k_blocks": made.k_blocks.ctypes.data, "k_block_count": len(made.k_blocks), "k_group": made.k_group},
             **panel_values(self._dtype, made.k_blocks, microkernels.dots if self._dots else microkernels.panel),
             transpose=microkernels.transpose(self._dtype).address,

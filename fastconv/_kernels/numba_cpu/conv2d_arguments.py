@@ -16,9 +16,9 @@ PANELS = tuple(f"panel_{vectors + 1}" for vectors in range(MAX_VECTORS))
 SUM = structure(
     *PANELS, *strided("source"), *strided("target"), *planned("rows"), *planned("cols"), *SCRATCH, "packed", "bias",
     "row_blocks", "k_blocks", "transpose", "N", "groups", "C", "K", "taps", "tap_cols", "itemsize",
-    "source_cols", "target_cols", "row_block_count", "k_block_count", "images", "k_group", "c_range", "block_terms",
-    "range_terms", "pixel_step", "packs_source", "packs_target", "flipped", "dots", "relu", "entries_at", "bias_at",
-    "sums_at", "packed_source_at", "packed_target_at",
+    "source_cols", "target_cols", "row_block_count", "row_step", "k_block_count", "images", "k_group", "c_range",
+    "block_terms", "range_terms", "pixel_step", "packs_source", "packs_target", "flipped", "dots", "relu",
+    "entries_at", "bias_at", "sums_at", "packed_source_at", "packed_target_at",
 )  # fmt: skip
 # What a slot works with, and what an item has prepared in it: addresses, then steps in bytes, of the source (from the
 # origin of the first image) and of the target (from that of the block of channels); images n .. of group g, target

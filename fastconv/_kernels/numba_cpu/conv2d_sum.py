@@ -10,7 +10,6 @@ from fastconv._kernels.numba_cpu.addresses import (
     copy_bytes,
     pointer,
     prefetch_read,
-    prefetch_write,
     put_word,
     word,
 )
@@ -63,9 +62,13 @@ def take_source(a, w):
     pixels = (w.source_hi - w.source_lo) * a.source_cols
     w.source_w = a.pixel_step
     w.source_h, w.source_n = a.source_cols * w.source_w, pixels * w.source_w
+    # Between the rows that are read there may be others.
+    rows, together = w.source_hi - w.source_lo, w.source_hi - w.source_lo if a.row_step == 1 else 1
     for i in range(w.images):
-        plane, packed = source + i * a.source_n + w.source_lo * a.source_h, w.packed_source + i * w.source_n
-        call(a.transpose, plane, a.source_c, 0, packed, w.source_w, 0, a.C, pixels)
+        for row in range(0, rows, together * a.row_step):
+            plane = source + i * a.source_n + (w.source_lo + row) * a.source_h
+            packed = w.packed_source + i * w.source_n + row * w.source_h
+            call(a.transpose, plane, a.source_c, 0, packed, w.source_w, 0, a.C, together * a.source_cols)
     w.source = w.packed_source - w.source_lo * w.source_h
 
 
@@ -209,6 +212,6 @@ def prefetch_tile(panel, x, target, width, size):
             prefetch_read(x + byte)
         if panel.last:
             for byte in range(0, size, _LINE):
-                prefetch_write(target + byte)
+                prefetch_read(target + byte)
         x += panel.x_shift
         target += panel.target_step
