@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from fastconv._kernels import plan
-from fastconv.geometry import Axis
+from fastconv.geometry import Axis, Conv2dGeometry
 from fastconv.parameters import PADDING_MODES
 
 NUMPY_MODE = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
@@ -160,3 +160,15 @@ def test_tap_positions_are_the_places_in_the_window(rows, cols):
     expected = [(kh * rows.dilation, kw * cols.dilation) for kh in range(rows.kernel) for kw in range(cols.kernel)]
     assert found == expected
     assert len(found) == math.prod((rows.kernel, cols.kernel))
+
+
+@pytest.mark.parametrize(
+    ("channels", "groups", "lanes", "joined"),
+    [((64, 64), 32, 16, 8), ((18, 12), 6, 16, 3), ((34, 102), 17, 16, 1), ((32, 64), 32, 16, 8), ((8, 8), 2, 8, 2)],
+)
+def test_groups_are_joined_as_far_as_they_divide_and_fit(channels, groups, lanes, joined):
+    C, K = channels
+    g = Conv2dGeometry.of((1, C, 5, 5), (K, C // groups, 3, 3), None, groups=groups)
+    unit = plan.VectorUnit(lanes, 4, 12)
+    assert plan.joined_groups(g, unit) == joined
+    assert (plan.groups_reason(g, C, unit) is None) == (joined > 1 and lanes <= C)

@@ -44,6 +44,7 @@ def replay_sum(made, g, source, weight):
                 written[:, row, col] += 1
                 for kh, h in zip(*row_entries, strict=True):
                     assert source_low <= h + row_shift < source_high
+                    assert (h + row_shift - source_low) % made.row_step == 0
                     for kw, w in zip(*col_entries, strict=True):
                         pixel = source[:, :, :, h + row_shift, w + col_shift]
                         out[..., row, col] += np.einsum("gkc,ngc->ngk", weight[..., kh, kw], pixel)

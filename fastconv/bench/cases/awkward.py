@@ -33,7 +33,7 @@ AWKWARD_CONVS = (
     _odd("two wide groups", (1, 66, 4, 5), (70, 33, 3, 3), padding=1, groups=2, bias=False),
     _odd("three groups, one output each", (1, 6, 5, 6), (3, 2, 2, 3), stride=2, groups=3),
     _odd("groups that share vectors", (2, 18, 9, 15), (12, 3, 3, 2), stride=2, padding=1, groups=6),
-    _odd("groups of few inputs", (3, 34, 6, 14), (102, 2, 3, 3), padding=1, groups=17, bias=False),
+    _odd("groups of few inputs", (3, 36, 6, 14), (108, 2, 3, 3), padding=1, groups=18, bias=False),
     _odd("pointwise groups", (2, 20, 5, 7), (36, 5, 1, 1), groups=4),
     _odd("groups of eight", (1, 64, 8, 14), (64, 8, 7, 3), padding=(3, 1), groups=8),
     _odd("depthwise", (2, 5, 8, 7), (5, 1, 3, 3), padding=1, groups=5),
