@@ -8,7 +8,7 @@ from fastconv._kernels.numba_cpu.settings import MAX_VECTORS, VECTOR_BYTES
 
 # The widest block of output channels.
 BLOCK_BYTES = MAX_VECTORS * VECTOR_BYTES
-# Orders of lanes of groups that share a vector: of as many channels as half of the most lanes.
+# The orders of lanes of groups that share a vector: one for each channel of a group, at most half as many as lanes.
 ORDERS_BYTES = VECTOR_BYTES * VECTOR_BYTES // 8
 
 # The first words of a context: addresses of the microkernels of 1, 2, .. vectors.
