@@ -8,6 +8,7 @@ import copy
 import json
 import os
 import platform
+import shlex
 import sys
 from pathlib import Path
 from textwrap import shorten
@@ -18,6 +19,8 @@ from setuptools.command.build_ext import build_ext
 KERNELS = Path("fastconv/_kernels")
 REQUIRED = os.environ.get("FASTCONV_REQUIRE_EXT") == "1"
 IS_X86_64 = platform.machine().lower() in ("x86_64", "amd64")
+# The user's own come last, so that they win.
+COMPILE_FLAGS = ["-O3", "-g0", "-pthread", *shlex.split(os.environ.get("CFLAGS", ""))]
 ISA_FLAGS = {
     "isa_v2": ["-march=x86-64-v2"],
     "isa_v3": ["-march=x86-64-v3"],
@@ -39,7 +42,7 @@ def extension(pyx: Path) -> Extension:
         depends=[str(header) for header in sorted(folder.glob("*.h"))],
         include_dirs=[str(folder)],
         define_macros=[("FC_KERNELS", f'"{pyx.stem}.h"')],
-        extra_compile_args=[] if sys.platform == "win32" else ["-O3", "-g0", "-pthread"],
+        extra_compile_args=[] if sys.platform == "win32" else COMPILE_FLAGS,
         extra_link_args=[] if sys.platform == "win32" else ["-pthread"],
     )
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from support.backends import compiled_backends
+from support.cases import DEPTHWISE
 from support.data import DTYPES, FORMATS, assert_same_bits, in_format, integers
 from support.kernel_calls import CONV_OPERATIONS, activations, assert_exact, geometry_of, problem_of, run_fenced
 
@@ -19,46 +20,7 @@ every_dtype = pytest.mark.parametrize("dtype", DTYPES)
 every_operation = pytest.mark.parametrize("op", WEIGHTED)
 
 
-def depthwise(name, N, C, H, W, kernel=3, **parameters):
-    kernel = (kernel, kernel) if isinstance(kernel, int) else kernel
-    return ConvCase(name, "here", (N, C, H, W), (C, 1, *kernel), groups=C, **parameters)
-
-
-CASES = [
-    depthwise("whole vectors", 2, 32, 6, 32, padding=1),
-    depthwise("narrow planes", 3, 17, 7, 7, padding=1, bias=False),
-    depthwise("planes of one vector", 2, 33, 14, 14, padding=1),
-    depthwise("planes of one column", 1, 18, 9, 1, padding=1),
-    depthwise("planes of three columns", 2, 16, 4, 3, padding=1),
-    depthwise("half a vector is left", 1, 35, 5, 24, padding=1),
-    depthwise("more than half a vector is left", 1, 16, 5, 29, padding=1),
-    depthwise("blocks of rows", 1, 3, 61, 112, padding=1),
-    depthwise("blocks of strided rows", 1, 2, 71, 113, stride=2, padding=1),
-    depthwise("larger than caches", 1, 35, 181, 182, padding=1),
-    depthwise("stride two", 2, 40, 14, 14, stride=2, padding=1),
-    depthwise("stride two, odd", 1, 17, 15, 19, stride=2, padding=1),
-    depthwise("stride two, unpadded", 1, 16, 9, 34, stride=2),
-    depthwise("stride two, unequal pads", 1, 16, 8, 70, stride=2, padding=((0, 1), (0, 1))),
-    depthwise("stride three", 1, 19, 13, 40, stride=3, padding=1),
-    depthwise("strides differ", 1, 18, 9, 20, stride=(2, 1), padding=1),
-    depthwise("stride above input", 1, 20, 3, 4, stride=7, padding=1),
-    depthwise("five by five", 1, 20, 12, 37, 5, padding=2),
-    depthwise("five by five, strided", 1, 20, 13, 36, 5, stride=2, padding=2),
-    depthwise("seven by one", 1, 16, 11, 18, (7, 1), padding=(3, 0)),
-    depthwise("one by three", 2, 16, 3, 45, (1, 3), padding=(0, 1)),
-    depthwise("pointwise", 1, 21, 5, 16, 1),
-    depthwise("dilated", 1, 17, 14, 33, padding=2, dilation=2),
-    depthwise("dilated columns", 1, 17, 8, 33, padding=(1, 3), dilation=(1, 3)),
-    depthwise("far padding", 1, 16, 4, 17, padding=5),
-    depthwise("kernel above input", 1, 17, 3, 2, 5, padding=2),
-    depthwise("one channel", 2, 1, 9, 50, padding=1),
-    depthwise("reflect", 1, 18, 8, 21, padding=1, padding_mode="reflect"),
-    depthwise("reflect, strided", 1, 18, 9, 20, stride=2, padding=1, padding_mode="reflect"),
-    depthwise("replicate", 2, 16, 6, 16, padding=(2, 3), padding_mode="replicate"),
-    depthwise("circular", 1, 20, 5, 18, padding=1, padding_mode="circular"),
-    depthwise("circular, five by five", 1, 16, 7, 9, 5, padding=((4, 1), (2, 3)), padding_mode="circular"),
-]
-every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+every_case = pytest.mark.parametrize("case", DEPTHWISE, ids=lambda case: case.name)
 
 
 @compiled_backends
@@ -69,16 +31,16 @@ def test_every_variant_gives_the_bits_of_the_reference(backend, op, dtype, case)
     assert_exact(backend, op, case, dtype)
 
 
-def test_a_variant_of_its_own_takes_depthwise_and_nothing_else():
-    pytest.importorskip("fastconv._kernels.cython_cpu")
+@compiled_backends
+def test_a_variant_of_its_own_takes_depthwise_and_nothing_else(backend):
     two_channels = ConvCase("two channels", "here", (1, 4, 5, 6), (4, 2, 3, 3), groups=2)
     multiplier = ConvCase("multiplier", "here", (1, 4, 5, 6), (8, 1, 3, 3), groups=4)
     for op in WEIGHTED:
-        for case in CASES:
-            assert prepared("cython", op, case, "float32", FORMATS[0], None).variant == "depthwise"
+        for case in DEPTHWISE:
+            assert prepared(backend, op, case, "float32", FORMATS[0], None).variant == "depthwise"
         for case in (two_channels, multiplier):
-            assert isinstance(prepared("cython", op, case, "float32", FORMATS[0], "depthwise"), Declined)
-            assert prepared("cython", op, case, "float32", FORMATS[0], None).variant != "depthwise"
+            assert isinstance(prepared(backend, op, case, "float32", FORMATS[0], "depthwise"), Declined)
+            assert prepared(backend, op, case, "float32", FORMATS[0], None).variant != "depthwise"
 
 
 def prepared(backend, op, case, dtype, wanted, variant):
@@ -105,7 +67,9 @@ def operands(case, draw, dtype):
     return {name: draw(shape).astype(dtype) for name, shape in shapes.items()}
 
 
-SPECIAL = [case for case in CASES if case.name.startswith(("whole", "narrow", "planes of", "stride two", "reflect"))]
+SPECIAL = [
+    case for case in DEPTHWISE if case.name.startswith(("whole", "narrow", "planes of", "stride two", "reflect"))
+]
 
 
 @pytest.mark.filterwarnings("ignore:invalid value encountered")
@@ -128,7 +92,9 @@ def test_special_values_go_where_their_windows_are_and_nowhere_else(backend, op,
 
 @compiled_backends
 @every_dtype
-@pytest.mark.parametrize("case", [c for c in CASES if c.name in ("blocks of rows", "stride two, odd", "far padding")])
+@pytest.mark.parametrize(
+    "case", [c for c in DEPTHWISE if c.name in ("blocks of rows", "stride two, odd", "far padding")]
+)
 def test_errors_are_within_the_promise(backend, dtype, case, rng):
     case = replace(case.with_batch(4), bias=False)
     inputs = operands(case, rng.standard_normal, dtype)
@@ -150,7 +116,7 @@ def test_errors_are_within_the_promise(backend, dtype, case, rng):
 @every_dtype
 @pytest.mark.usefixtures("_restore_settings")
 def test_threads_runs_and_batches_do_not_change_a_bit(backend, op, dtype, rng):
-    for case in CASES[::4]:
+    for case in DEPTHWISE[::4]:
         case = replace(case.with_batch(5), bias=False)
         single = case.with_batch(1)
         inputs = operands(case, rng.standard_normal, dtype)

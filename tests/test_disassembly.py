@@ -1,5 +1,6 @@
 """The machine code of the microkernels: every sum in a register, one multiply-add for each in the innermost loop."""
 
+import itertools
 import platform
 import re
 import shutil
@@ -7,16 +8,21 @@ import subprocess
 
 import pytest
 from support.disassembly import compiled_functions, innermost_loops, listed_functions
+from support.process import TESTS
 
 from fastconv._kernels import load
 
-REGISTERS = {64: "z", 32: "y"}
+SOURCES = TESTS.parent / "fastconv" / "_kernels" / "cython_cpu" / "c"
+
+REGISTERS = {64: "%zmm", 32: "%ymm"}
 # What the C kernels are compiled for, by the level in their names: registers; tiles of each kind.
-_WIDE, _NARROW = {1: 12, 2: 10, 3: 8, 4: 6}, {1: 12, 2: 6}
+WIDE, NARROW = {1: 12, 2: 10, 3: 8, 4: 6}, {1: 12, 2: 6}
 LEVELS = {
-    4: ("z", {"panel": _WIDE, "dots": _WIDE, "groups": {1: 12}, "group_weights": {1: 8}}),
-    3: ("y", {"panel": _NARROW, "dots": _NARROW, "groups": {1: 6}, "group_weights": {1: 4}}),
+    4: ("%zmm", {"panel": WIDE, "dots": WIDE, "groups": {1: 12}, "group_weights": {1: 8}}),
+    3: ("%ymm", {"panel": NARROW, "dots": NARROW, "groups": {1: 6}, "group_weights": {1: 4}}),
 }
+NEON = {"float32": ".4s", "float64": ".2d"}
+CROSS = "aarch64-linux-gnu-"
 x86_alone = pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="reads x86 assembly")
 
 
@@ -37,6 +43,14 @@ def tiles(functions, pattern):
 
 def expected_tiles(widest):
     return {(vectors, columns) for vectors, most in widest.items() for columns in range(1, most + 1)}
+
+
+def assert_tiles(functions, name, register, widest):
+    """All tiles are there and keep their sums in registers; ``*`` stands for vectors x columns."""
+    found = tiles(functions, name.replace("*", r"(\d+)x(\d+)"))
+    assert set(found) == expected_tiles(widest)
+    for (vectors, columns), instructions in found.items():
+        assert_tile(instructions, vectors, columns, register)
 
 
 @x86_alone
@@ -67,6 +81,26 @@ def test_numba_keeps_sums_in_registers(kind, dtype):
 
 
 @x86_alone
+@pytest.mark.parametrize("kind", ["pixel_sum", "plane_sum", "grad"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_depthwise_tiles_of_numba_keep_sums_in_registers(dtype, kind):
+    pytest.importorskip("numba")
+    from fastconv._kernels.numba_cpu import conv2d_depthwise
+    from fastconv._kernels.numba_cpu.depthwise_arguments import FORMS, PIXELS
+    from fastconv._kernels.numba_cpu.settings import HAS_FMA, VECTOR_BYTES
+
+    if not HAS_FMA or VECTOR_BYTES not in REGISTERS:
+        pytest.skip("this machine has no multiply-add of vectors of 32 bytes")
+    functions = compiled_functions(conv2d_depthwise.tile(dtype, kind, VECTOR_BYTES).assembly())
+    for (taps, step), pixels in itertools.product(FORMS, range(1, PIXELS + 1)):
+        instructions = functions[f"{kind}_{taps}_{step}_{pixels}"]
+        # Loops over entries have branches where a source may be padding, and with them code for several cases.
+        assert sum(line.multiplies(REGISTERS[VECTOR_BYTES]) for line in instructions) >= taps * pixels
+        # Of 16 registers, LLVM gives some to sources that are loaded long before they are used.
+        assert not any(line.spills() for line in instructions) or (VECTOR_BYTES < 64 and pixels == PIXELS)
+
+
+@x86_alone
 @pytest.mark.oracle
 @pytest.mark.parametrize("kind", ["panel", "dots", "groups", "group_weights"])
 @pytest.mark.parametrize("level", LEVELS)
@@ -77,16 +111,29 @@ def test_c_keeps_sums_in_registers(kind, level, dtype):
         pytest.skip("the extensions are not built")
     if shutil.which("objdump") is None:
         pytest.skip("objdump is not installed")
-    listing = subprocess.run(
-        ["objdump", "-d", "--no-show-raw-insn", backend.conv2d.__file__],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    found = tiles(listed_functions(listing), rf"{kind}_(\d+)x(\d+)_{dtype}_{level}")
-    if not found:
+    functions = listed_functions(backend.conv2d.__file__)
+    if not functions:
         pytest.skip("the extension has no symbols")
     register, widest = LEVELS[level]
-    assert set(found) == expected_tiles(widest[kind])
-    for (vectors, columns), instructions in found.items():
-        assert_tile(instructions, vectors, columns, register)
+    assert_tiles(functions, f"{kind}_*_{dtype}_{level}", register, widest[kind])
+
+
+@pytest.fixture(scope="module")
+def functions_of_aarch64(tmp_path_factory):
+    """The convolution's kernels, compiled as ``setup.py`` does, for a processor that need not be here."""
+    if not all(shutil.which(CROSS + tool) for tool in ("gcc", "objdump")):
+        pytest.skip(f"{CROSS}gcc and {CROSS}objdump are not installed")
+    source = SOURCES / "isa_plain.c"
+    if not source.exists():
+        pytest.skip("the sources of the kernels are not here")
+    target = tmp_path_factory.mktemp("aarch64") / "isa_plain.o"
+    flags = ["-O3", "-fPIC", "-Wall", "-Werror", '-DFC_KERNELS="conv2d.h"']
+    subprocess.run([f"{CROSS}gcc", *flags, "-c", source, "-o", target], check=True)
+    return listed_functions(target, f"{CROSS}objdump")
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("kind", ["panel", "dots"])
+@pytest.mark.parametrize("dtype", NEON)
+def test_c_keeps_sums_in_registers_of_aarch64(kind, dtype, functions_of_aarch64):
+    assert_tiles(functions_of_aarch64, f"{kind}_*_{dtype}_0", NEON[dtype], WIDE)

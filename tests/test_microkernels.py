@@ -8,8 +8,9 @@ from support.data import DTYPES, Fenced, assert_same_bits, integers
 
 pytest.importorskip("numba")
 
-from fastconv._kernels.numba_cpu import microkernels
+from fastconv._kernels.numba_cpu import depthwise_kernels, microkernels
 from fastconv._kernels.numba_cpu.arguments import fill
+from fastconv._kernels.numba_cpu.depthwise_arguments import COPY, JOIN, SPLIT
 from fastconv._kernels.numba_cpu.panel import BIAS_COLUMNS, BIAS_LANES, PANEL, RELU
 from fastconv._kernels.numba_cpu.settings import COLUMNS, GROUP_COLUMNS, GROUP_WEIGHT_COLUMNS, HAS_FMA, VECTOR_BYTES
 from fastconv._kernels.numba_cpu.vectors import PIECE
@@ -248,3 +249,28 @@ def test_transposition(rng, dtype, tables):
         found = target.array[order] if tables == "target" else target.array
         assert_same_bits(found.copy(), expected.copy(), (rows, columns))
         target.check()
+
+
+@every_dtype
+def test_rows_are_copied_split_and_joined_and_nothing_else_is_written(rng, dtype):
+    move, size = depthwise_kernels.rows(dtype), np.dtype(dtype).itemsize
+    for columns in (
+        *range(1, 4),
+        *(2 * VECTOR_BYTES // size + more for more in (-1, 0, 1)),
+        5 * VECTOR_BYTES // size + 3,
+    ):
+        for rows in (1, 3):
+            wide = Fenced((rows, columns), dtype)
+            source = rng.integers(0, 1000, (rows, columns)).astype(dtype)
+            halves = np.zeros((2, rows, -(-columns // 2)), dtype)
+            step, wide_step = halves.strides[1], source.strides[0]
+            invoke(move, COPY, source, wide_step, wide.array, 0, wide_step, columns, rows)
+            assert_same_bits(wide.array.copy(), source)
+            invoke(move, SPLIT, source, wide_step, halves[0], halves[1], step, columns, rows)
+            assert_same_bits(halves[0], np.ascontiguousarray(source[:, ::2]))
+            assert_same_bits(halves[1][:, : columns // 2].copy(), np.ascontiguousarray(source[:, 1::2]))
+            assert not halves[1][:, columns // 2 :].any()
+            wide.array[...] = 0
+            invoke(move, JOIN, wide.array, wide_step, halves[0], halves[1], step, columns, rows)
+            assert_same_bits(wide.array.copy(), source)
+            wide.check()

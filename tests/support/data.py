@@ -40,6 +40,14 @@ def assert_same_bits(found, expected, message=""):
     np.testing.assert_array_equal(bits(found), bits(expected), err_msg=str(message))
 
 
+def shaped(flat, shape, wanted):
+    """A view of dense memory as an array in a memory format."""
+    if wanted != arrays.CHANNELS_LAST:
+        return flat.reshape(shape)
+    N, C, H, W = shape
+    return flat.reshape(N, H, W, C).transpose(0, 3, 1, 2)
+
+
 class Fenced:
     """A dense array inside a larger buffer; ``check`` fails where something was written beside it."""
 
@@ -47,12 +55,7 @@ class Fenced:
         dtype = np.dtype(dtype)
         size = int(np.prod(shape))
         self.buffer = np.full(size + 2 * FENCE, np.nan if dtype.kind == "f" else 0xEE, dtype)
-        inner = self.buffer[FENCE : FENCE + size]
-        if wanted == arrays.CHANNELS_LAST:
-            N, C, H, W = shape
-            self.array = inner.reshape(N, H, W, C).transpose(0, 3, 1, 2)
-        else:
-            self.array = inner.reshape(shape)
+        self.array = shaped(self.buffer[FENCE : FENCE + size], shape, wanted)
         if values is not None:
             self.array[...] = values
             self.buffer.flags.writeable = self.array.flags.writeable = False

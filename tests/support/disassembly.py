@@ -1,14 +1,16 @@
-"""Loops in x86 assembly (AT&T syntax), as a compiler writes it or as objdump does."""
+"""Loops in x86 assembly (AT&T syntax), as a compiler writes it or as objdump does, and in listed aarch64 assembly."""
 
 import re
+import subprocess
 from dataclasses import dataclass
 
 _LABEL = re.compile(r"^([.\w$]+):")
 _LISTED = re.compile(r"^\s*([0-9a-f]+):\t(\S+)\s*(.*)$")
-_MULTIPLY_ADD = re.compile(r"vfn?m(add|sub)\d+p[sd]")
-_VECTOR = re.compile(r"%([xyz])mm\d+")
+_MULTIPLY_ADD = re.compile(r"vfn?m(add|sub)\d+p[sd]|fml[as]")
+_VECTOR = re.compile(r"%[xyz]mm\d+|\b[qdsv]\d+\b")
+_JUMP = re.compile(r"j\w+|b(\.\w+)?|[ct]bn?z")
 # Where %rbp points to the stack, too, functions that keep vectors there align it and use %rsp.
-_ON_STACK = re.compile(r"\(%rsp\b")
+_ON_STACK = re.compile(r"\(%rsp\b|\[sp\b")
 
 
 @dataclass(frozen=True)
@@ -20,8 +22,8 @@ class Instruction:
     target: int | None = None
 
     def multiplies(self, register):
-        """Whether this multiplies and adds vectors of a kind: x, y or z."""
-        return bool(_MULTIPLY_ADD.fullmatch(self.name)) and f"%{register}mm" in self.operands
+        """Whether this multiplies and adds vectors of a kind: %xmm, %ymm, %zmm; .4s, .2d."""
+        return bool(_MULTIPLY_ADD.fullmatch(self.name)) and register in self.operands
 
     def spills(self):
         """Whether this moves a vector to or from the stack."""
@@ -42,8 +44,10 @@ def compiled_functions(assembly):
     return {name: _resolved(lines) for name, lines in found.items()}
 
 
-def listed_functions(listing):
-    """Name -> instructions of every function in the output of ``objdump -d --no-show-raw-insn``."""
+def listed_functions(path, objdump="objdump"):
+    """Name -> instructions of every function in an object file."""
+    command = [objdump, "-d", "--no-show-raw-insn", path]
+    listing = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     found = {}
     for block in listing.split("\n\n"):
         head, *lines = block.strip().splitlines() or [""]
@@ -66,7 +70,7 @@ def _resolved(lines):
         else:
             instructions.append([*line, ""][:2])
     return [
-        Instruction(name, operands, labels.get(operands) if name.startswith("j") else None)
+        Instruction(name, operands, labels.get(operands.rsplit(" ", 1)[-1]) if _JUMP.fullmatch(name) else None)
         for name, operands in instructions
     ]
 

@@ -10,6 +10,9 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("backend")
     parser.add_argument("--paged", action="store_true")
+    parser.add_argument("--bare", action="store_true")
+    parser.add_argument("--lacking", type=int, default=0)
+    parser.add_argument("--skew", type=int, default=0)
     parser.add_argument("--without", action="append", default=[])
     parser.add_argument("--dtype", action="append")
     parser.add_argument("cases", nargs="*")
@@ -24,6 +27,10 @@ def main():
         from support.paged import Paged
 
         fences = [partial(Paged, at_end=True), partial(Paged, at_end=False)]
+    if options.bare:
+        from support.bare import Bare
+
+        fences = [partial(Bare, lacking=options.lacking, skew=options.skew)]
     chosen = options.cases or None, options.dtype or DTYPES
     print("checks:", sum(check_all(options.backend, fence, *chosen) for fence in fences))
     if options.backend == "cython":

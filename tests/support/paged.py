@@ -6,6 +6,7 @@ import mmap
 import numpy as np
 
 from fastconv import arrays
+from support.data import shaped
 
 PAGE = mmap.PAGESIZE
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -23,11 +24,7 @@ class Paged:
         self._memory = mmap.mmap(-1, room + 2 * PAGE)
         start = PAGE + (room - nbytes if at_end else 0)
         flat = np.frombuffer(self._memory, np.uint8, nbytes, start).view(dtype)
-        if wanted == arrays.CHANNELS_LAST:
-            N, C, H, W = shape
-            self.array = flat.reshape(N, H, W, C).transpose(0, 3, 1, 2)
-        else:
-            self.array = flat.reshape(shape)
+        self.array = shaped(flat, shape, wanted)
         self.array[...] = np.nan if dtype.kind == "f" else 0xEE
         first = ctypes.addressof(ctypes.c_char.from_buffer(self._memory))
         _protect(first, PAGE, _NO_ACCESS)

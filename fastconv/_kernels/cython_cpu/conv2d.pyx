@@ -21,7 +21,7 @@ cdef extern from "conv2d_args.h" nogil:
         const int64_t *row_blocks
         const int64_t *k_blocks
         Py_ssize_t N, groups, C, K, taps, tap_cols
-        Py_ssize_t row_block_count, k_block_count, images, k_group, c_range, block_terms, range_terms
+        Py_ssize_t row_block_count, row_step, k_block_count, images, k_group, c_range, block_terms, range_terms
         Py_ssize_t pixel_step, entries, packed_source, sums, packed_target, scratch_bytes
         Py_ssize_t joined, source_channels
         int flipped, dots, relu
@@ -86,7 +86,8 @@ cdef class Sum:
         p.groups, p.C, p.K, p.taps = made.groups, made.C, made.K, g.rows.kernel * g.cols.kernel
         a.N, a.groups, a.C, a.K, a.taps, a.tap_cols = g.N, made.groups, made.C, made.K, p.taps, g.cols.kernel
         p.joined, a.joined, a.source_channels = made.joined, made.joined, made.source_channels
-        a.row_block_count, a.images, a.k_group = len(made.row_blocks), made.images, made.k_group
+        a.row_block_count, a.row_step = len(made.row_blocks), made.row_step
+        a.images, a.k_group = made.images, made.k_group
         p.c_range = a.c_range = made.c_range
         a.block_terms, a.range_terms = plan.BLOCK_TERMS, plan.RANGE_TERMS
         a.pixel_step, a.entries = made.pixel_step, made.entries

@@ -14,16 +14,10 @@ import numpy as np
 
 from fastconv import arrays
 from fastconv._kernels import contract, plan
-from fastconv._kernels.cython_cpu import depthwise_plan
+from fastconv._kernels.plan import depthwise
 from fastconv.dtypes import FLOAT_TYPES
 
-# Arrays above this size are asked for ahead of their use.
-cdef Py_ssize_t FAR_BYTES = 1 << 23
-# Vectors of channels, or channels of small planes, in one item of grad_weight: their sums of nine taps stay in L1.
-cdef Py_ssize_t GRAD_VECTORS = 16
-# Partial sums of grad_weight: shares of the work for the threads. Their number depends on the problem alone.
-cdef Py_ssize_t GRAD_CHUNKS = 16
-cdef Py_ssize_t CHUNK_FLOPS = 1 << 17
+cdef Py_ssize_t CHUNK_FLOPS = depthwise.CHUNK_FLOPS
 
 
 # Items per chunk: at least some microseconds, memory and the handling of small planes counted.
@@ -50,7 +44,7 @@ cdef fc_lattice lattice_of(object plan) except *:
     return result
 
 
-# A depthwise_plan.Padded, which the caller keeps alive.
+# A depthwise.Padded, which the caller keeps alive.
 cdef fc_padded padded_of(object plan) except *:
     cdef fc_padded result
     result.rows, result.cols = lattice_of(plan.rows), lattice_of(plan.cols)
@@ -61,12 +55,6 @@ cdef fc_padded padded_of(object plan) except *:
     result.block, result.blocks, result.height = plan.block, plan.blocks, plan.height
     result.pitch, result.width = plan.pitch, plan.width
     return result
-
-
-# Whether input and output are too large for the caches that a processor fills in time without being asked.
-cdef bint is_far(object geometry, Py_ssize_t itemsize) except? -1:
-    pixels = geometry.rows.size * geometry.cols.size + geometry.rows.out * geometry.cols.out
-    return geometry.N * geometry.C * pixels * itemsize > FAR_BYTES
 
 
 cdef class PixelSum:
@@ -88,12 +76,12 @@ cdef class PixelSum:
         shapes = (g.out_shape, g.x_shape) if transposed else (g.x_shape, g.out_shape)
         a = &self.args
         a.rows, a.cols = axis(self.plans[0]), axis(self.plans[1])
-        a.sweep = sweep_of(depthwise_plan.sweep(self.plans[1], g.cols.kernel))
+        a.sweep = sweep_of(depthwise.sweep(self.plans[1], g.cols.kernel))
         a.source_strides = strides(arrays.element_strides(shapes[0], arrays.CHANNELS_LAST))
         a.target_strides = strides(arrays.element_strides(shapes[1], arrays.CHANNELS_LAST))
         a.N, a.C, a.tap_cols = g.N, g.C, g.cols.kernel
         a.row_step = 1 if transposed else g.rows.stride
-        a.far = is_far(g, itemsize)
+        a.far = depthwise.is_far(g, itemsize)
         self.items = g.N * a.rows.targets
         self.item_flops = g.flops // max(1, self.items)
 
@@ -128,7 +116,7 @@ cdef class PlaneSum:
         self.has_bias = "bias" in problem.optional
         make_plan = plan.grad_input_axis if transposed else plan.forward_axis
         rows, cols = make_plan(g.rows, g.padding_mode), make_plan(g.cols, g.padding_mode)
-        padded = depthwise_plan.padded(g.rows, g.cols, g.padding_mode, transposed, itemsize)
+        padded = depthwise.padded(g.rows, g.cols, g.padding_mode, transposed, itemsize)
         run_marks = padded.cols.marks[cols.runs[:, 0]]
         self.plans = rows, cols, padded, run_marks
         shapes = (g.out_shape, g.x_shape) if transposed else (g.x_shape, g.out_shape)
@@ -173,15 +161,14 @@ cdef class PixelGradWeight:
         self.plans = plan.forward_axis(g.rows, g.padding_mode), plan.forward_axis(g.cols, g.padding_mode)
         a = &self.args
         a.rows, a.cols = axis(self.plans[0]), axis(self.plans[1])
-        a.sweep = sweep_of(depthwise_plan.sweep(self.plans[1], g.cols.kernel))
+        a.sweep = sweep_of(depthwise.sweep(self.plans[1], g.cols.kernel))
         a.grad_out_strides = strides(arrays.element_strides(g.out_shape, arrays.CHANNELS_LAST))
         a.x_strides = strides(arrays.element_strides(g.x_shape, arrays.CHANNELS_LAST))
         a.N, a.C, a.taps, a.tap_cols = g.N, g.C, g.rows.kernel * g.cols.kernel, g.cols.kernel
         self.vectors = -(-g.C // self.kernels.lanes)
-        a.vectors_per_item, a.status = GRAD_VECTORS, contract.OK
-        shares = -(-self.vectors // GRAD_VECTORS)
-        a.chunks = min(-(-GRAD_CHUNKS // shares), g.N * g.rows.out, g.flops // shares // CHUNK_FLOPS + 1)
-        self.items = a.chunks * shares
+        made = depthwise.pixel_shares(g, self.kernels.lanes)
+        a.vectors_per_item, a.chunks, a.status = made.group, made.chunks, contract.OK
+        self.items = a.chunks * made.shares
         self.scratch_bytes = a.chunks * self.vectors * self.kernels.lanes * a.taps * itemsize
 
     def __call__(self, grad_out, x, grad_weight):
@@ -212,18 +199,16 @@ cdef class PlaneGradWeight:
         g = problem.geometry
         itemsize = FLOAT_TYPES[problem.dtype].storage.itemsize
         self.kernels = fc_depthwise_select(itemsize)
-        padded = depthwise_plan.padded(g.rows, g.cols, g.padding_mode, False, itemsize)
+        padded = depthwise.padded(g.rows, g.cols, g.padding_mode, False, itemsize)
         self.plans = plan.forward_axis(g.rows, g.padding_mode), plan.forward_axis(g.cols, g.padding_mode), padded
         a = &self.args
         a.rows, a.cols, a.padded = axis(self.plans[0]), axis(self.plans[1]), padded_of(padded)
         a.grad_out_strides = strides(arrays.element_strides(g.out_shape, problem.formats[0]))
         a.x_strides = strides(arrays.element_strides(g.x_shape, problem.formats[1]))
         a.N, a.C, a.tap_rows, a.tap_cols, a.status = g.N, g.C, g.rows.kernel, g.cols.kernel, contract.OK
-        # Planes of one block are small: some of them make a stretch of memory that is worth while.
-        a.channels_per_item = min(GRAD_VECTORS, g.C) if padded.blocks == 1 else 1
-        shares = -(-g.C // a.channels_per_item)
-        a.chunks = min(-(-GRAD_CHUNKS // shares), g.N * padded.blocks, g.flops // shares // CHUNK_FLOPS + 1)
-        self.items = a.chunks * shares
+        made = depthwise.plane_shares(g, padded.blocks)
+        a.channels_per_item, a.chunks = made.group, made.chunks
+        self.items = a.chunks * made.shares
         self.item_flops = g.flops // max(1, self.items)
         self.scratch_bytes = a.chunks * g.C * a.tap_rows * a.tap_cols * itemsize
 
@@ -244,18 +229,13 @@ cdef class PlaneGradWeight:
 
 
 def _declined(problem):
-    g = problem.geometry
-    if problem.activation:
-        return contract.Declined(f"it applies no activation, not {problem.activation}")
-    if g.C_g == g.K_g == 1:
-        return None
-    return contract.Declined(f"groups have {g.C_g} input and {g.K_g} output channels, not one each")
+    reason = depthwise.decline_reason(problem.geometry, problem.activation)
+    return contract.Declined(reason) if reason else None
 
 
 def _along_channels(problem):
-    """Whether lanes can be channels."""
     itemsize = FLOAT_TYPES[problem.dtype].storage.itemsize
-    return set(problem.formats) == {arrays.CHANNELS_LAST} and problem.geometry.C >= fc_depthwise_select(itemsize).lanes
+    return depthwise.along_channels(problem.geometry, problem.formats, fc_depthwise_select(itemsize).lanes)
 
 
 def _prepare_sum(problem, transposed):

@@ -29,7 +29,7 @@ cdef extern from "grad_weight_args.h" nogil:
         Py_ssize_t N, groups, C, K, tap_rows, tap_cols, out_rows, out_cols, row_step, col_step
         Py_ssize_t k_block_count, k_group, c_block, tap_block, images, row_block, col_block
         Py_ssize_t pieces, span, segments, parts
-        Py_ssize_t sums, packed, scratch_bytes
+        Py_ssize_t sums, packed, entries, scratch_bytes
         Py_ssize_t x_rows, joined, x_channels
         int exchanged, merges
     ctypedef struct fc_grad_weight_kernels:
@@ -72,11 +72,11 @@ cdef class GradWeight:
         a.k_group, a.c_block, a.tap_block, a.parts = made.k_group, made.c_block, made.tap_block, made.parts
         a.images, a.row_block, a.col_block = made.images, made.row_block, made.col_block
         a.pieces, a.span, a.segments = made.pieces, made.span, made.segments
-        a.sums, a.packed = made.sums, made.packed
+        a.sums, a.packed, a.entries = made.sums, made.packed, made.entries
         self.item_flops = g.flops // max(1, a.segments * a.parts)
         self.partial_bytes = a.segments * a.parts * a.sums * itemsize if a.segments > 1 else 0
         self.interleaved_bytes = made.interleaved * itemsize
-        a.scratch_bytes = whole_lines((2 * a.sums + a.packed) * itemsize + 16 * made.entries)
+        a.scratch_bytes = whole_lines((2 * a.sums + a.packed) * itemsize + 16 * a.entries)
 
     @property
     def scratch_bytes(self):

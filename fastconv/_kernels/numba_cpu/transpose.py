@@ -8,6 +8,8 @@ from fastconv._kernels.numba_cpu.vectors import BYTES, WORD, Vectors, counted, i
 
 # Rows so few that a square would be empty for the most part.
 _FEW = 4
+# Bytes from what is read or written to what is asked for: no processor foresees so many rows at once.
+_AHEAD = 256
 
 
 def transpose_module(dtype: str) -> ir.Module:
@@ -74,9 +76,14 @@ def _whole_square(v, source_row, target_row):
     name = f"whole{source_row.__name__}{target_row.__name__}"
     function, b = internal_function(v.module, name, [BYTES, WORD, BYTES, WORD])
     source, source_where, target, target_where = function.args
-    rows = [v.load(b, source_row(b, source, source_where, WORD(i))) for i in range(v.lanes)]
+    places = [source_row(b, source, source_where, WORD(i)) for i in range(v.lanes)]
+    rows = [v.load(b, place) for place in places]
+    for place in places:
+        v.prefetch(b, shifted(b, place, WORD(_AHEAD)))
     for j, column in enumerate(_transposed(b, v, rows)):
-        v.store(b, column, target_row(b, target, target_where, WORD(j)))
+        place = target_row(b, target, target_where, WORD(j))
+        v.store(b, column, place)
+        v.prefetch(b, shifted(b, place, WORD(_AHEAD)))
     b.ret_void()
     return function
 

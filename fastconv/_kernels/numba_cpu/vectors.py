@@ -22,10 +22,10 @@ _ORDER = ir.VectorType(_INDEX, VECTOR_BYTES // PIECE)
 class Vectors:
     """Instructions on the vectors of one dtype, put where a builder stands."""
 
-    def __init__(self, module: ir.Module, dtype: str):
+    def __init__(self, module: ir.Module, dtype: str, width: int = VECTOR_BYTES):
         self.module = module
         self.scalar, self.size = _SCALAR[dtype], _SIZE[dtype]
-        self.lanes = VECTOR_BYTES // self.size
+        self.lanes = width // self.size
         self.kind = ir.VectorType(self.scalar, self.lanes)
         self.masks = ir.VectorType(ir.IntType(1), self.lanes)
         self.zero = ir.Constant(self.kind, None)
@@ -38,6 +38,17 @@ class Vectors:
     def store(self, builder, value, place):
         """Write a whole vector."""
         builder.store(value, builder.bitcast(place, self.kind.as_pointer()), align=self.size)
+
+    def store_sum(self, builder, value, place):
+        """Write the sum of all lanes: that of their two halves, added lane by lane, and so on."""
+        lanes = self.lanes
+        while lanes > 1:
+            lanes //= 2
+            kind, undefined = ir.VectorType(_INDEX, lanes), ir.Constant(value.type, ir.Undefined)
+            orders = (list(range(first, first + lanes)) for first in (0, lanes))
+            halves = (builder.shuffle_vector(value, undefined, ir.Constant(kind, order)) for order in orders)
+            value = builder.fadd(*halves)
+        builder.store(value, builder.bitcast(place, value.type.as_pointer()), align=self.size)
 
     def broadcast(self, builder, place):
         """A vector of the scalar at a place."""
@@ -74,6 +85,13 @@ class Vectors:
         arguments = [value, builder.bitcast(place, pointer), _INDEX(self.size), mask]
         builder.call(self._intrinsic(name, ir.VoidType(), kinds), arguments)
 
+    def prefetch(self, builder, place):
+        """Ask for the cache line at a place, which need not be one of the process."""
+        reads, locality, data = 0, 2, 1
+        arguments = [place, *map(_INDEX, (reads, locality, data))]
+        kinds = [BYTES, _INDEX, _INDEX, _INDEX]
+        builder.call(self._intrinsic("llvm.prefetch.p0", ir.VoidType(), kinds), arguments)
+
     def interleave(self, builder, a, b):
         """The lanes of two vectors in turn: of their first halves, of their second halves."""
         order = [lane + origin for lane in range(self.lanes) for origin in (0, self.lanes)]
@@ -99,6 +117,12 @@ class Vectors:
                 piece = builder.extract_element(pieces, builder.extract_element(order, number))
                 moved = builder.insert_element(moved, piece, number)
         return builder.bitcast(moved, self.kind)
+
+    def deinterleave(self, builder, a, b):
+        """The even lanes of two vectors, and the odd ones."""
+        kind = ir.VectorType(_INDEX, self.lanes)
+        orders = (list(range(first, 2 * self.lanes, 2)) for first in (0, 1))
+        return [builder.shuffle_vector(a, b, ir.Constant(kind, order)) for order in orders]
 
     def _splat(self, builder, value, kind):
         undefined = ir.Constant(kind, ir.Undefined)
@@ -145,3 +169,39 @@ def counted(builder, stop, step: int):
     index.add_incoming(following, builder.block)
     builder.cbranch(builder.icmp_signed("<", following, stop), head, done)
     builder.position_at_end(done)
+
+
+def carried(builder, count, values: list, body) -> list:
+    """The values after so many rounds of ``body(index, values) -> values``; unchanged where the count is 0."""
+
+    def rounds(initial):
+        before, head, done = builder.block, *(builder.append_basic_block(name) for name in ("round", "rounds"))
+        builder.branch(head)
+        builder.position_at_end(head)
+        index, *now = (builder.phi(kind) for kind in (WORD, *(value.type for value in initial)))
+        new = body(index, now)
+        following = builder.add(index, WORD(1))
+        for phi, first, later in zip((index, *now), (WORD(0), *initial), (following, *new), strict=True):
+            phi.add_incoming(first, before)
+            phi.add_incoming(later, builder.block)
+        builder.cbranch(builder.icmp_signed("<", following, count), head, done)
+        builder.position_at_end(done)
+        return new
+
+    return where(builder, builder.icmp_signed(">", count, WORD(0)), values, rounds)
+
+
+def where(builder, condition, values: list, change) -> list:
+    """``change(values)`` where the condition holds, else the values."""
+    before, then, done = builder.block, *(builder.append_basic_block(name) for name in ("then", "done"))
+    builder.cbranch(condition, then, done)
+    builder.position_at_end(then)
+    changed, end = change(values), builder.block
+    builder.branch(done)
+    builder.position_at_end(done)
+    merged = []
+    for value, other in zip(values, changed, strict=True):
+        merged.append(builder.phi(value.type))
+        merged[-1].add_incoming(value, before)
+        merged[-1].add_incoming(other, end)
+    return merged

@@ -31,6 +31,7 @@ class SumPlan:
     ``packed_source``, ``sums``, ``packed_target`` and ``entries`` are the elements of scratch that a thread needs:
     channels of planes brought together with ``pixel_step`` elements from pixel to pixel, sums between two ranges of
     input channels, a block of the result before it is spread over planes, the table of offsets (two integers each).
+    Of the source rows from the first one on, every ``row_step``-th is read.
     """
 
     rows: axes.AxisPlan
@@ -43,6 +44,7 @@ class SumPlan:
     C: int
     K: int
     row_blocks: np.ndarray
+    row_step: int
     k_blocks: np.ndarray
     images: int
     k_group: int
@@ -103,6 +105,7 @@ def sum_plan(
         C=C,
         K=K,
         row_blocks=row_blocks,
+        row_step=_row_step(rows),
         k_blocks=k_blocks,
         images=images,
         k_group=k_group,
@@ -154,6 +157,10 @@ def _row_blocks(plan: axes.AxisPlan, rows: int, height: int) -> np.ndarray:
         sources = plan.sources[plan.first[low] : plan.first[high]]
         table.append((low, high, int(sources.min()), int(sources.max()) + 1) if len(sources) else (low, high, 0, 0))
     return np.array(table, np.int64)
+
+
+def _row_step(plan: axes.AxisPlan) -> int:
+    return int(np.gcd.reduce(np.diff(np.unique(plan.sources)), initial=0)) or 1
 
 
 def _pixel_step(channels: int, lanes: int) -> int:

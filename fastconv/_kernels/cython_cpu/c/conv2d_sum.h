@@ -166,11 +166,14 @@ static void FC_FN(take_source)(const fc_sum_args *a, FC_FN(fc_work) *w, const fc
     if (!a->packed_source)
         return;
     const ptrdiff_t cols = a->source_strides.h, rows = item->source_hi - item->source_lo;
+    const ptrdiff_t together = a->row_step == 1 ? rows : 1; /* rows that are copied at once */
     w->source_strides = (fc_strides){.n = rows * cols * a->pixel_step, .c = 1, .h = cols * a->pixel_step, .w = a->pixel_step};
     for (ptrdiff_t i = 0; i < item->images; i++)
-        FC_FN(transpose)
-        (source + i * a->source_strides.n + item->source_lo * cols, a->source_strides.c,
-         w->packed_source + i * w->source_strides.n, a->pixel_step, a->source_channels, rows * cols);
+        for (ptrdiff_t row = 0; row < rows; row += together * a->row_step)
+            FC_FN(transpose_any)
+            (source + i * a->source_strides.n + (item->source_lo + row) * cols, NULL, a->source_strides.c,
+             w->packed_source + i * w->source_strides.n + row * w->source_strides.h, NULL, a->pixel_step,
+             a->source_channels, together * cols, (rows - row) * cols);
     w->source = w->packed_source - item->source_lo * w->source_strides.h;
 }
 
@@ -221,7 +224,7 @@ static void FC_FN(sum)(void *ctx, ptrdiff_t lo, ptrdiff_t hi, ptrdiff_t slot) {
     w.sums = w.bias + FC_BLOCK;
     w.packed_source = w.sums + a->sums;
     w.packed_target = w.packed_source + a->packed_source;
-    w.entries = (int64_t *)(w.packed_target + a->packed_target);
+    w.entries = (int64_t *)(scratch + a->scratch_bytes) - 2 * a->entries; /* aligned, whatever lies before */
     w.tiles = a->dots ? FC_FN(dots_tiles) : a->joined > 1 ? FC_FN(group_tiles) : FC_FN(panels);
     w.columns = a->joined > 1 ? FC_FN(group_columns) : FC_FN(columns);
     memset(w.bias, 0, FC_BLOCK * sizeof(real));

@@ -39,12 +39,16 @@ FC_INLINE vec FC_FN(lane_sums)(vec *values) {
 }
 
 /* Sum i belongs to column i / V and output channel i % V. */
-FC_INLINE void FC_FN(store_dots)(const int V, const int count, const fc_panel *a, const real *sums, real *target) {
+FC_INLINE void FC_FN(store_dots)(const int V, const int P, const fc_panel *a, const real *sums, real *target) {
     const real *bias = a->bias;
-    for (int i = 0; i < count; i++) {
-        const real sum = a->ending & FC_BIAS_LANES ? sums[i] + bias[i % V] : sums[i];
-        target[i / V * a->target_step + i % V * a->target_shift] = a->ending & FC_RELU && sum < 0 ? 0 : sum;
-    }
+    const int adds = a->ending & FC_BIAS_LANES, rectifies = a->ending & FC_RELU;
+#pragma GCC unroll 12
+    for (int p = 0; p < P; p++, target += a->target_step)
+#pragma GCC unroll 4
+        for (int o = 0; o < V; o++) {
+            const real sum = adds ? sums[p * V + o] + bias[o] : sums[p * V + o];
+            target[o * a->target_shift] = rectifies && sum < 0 ? 0 : sum;
+        }
 }
 
 FC_INLINE void FC_FN(dots)(const int V, const int P, const fc_panel *a, const real *x, const real *w, real *target) {
@@ -65,7 +69,7 @@ FC_INLINE void FC_FN(dots)(const int V, const int P, const fc_panel *a, const re
     FC_EACH(FC_KEEP_DOT)
 #pragma GCC unroll 12
     for (ptrdiff_t i = 0; i < V * P; i += FC_LANES) sums[i / FC_LANES] = FC_FN(lane_sums)(sums + i);
-    FC_FN(store_dots)(V, V * P, a, (const real *)sums, target);
+    FC_FN(store_dots)(V, P, a, (const real *)sums, target);
 }
 
 #undef FC_TILE

@@ -104,10 +104,11 @@ static fc_part FC_FN(part)(const fc_grad_weight_args *a, ptrdiff_t part) {
 }
 
 static FC_FN(fc_slot) FC_FN(open_slot)(const fc_grad_weight_args *a, ptrdiff_t slot) {
-    FC_FN(fc_slot) s = {.sums = (real *)(a->scratch + slot * a->scratch_bytes)};
+    char *scratch = a->scratch + slot * a->scratch_bytes;
+    FC_FN(fc_slot) s = {.sums = (real *)scratch};
     s.total = s.sums + a->sums;
     s.packed = s.total + a->sums;
-    s.entries = (int64_t *)(s.packed + a->packed);
+    s.entries = (int64_t *)(scratch + a->scratch_bytes) - 2 * a->entries; /* aligned, whatever lies before */
     s.tiles = a->joined > 1 ? FC_FN(group_weight_tiles) : FC_FN(panels);
     s.columns = a->joined > 1 ? FC_FN(group_weight_columns) : FC_FN(columns);
     return s;

@@ -25,7 +25,7 @@ typedef struct {
     ptrdiff_t N, groups, C, K, tap_rows, tap_cols, out_rows, out_cols, row_step, col_step;
     ptrdiff_t k_block_count, k_group, c_block, tap_block, images, row_block, col_block;
     ptrdiff_t pieces, span, segments, parts;
-    ptrdiff_t sums, packed, scratch_bytes;
+    ptrdiff_t sums, packed, entries, scratch_bytes;
     ptrdiff_t x_rows;
     ptrdiff_t joined, x_channels; /* groups that are treated as one, because they share vectors; their channels of x */
     int exchanged, merges;

@@ -47,7 +47,7 @@ static inline int fc_isa_level(void) {
                   : FC_CHOOSE(name, 0, itemsize))
 #else
 #define FC_DECLARE_TABLES(type, name) extern const type name##_float32_0, name##_float64_0;
-#define FC_SELECT(name, level, itemsize) FC_CHOOSE(name, 0, itemsize)
+#define FC_SELECT(name, level, itemsize) ((void)(level), FC_CHOOSE(name, 0, itemsize))
 #endif
 
 #endif

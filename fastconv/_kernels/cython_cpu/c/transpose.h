@@ -4,6 +4,8 @@
 #ifndef FASTCONV_TRANSPOSE_H
 #define FASTCONV_TRANSPOSE_H
 /* How many times two halves are interleaved until a square is transposed: log2 of its lanes. */
+/* Elements from what is read or written to what is asked for: no processor foresees so many rows at once. */
+#define FC_AHEAD (4 * FC_LINE)
 #define FC_STAGES (FC_LANES == 16 ? 4 : FC_LANES == 8 ? 3 : FC_LANES == 4 ? 2 : 1)
 #if defined(__clang__)
 #define FC_SHUFFLE __builtin_shufflevector
@@ -59,13 +61,19 @@ FC_INLINE void FC_FN(transpose_any)(const real *from, const int64_t *from_rows, 
         for (; i + FC_LANES <= rows && j0 + FC_LANES <= readable; i += FC_LANES) {
             vec square[FC_LANES];
 #pragma GCC unroll 16
-            for (int r = 0; r < FC_LANES; r++)
-                square[r] = *(const vec *)(from + FC_FN(row)(from_rows, from_step, i + r) + j0);
+            for (int r = 0; r < FC_LANES; r++) {
+                const real *row = from + FC_FN(row)(from_rows, from_step, i + r) + j0;
+                square[r] = *(const vec *)row;
+                __builtin_prefetch(row + FC_AHEAD, 0, 2);
+            }
             FC_FN(transpose_square)(square);
 #pragma GCC unroll 16
             for (int r = 0; r < FC_LANES; r++)
-                if (j0 + r < last)
-                    *(vec *)(to + FC_FN(row)(to_rows, to_step, j0 + r) + i) = square[r];
+                if (j0 + r < last) {
+                    real *row = to + FC_FN(row)(to_rows, to_step, j0 + r) + i;
+                    *(vec *)row = square[r];
+                    __builtin_prefetch(row + FC_AHEAD, 1, 2);
+                }
         }
         for (ptrdiff_t j = j0; j < last; j++)
             for (ptrdiff_t part = i; part < rows; part++)

@@ -11,8 +11,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from fastconv._kernels import plan
-from fastconv.geometry import Axis
+from fastconv._kernels.plan import axes
+from fastconv.arrays import CHANNELS_LAST
+from fastconv.geometry import Axis, Conv2dGeometry
 
 _INT = np.int64
 _PLANS = 128
@@ -22,6 +23,14 @@ REGULAR, PADDED, IRREGULAR = 0, 1, 2
 _BUFFER_BYTES = 1 << 14
 # Rows of a buffer begin at whole vectors of any width.
 _ALIGNMENT = 16
+# Work that a thread should get in one go.
+CHUNK_FLOPS = 1 << 17
+# Arrays above this size are asked for ahead of their use.
+_FAR_BYTES = 1 << 23
+# Partial sums of grad_weight: shares of the work for the threads.
+_GRAD_CHUNKS = 16
+# Vectors of channels, or channels of small planes, in one item of grad_weight: their sums of nine taps stay in L1.
+_GRAD_GROUP = 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,7 +81,53 @@ class Padded:
     width: int
 
 
-def sweep(columns: plan.AxisPlan, kernel: int) -> Sweep:
+@dataclass(frozen=True, slots=True)
+class GradShares:
+    """Items of grad_weight are (chunk of the pieces of x, share of the channels): ``group`` vectors, or channels."""
+
+    group: int
+    shares: int
+    chunks: int
+
+
+def decline_reason(g: Conv2dGeometry, activation: str | None) -> str | None:
+    """Why no depthwise kernel takes the problem; None where one does."""
+    if activation:
+        return f"it applies no activation, not {activation}"
+    if g.C_g == g.K_g == 1:
+        return None
+    return f"groups have {g.C_g} input and {g.K_g} output channels, not one each"
+
+
+def along_channels(g: Conv2dGeometry, formats: tuple[str, ...], lanes: int) -> bool:
+    """Whether lanes can be channels."""
+    return set(formats) == {CHANNELS_LAST} and lanes <= g.C
+
+
+def is_far(g: Conv2dGeometry, itemsize: int) -> bool:
+    """Whether input and output are too large for the caches that a processor fills in time without being asked."""
+    pixels = g.rows.size * g.cols.size + g.rows.out * g.cols.out
+    return g.N * g.C * pixels * itemsize > _FAR_BYTES
+
+
+def pixel_shares(g: Conv2dGeometry, lanes: int) -> GradShares:
+    """Of lanes along channels; pieces are rows of the output."""
+    return _shares(g, -(-g.C // lanes), _GRAD_GROUP, g.N * g.rows.out)
+
+
+def plane_shares(g: Conv2dGeometry, blocks: int) -> GradShares:
+    """Of lanes along columns; pieces are blocks of rows."""
+    # Planes of one block are small: some of them make a stretch of memory that is worth while.
+    return _shares(g, g.C, min(_GRAD_GROUP, g.C) if blocks == 1 else 1, g.N * blocks)
+
+
+def _shares(g, units, group, pieces):
+    """Their number depends on the problem alone, and with it every rounding."""
+    shares = -(-units // group)
+    return GradShares(group, shares, min(-(-_GRAD_CHUNKS // shares), pieces, g.flops // shares // CHUNK_FLOPS + 1))
+
+
+def sweep(columns: axes.AxisPlan, kernel: int) -> Sweep:
     """The longest run of columns that have three taps with neighbouring sources, and one column more at either side."""
     first, taps, sources = columns.first, columns.taps, columns.sources
     best = Sweep()
@@ -191,7 +246,7 @@ def _sources(axis, padding_mode, transposed, lowest, size):
     if transposed:
         return np.where((position >= 0) & (position < axis.out), position, -1)
     sources = np.where((position >= 0) & (position < axis.size), position, -1)
-    table = plan.source_table(axis, padding_mode)
+    table = axes.source_table(axis, padding_mode)
     read = np.arange(axis.out)[:, None] * axis.stride + np.arange(axis.kernel) * axis.dilation - axis.low
     sources[read - lowest] = table
     return sources
@@ -199,7 +254,7 @@ def _sources(axis, padding_mode, transposed, lowest, size):
 
 def _marks(found, axis, padding_mode, transposed):
     """Compares the lattice's sums with the plan's."""
-    exact = (plan.grad_input_axis if transposed else plan.forward_axis)(axis, padding_mode)
+    exact = (axes.grad_input_axis if transposed else axes.forward_axis)(axis, padding_mode)
     targets = len(exact.first) - 1
     phase = np.repeat(np.arange(found.phases), np.diff(found.first))
     marks = np.zeros(targets, np.uint8)

@@ -1,0 +1,44 @@
+"""Cases for tests alone: shapes that no benchmark wants and that the awkward ones lack."""
+
+from fastconv.bench.cases import ConvCase
+
+
+def depthwise(name, N, C, H, W, kernel=3, **parameters):
+    kernel = (kernel, kernel) if isinstance(kernel, int) else kernel
+    return ConvCase(name, "here", (N, C, H, W), (C, 1, *kernel), groups=C, **parameters)
+
+
+DEPTHWISE = (
+    depthwise("whole vectors", 2, 32, 6, 32, padding=1),
+    depthwise("narrow planes", 3, 17, 7, 7, padding=1, bias=False),
+    depthwise("planes of one vector", 2, 33, 14, 14, padding=1),
+    depthwise("planes of one column", 1, 18, 9, 1, padding=1),
+    depthwise("planes of three columns", 2, 16, 4, 3, padding=1),
+    depthwise("half a vector is left", 1, 35, 5, 24, padding=1),
+    depthwise("more than half a vector is left", 1, 16, 5, 29, padding=1),
+    depthwise("blocks of rows", 1, 3, 61, 112, padding=1),
+    depthwise("blocks of strided rows", 1, 2, 71, 113, stride=2, padding=1),
+    depthwise("larger than caches", 1, 35, 181, 182, padding=1),
+    depthwise("stride two", 2, 40, 14, 14, stride=2, padding=1),
+    depthwise("stride two, odd", 1, 17, 15, 19, stride=2, padding=1),
+    depthwise("stride two, unpadded", 1, 16, 9, 34, stride=2),
+    depthwise("stride two, unequal pads", 1, 16, 8, 70, stride=2, padding=((0, 1), (0, 1))),
+    depthwise("stride three", 1, 19, 13, 40, stride=3, padding=1),
+    depthwise("strides differ", 1, 18, 9, 20, stride=(2, 1), padding=1),
+    depthwise("stride above input", 1, 20, 3, 4, stride=7, padding=1),
+    depthwise("five by five", 1, 20, 12, 37, 5, padding=2),
+    depthwise("five by five, strided", 1, 20, 13, 36, 5, stride=2, padding=2),
+    depthwise("seven by one", 1, 16, 11, 18, (7, 1), padding=(3, 0)),
+    depthwise("one by three", 2, 16, 3, 45, (1, 3), padding=(0, 1)),
+    depthwise("one by one", 1, 21, 5, 16, 1),
+    depthwise("dilated", 1, 17, 14, 33, padding=2, dilation=2),
+    depthwise("dilated columns", 1, 17, 8, 33, padding=(1, 3), dilation=(1, 3)),
+    depthwise("far padding", 1, 16, 4, 17, padding=5),
+    depthwise("kernel above input", 1, 17, 3, 2, 5, padding=2),
+    depthwise("one channel", 2, 1, 9, 50, padding=1),
+    depthwise("reflect", 1, 18, 8, 21, padding=1, padding_mode="reflect"),
+    depthwise("reflect, strided", 1, 18, 9, 20, stride=2, padding=1, padding_mode="reflect"),
+    depthwise("replicate", 2, 16, 6, 16, padding=(2, 3), padding_mode="replicate"),
+    depthwise("circular", 1, 20, 5, 18, padding=1, padding_mode="circular"),
+    depthwise("circular, five by five", 1, 16, 7, 9, 5, padding=((4, 1), (2, 3)), padding_mode="circular"),
+)
