@@ -54,20 +54,26 @@ def assert_tiles(functions, name, register, widest):
 
 
 @x86_alone
-@pytest.mark.parametrize("kind", ["panel", "dots"])
+@pytest.mark.parametrize("kind", ["panel", "dots", "groups", "group_weights"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_numba_keeps_sums_in_registers(kind, dtype):
     pytest.importorskip("numba")
     from fastconv._kernels.numba_cpu import microkernels
-    from fastconv._kernels.numba_cpu.settings import COLUMNS, HAS_FMA, VECTOR_BYTES
+    from fastconv._kernels.numba_cpu.settings import (
+        COLUMNS,
+        GROUP_COLUMNS,
+        GROUP_WEIGHT_COLUMNS,
+        HAS_FMA,
+        VECTOR_BYTES,
+    )
 
     if not HAS_FMA or VECTOR_BYTES not in REGISTERS:
         pytest.skip("this machine has no multiply-add of vectors of 32 bytes")
-    found = {}
-    for vectors in range(1, len(COLUMNS) + 1):
+    widest, found = {"groups": GROUP_COLUMNS, "group_weights": GROUP_WEIGHT_COLUMNS}.get(kind, COLUMNS), {}
+    for vectors in range(1, len(widest) + 1):
         assembly = getattr(microkernels, kind)(dtype, vectors).assembly()
         found |= tiles(compiled_functions(assembly), rf"{kind}_(\d+)x(\d+)")
-    assert set(found) == expected_tiles(dict(enumerate(COLUMNS, 1)))
+    assert set(found) == expected_tiles(dict(enumerate(widest, 1)))
     for (vectors, columns), instructions in found.items():
         assert_tile(instructions, vectors, columns, REGISTERS[VECTOR_BYTES])
         # LLVM has registers to spare outside of the loop, too.

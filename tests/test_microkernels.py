@@ -12,7 +12,8 @@ from fastconv._kernels.numba_cpu import depthwise_kernels, microkernels
 from fastconv._kernels.numba_cpu.arguments import fill
 from fastconv._kernels.numba_cpu.depthwise_arguments import COPY, JOIN, SPLIT
 from fastconv._kernels.numba_cpu.panel import BIAS_COLUMNS, BIAS_LANES, PANEL, RELU
-from fastconv._kernels.numba_cpu.settings import COLUMNS, HAS_FMA, VECTOR_BYTES
+from fastconv._kernels.numba_cpu.settings import COLUMNS, GROUP_COLUMNS, GROUP_WEIGHT_COLUMNS, HAS_FMA, VECTOR_BYTES
+from fastconv._kernels.numba_cpu.vectors import PIECE
 
 TILES = [(vectors, columns + 1) for vectors, most in enumerate(COLUMNS, 1) for columns in range(most)]
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
@@ -27,49 +28,92 @@ def invoke(function, *arguments):
 class Panel:
     """One call: data, what the microkernel is told, and what it must compute."""
 
+    microkernel = staticmethod(microkernels.panel)
+
     def __init__(self, rng, dtype, vectors, columns, *, entries, count, per_chunk):
         self.dtype, self.vectors, self.columns = np.dtype(dtype), vectors, columns
         size, lanes = self.dtype.itemsize, VECTOR_BYTES // self.dtype.itemsize
         self.width = vectors * lanes
-        self.x = integers(rng, (entries, columns, count), dtype)
         self.w = integers(rng, (entries, count, self.width), dtype)
         self.kept = integers(rng, (columns, self.width), dtype)
         self.lane_bias, self.column_bias = integers(rng, self.width, dtype), integers(rng, columns, dtype)
-        offsets = np.arange(entries)[:, None] * [columns * count * size, count * self.width * size]
+        steps = self.take_x(rng, entries, count)
+        offsets = np.arange(entries)[:, None] * [self.x[0].nbytes, count * self.width * size]
         self.entries = np.ascontiguousarray(offsets, np.int64)
         self.fields = {
             "entries": self.entries.ctypes.data,
             **{"entry_count": entries, "count": count, "per_chunk": per_chunk},
-            **{"x_step": size, "x_shift": count * size, "w_step": self.width * size, "channels": self.width},
+            **{"w_step": self.width * size, "channels": self.width, **steps},
         }
 
+    def take_x(self, rng, entries, count):
+        """Set x, and the factors of w as (entry, column, term, lane); returns what the microkernel is told of them."""
+        self.x = integers(rng, (entries, self.columns, count), self.dtype)
+        self.factors = self.x[..., None]
+        return {"x_step": self.x.itemsize, "x_shift": count * self.x.itemsize}
+
     def sums(self, *, first):
-        total = np.einsum("epc,eck->pk", self.x, self.w)
+        total = (self.factors * self.w[:, None]).sum(axis=(0, 2))
         return (total if first else total + self.kept).astype(self.dtype)
 
     def run(self, target=0, **fields):
         """Call with some more fields; returns what the sums hold afterwards."""
         sums = np.concatenate([self.kept.ravel(), np.full(self.width, 77, self.dtype)])
         context = fill(PANEL, **self.fields | fields)
-        function = microkernels.panel(self.dtype.name, self.vectors)
+        function = self.microkernel(self.dtype.name, self.vectors)
         invoke(function, self.columns, context, self.x, self.w, sums, target)
         assert np.all(sums[-self.width :] == 77)
         return sums[: -self.width].reshape(self.kept.shape)
 
 
+class Groups(Panel):
+    """The same where a pixel is a vector, and every term has its order of lanes."""
+
+    microkernel = staticmethod(microkernels.groups)
+
+    def take_x(self, rng, entries, count):
+        self.x = integers(rng, (entries, self.columns, self.width), self.dtype)
+        order, fields = self.take_orders(rng, count)
+        self.factors = self.x[:, :, order]
+        return {"x_shift": VECTOR_BYTES, **fields}
+
+    def take_orders(self, rng, count):
+        order, pieces = rng.integers(0, self.width, (count, self.width)), self.dtype.itemsize // PIECE
+        self.orders = (order[..., None] * pieces + np.arange(pieces)).astype(np.int32)
+        return order, {"orders": self.orders.ctypes.data}
+
+
+class GroupWeights(Groups):
+    """The same where every column has its order."""
+
+    microkernel = staticmethod(microkernels.group_weights)
+
+    def take_x(self, rng, entries, count):
+        self.x = integers(rng, (entries, count, self.width), self.dtype)
+        order, fields = self.take_orders(rng, self.columns)
+        self.factors = self.x[:, :, order].swapaxes(1, 2)
+        return {"x_step": VECTOR_BYTES, **fields}
+
+
+ORDERED = ((Groups, GROUP_COLUMNS), (GroupWeights, GROUP_WEIGHT_COLUMNS))
+PANELS = [(Panel, *tile) for tile in TILES]
+PANELS += [(kind, 1, columns + 1) for kind, (most,) in ORDERED for columns in range(most)]
+every_panel = pytest.mark.parametrize(("kind", "vectors", "columns"), PANELS)
+
+
 @every_dtype
-@pytest.mark.parametrize(("vectors", "columns"), TILES)
-def test_sums_are_kept_or_added(rng, dtype, vectors, columns):
+@every_panel
+def test_sums_are_kept_or_added(rng, dtype, kind, vectors, columns):
     for entries, count, per_chunk in ((1, 1, 1), (1, 5, 4), (4, 3, 4), (5, 2, 2), (7, 1, 3)):
-        panel = Panel(rng, dtype, vectors, columns, entries=entries, count=count, per_chunk=per_chunk)
+        panel = kind(rng, dtype, vectors, columns, entries=entries, count=count, per_chunk=per_chunk)
         for first in (True, False):
             assert_same_bits(panel.run(first=first, last=False), panel.sums(first=first))
 
 
 @every_dtype
-@pytest.mark.parametrize(("vectors", "columns"), TILES)
-def test_results_get_their_ending_and_nothing_is_written_beyond_them(rng, dtype, vectors, columns):
-    panel = Panel(rng, dtype, vectors, columns, entries=3, count=2, per_chunk=2)
+@every_panel
+def test_results_get_their_ending_and_nothing_is_written_beyond_them(rng, dtype, kind, vectors, columns):
+    panel = kind(rng, dtype, vectors, columns, entries=3, count=2, per_chunk=2)
     lanes = panel.width // vectors
     endings = {
         0: lambda sums: sums,

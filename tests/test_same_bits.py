@@ -27,6 +27,15 @@ LARGER = (
     ConvCase(
         "few outputs, dilated", "bits", (1, 48, 19, 18), (3, 48, 3, 4), padding=3, dilation=2, padding_mode="reflect"
     ),
+    ConvCase("groups of four", "bits", (2, 64, 13, 19), (64, 4, 3, 3), padding=1, groups=16),
+    ConvCase("groups of few, strided", "bits", (3, 30, 15, 14), (18, 5, 3, 2), stride=2, padding=2, groups=6),
+    ConvCase("groups of few, dilated", "bits", (1, 40, 14, 13), (60, 2, 3, 3), padding=2, dilation=2, groups=20),
+    ConvCase(
+        "groups of few, circular", "bits", (2, 32, 9, 9), (16, 8, 4, 3), padding=2, groups=4, padding_mode="circular"
+    ),
+    ConvCase("groups of few, pointwise", "bits", (2, 48, 12, 31), (96, 2, 1, 1), groups=24, bias=False),
+    ConvCase("groups of few, segments", "bits", (2, 24, 44, 40), (24, 2, 3, 3), padding=1, groups=12),
+    ConvCase("groups of seven inputs, one output", "bits", (1, 28, 8, 7), (4, 7, 2, 2), groups=4),
     # The only ones that short vectors do not decline.
     ConvCase("one output", "bits", (2, 32, 17, 15), (1, 32, 3, 3), padding=1, bias=False),
     ConvCase("one input", "bits", (1, 1, 20, 21), (32, 1, 5, 5), padding=2),

@@ -2,38 +2,46 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import sys
+from functools import cache
 from types import ModuleType
 
 import numpy as np
 
 from fastconv import parameters
 
-try:
-    from fastconv._kernels.buffers import _native as _found
-except ImportError:
-    _native: ModuleType | None = None
-else:
-    _native = _found
-
 # Smaller arrays come from memory that every allocator reuses at once.
 LEAST_BYTES = 1 << 14
 _LINE = 64
 # Of the machine's memory: what is kept at most unless somebody says otherwise.
 _SHARE = 8
+_LEAST_LIMIT = 1 << 28
+
+
+@cache
+def _load() -> ModuleType | None:
+    """The compiled part, loaded when first memory is needed; None where it is missing."""
+    try:
+        native = importlib.import_module("fastconv._kernels.buffers._native")
+    except ImportError:
+        return None
+    native.set_limit(max(_LEAST_LIMIT, _machine_bytes() // _SHARE))
+    return native
 
 
 def empty(shape: tuple[int, ...], dtype: np.dtype, nbytes: int) -> np.ndarray:
     """An uninitialised array of ``nbytes`` in C order; a large one begins at a cache line."""
-    if nbytes < LEAST_BYTES or _native is None:
+    if nbytes < LEAST_BYTES or (native := _load()) is None:
         return np.empty(shape, dtype)
-    return np.ndarray(shape, dtype, _native.Block(nbytes))
+    return np.ndarray(shape, dtype, native.Block(nbytes))
 
 
 def aligned_bytes(nbytes: int) -> np.ndarray:
     """So many uninitialised bytes that begin at a cache line: vectors that cross one cost two reads each."""
-    if _native is not None:
-        return np.ndarray((nbytes,), np.uint8, _native.Block(nbytes))
+    if (native := _load()) is not None:
+        return np.ndarray((nbytes,), np.uint8, native.Block(nbytes))
     whole = np.empty(nbytes + _LINE, np.uint8)
     begin = -whole.ctypes.data % _LINE
     return whole[begin : begin + nbytes]
@@ -41,13 +49,13 @@ def aligned_bytes(nbytes: int) -> np.ndarray:
 
 def kept_bytes() -> int:
     """The bytes kept for arrays to come."""
-    return _native.kept_bytes() if _native is not None else 0
+    return native.kept_bytes() if (native := _load()) is not None else 0
 
 
 def clear() -> None:
     """Give all that is kept back to the system."""
-    if _native is not None:
-        _native.clear()
+    if (native := _load()) is not None:
+        native.clear()
 
 
 class Buffers:
@@ -67,15 +75,15 @@ class Buffers:
 
         Raises TypeError or ValueError for what is no number of bytes.
         """
-        return _native.get_limit() if _native is not None else 0
+        return native.get_limit() if (native := _load()) is not None else 0
 
     @limit.setter
     def limit(self, nbytes: int) -> None:
         nbytes = parameters.integer("limit", nbytes)
         if nbytes < 0:
             raise ValueError(f"limit must be a number of bytes, at least 0, got {nbytes}")
-        if _native is not None:
-            _native.set_limit(nbytes)
+        if (native := _load()) is not None:
+            native.set_limit(min(nbytes, sys.maxsize))
 
     def clear(self) -> None:
         """Give all that is kept back to the system."""
@@ -87,7 +95,3 @@ def _machine_bytes() -> int:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, OSError, ValueError):
         return 0
-
-
-if _native is not None:
-    _native.set_limit(max(1 << 28, _machine_bytes() // _SHARE))

@@ -12,7 +12,7 @@ from fastconv._kernels.contract import RELU, Declined, Kernel, Problem, Variant
 from fastconv._kernels.numba_cpu import microkernels
 from fastconv._kernels.numba_cpu.arguments import fill, grain, plan_values, stride_values
 from fastconv._kernels.numba_cpu.compiler import NativeFunction
-from fastconv._kernels.numba_cpu.conv2d_arguments import BLOCK_BYTES, PACK, PACKED_ROWS, SUM, WORK_BYTES
+from fastconv._kernels.numba_cpu.conv2d_arguments import BLOCK_BYTES, ORDERS_BYTES, PACK, PACKED_ROWS, SUM, WORK_BYTES
 from fastconv._kernels.numba_cpu.microkernels import layout, panel_values
 from fastconv._kernels.numba_cpu.panel import PANEL
 from fastconv._kernels.numba_cpu.ranges import RangeKernel
@@ -48,18 +48,18 @@ def native_functions(dtype: str) -> list[NativeFunction]:
 class _Sum:
     """Forward, or grad_input as the same sum over the transposed plan and weight."""
 
-    def __init__(self, problem: Problem, transposed: bool, dots: bool):
+    def __init__(self, problem: Problem, transposed: bool, dots: bool, joined: int):
         self._geometry, self._dtype = problem.geometry, problem.dtype
         self._transposed, self._dots = transposed, dots
         self._has_bias, self._relu = "bias" in problem.optional, problem.activation == RELU
         self._itemsize = np.dtype(problem.dtype).itemsize
         unit = microkernels.unit(self._itemsize)
         threads = pool.default_num_threads()
-        self._plan = made = plan.sum_plan(problem.geometry, transposed, problem.formats, unit, threads, dots)
+        self._plan = made = plan.sum_plan(problem.geometry, transposed, problem.formats, unit, threads, dots, joined)
         width = made.K if dots else -(-made.K // unit.lanes) * unit.lanes
-        self.packed_bytes = problem.geometry.groups * width * self._taps * made.C * self._itemsize
-        # Before the parts that the plan knows of: what the slot works with, and the block's bias.
-        sizes = (WORK_BYTES + PANEL.itemsize, 16 * made.entries, BLOCK_BYTES)
+        self.packed_bytes = made.groups * width * self._taps * made.C * self._itemsize
+        # Before the parts that the plan knows of: what the slot works with, the block's bias, orders of lanes.
+        sizes = (WORK_BYTES + PANEL.itemsize, 16 * made.entries, BLOCK_BYTES, ORDERS_BYTES)
         elements = (made.sums, made.packed_source, made.packed_target)
         _, *self._starts, self.scratch_bytes = layout(*sizes, *(self._itemsize * count for count in elements))
 
@@ -86,13 +86,13 @@ class _Sum:
         c_stride, k_stride = (outer, inner) if self._transposed else (inner, outer)
         template = fill(
             PACK,
-            **{"groups": g.groups, "C": made.C, "K": made.K, "taps": self._taps, "itemsize": size},
+            **{"groups": made.groups, "joined": made.joined, "C": made.C, "K": made.K, "taps": self._taps},
             **{"k_blocks": made.k_blocks.ctypes.data, "k_block_count": len(made.k_blocks), "c_range": made.c_range},
             **{"group_stride": g.K_g * outer, "c_stride": c_stride, "k_stride": k_stride},
-            **{"flipped": self._transposed, "dots": self._dots},
+            **{"flipped": self._transposed, "dots": self._dots, "itemsize": size},
             transpose=microkernels.transpose(self._dtype).address,
         )
-        items = g.groups * len(made.k_blocks) * -(-made.C // made.c_range)
+        items = made.groups * len(made.k_blocks) * -(-made.C // made.c_range)
         # Moving an element takes as long as some operations.
         chunk = grain(8 * self.packed_bytes // self._itemsize // items)
         return _pack_kernel().bound(template, ("weight", "packed"), items, chunk, 8 * PACKED_ROWS)
@@ -103,7 +103,8 @@ class _Sum:
 
     def _template(self) -> np.ndarray:
         g, made, size = self._geometry, self._plan, self._itemsize
-        parts = ("entries_at", "bias_at", "sums_at", "packed_source_at", "packed_target_at")
+        kind = microkernels.dots if self._dots else microkernels.groups if made.joined > 1 else microkernels.panel
+        parts = ("entries_at", "bias_at", "orders_at", "sums_at", "packed_source_at", "packed_target_at")
         return fill(
             SUM,
             **stride_values("source", made.source_strides, size),
@@ -113,9 +114,10 @@ class _Sum:
             **{"row_blocks": made.row_blocks.ctypes.data, "row_block_count": len(made.row_blocks)},
             row_step=made.row_step,
             **{"k_blocks": made.k_blocks.ctypes.data, "k_block_count": len(made.k_blocks), "k_group": made.k_group},
-            **panel_values(self._dtype, made.k_blocks, microkernels.dots if self._dots else microkernels.panel),
+            **panel_values(self._dtype, made.k_blocks, kind),
             transpose=microkernels.transpose(self._dtype).address,
-            **{"N": g.N, "groups": g.groups, "C": made.C, "K": made.K, "taps": self._taps, "itemsize": size},
+            **{"N": g.N, "groups": made.groups, "C": made.C, "K": made.K, "taps": self._taps, "itemsize": size},
+            **{"joined": made.joined, "source_channels": made.source_channels},
             # Of planes, the only ones that need them.
             **{"source_cols": made.source_strides[2], "target_cols": made.target_strides[2], "images": made.images},
             **{"tap_cols": g.cols.kernel, "c_range": made.c_range},
@@ -127,24 +129,32 @@ class _Sum:
         )
 
 
-def _prepare_dots(problem: Problem, *, transposed: bool) -> Kernel | Declined:
-    unit = microkernels.unit(np.dtype(problem.dtype).itemsize)
-    reason = plan.dots_reason(problem.geometry, transposed, unit)
+def _prepare_dots(problem: Problem, transposed: bool) -> Kernel | Declined:
+    reason = plan.dots_reason(problem.geometry, transposed, _unit(problem))
     return Declined(reason) if reason else _prepare("few_outputs", problem, transposed, dots=True)
 
 
-def _prepare(name: str, problem: Problem, transposed: bool, dots: bool) -> Kernel:
-    run = _Sum(problem, transposed, dots)
+def _prepare_groups(problem: Problem, transposed: bool) -> Kernel | Declined:
+    g, unit = problem.geometry, _unit(problem)
+    reason = plan.groups_reason(g, g.K if transposed else g.C, unit)
+    return Declined(reason) if reason else _prepare("grouped", problem, transposed, joined=plan.joined_groups(g, unit))
+
+
+def _unit(problem: Problem) -> plan.VectorUnit:
+    return microkernels.unit(np.dtype(problem.dtype).itemsize)
+
+
+def _prepare(name: str, problem: Problem, transposed: bool, dots: bool = False, joined: int = 1) -> Kernel:
+    run = _Sum(problem, transposed, dots, joined)
     return Kernel(name, run, run.pack, run.scratch_bytes)
 
 
-VARIANTS = {
-    "conv2d_forward": (
-        Variant("few_outputs", lambda problem: _prepare_dots(problem, transposed=False)),
-        Variant("direct", lambda problem: _prepare("direct", problem, transposed=False, dots=False)),
-    ),
-    "conv2d_grad_input": (
-        Variant("few_outputs", lambda problem: _prepare_dots(problem, transposed=True)),
-        Variant("direct", lambda problem: _prepare("direct", problem, transposed=True, dots=False)),
-    ),
-}
+def _variants(transposed: bool) -> tuple[Variant, ...]:
+    return (
+        Variant("few_outputs", lambda problem: _prepare_dots(problem, transposed)),
+        Variant("grouped", lambda problem: _prepare_groups(problem, transposed)),
+        Variant("direct", lambda problem: _prepare("direct", problem, transposed)),
+    )
+
+
+VARIANTS = {"conv2d_forward": _variants(transposed=False), "conv2d_grad_input": _variants(transposed=True)}

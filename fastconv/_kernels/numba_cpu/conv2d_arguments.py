@@ -8,6 +8,8 @@ from fastconv._kernels.numba_cpu.settings import MAX_VECTORS, VECTOR_BYTES
 
 # The widest block of output channels.
 BLOCK_BYTES = MAX_VECTORS * VECTOR_BYTES
+# The orders of lanes of groups that share a vector: one for each channel of a group, at most half as many as lanes.
+ORDERS_BYTES = VECTOR_BYTES * VECTOR_BYTES // 8
 
 # The first words of a context: addresses of the microkernels of 1, 2, .. vectors.
 PANELS = tuple(f"panel_{vectors + 1}" for vectors in range(MAX_VECTORS))
@@ -17,22 +19,23 @@ SUM = structure(
     *PANELS, *strided("source"), *strided("target"), *planned("rows"), *planned("cols"), *SCRATCH, "packed", "bias",
     "row_blocks", "k_blocks", "transpose", "N", "groups", "C", "K", "taps", "tap_cols", "itemsize",
     "source_cols", "target_cols", "row_block_count", "row_step", "k_block_count", "images", "k_group", "c_range",
-    "block_terms", "range_terms", "pixel_step", "packs_source", "packs_target", "flipped", "dots", "relu",
-    "entries_at", "bias_at", "sums_at", "packed_source_at", "packed_target_at",
+    "block_terms", "range_terms", "pixel_step", "packs_source", "packs_target", "flipped", "dots", "relu", "joined",
+    "source_channels", "entries_at", "bias_at", "orders_at", "sums_at", "packed_source_at", "packed_target_at",
 )  # fmt: skip
 # What a slot works with, and what an item has prepared in it: addresses, then steps in bytes, of the source (from the
 # origin of the first image) and of the target (from that of the block of channels); images n .. of group g, target
-# rows lo .. hi - 1. ``column`` is the number of the next tile's first column: the place of its sums.
+# rows lo .. hi - 1. ``columns`` are those of the widest tile, ``column`` is the number of the next one's first column:
+# the place of its sums.
 WORK = structure(
-    "panels", "panel", "entries", "bias", "sums", "packed_source", "packed_target", "source", "target",
+    "panels", "panel", "entries", "bias", "orders", "sums", "packed_source", "packed_target", "source", "target",
     "source_n", "source_h", "source_w", "target_n", "target_h", "target_w",
-    "n", "images", "g", "lo", "hi", "source_lo", "source_hi", "column",
+    "n", "images", "g", "lo", "hi", "source_lo", "source_hi", "columns", "column",
 )  # fmt: skip
 WORK_BYTES = WORK.itemsize
 # Strides are in bytes.
 PACK = structure(
     "weight", "packed", *SCRATCH, "k_blocks", "transpose", "groups", "C", "K", "taps", "itemsize", "k_block_count",
-    "c_range", "group_stride", "c_stride", "k_stride", "flipped", "dots",
+    "c_range", "group_stride", "c_stride", "k_stride", "flipped", "dots", "joined",
 )  # fmt: skip
 # Rows that packing transposes in one go.
 PACKED_ROWS = 64
@@ -43,15 +46,15 @@ GRAD_WEIGHT = structure(
     "transpose", "rows_first", "rows_segments", "cols_first", "cols_segments", "N", "groups", "C", "K", "tap_rows",
     "tap_cols", "out_rows", "out_cols", "row_step", "col_step", "x_rows", "x_cols", "itemsize", "k_block_count",
     "k_group", "c_block", "tap_block", "parts", "images", "row_block", "col_block", "pieces", "span", "segments",
-    "sums_bytes", "packed_bytes", "exchanged", "merges", "interleaves", "interleaved_at", "entries_at", "sums_at",
-    "total_at", "packed_at",
+    "sums_bytes", "packed_bytes", "exchanged", "merges", "interleaves", "joined", "x_channels", "interleaved_at",
+    "entries_at", "orders_at", "sums_at", "total_at", "packed_at",
 )  # fmt: skip
 # What a slot works with: addresses, then the part of grad_weight (group g, blocks of output channels, channels c0 ..,
-# rows of taps kh0 ..), the piece (images n .., rows row .., columns col ..), its gradients with their steps, and what
-# to prefetch with every tile.
+# rows of taps kh0 ..), the lanes of a vector of x before its channels, the piece (images n .., rows row .., columns
+# col ..), its gradients with their steps, and what to prefetch with every tile.
 GRAD_WEIGHT_WORK = structure(
-    "panels", "panel", "entries", "sums", "total", "packed", "x",
-    "g", "k_block", "k_end", "c0", "channels", "kh0", "tap_rows", "n", "images", "row", "rows", "col", "cols",
+    "panels", "panel", "entries", "orders", "sums", "total", "packed", "x",
+    "g", "k_block", "k_end", "c0", "channels", "kh0", "tap_rows", "before", "n", "images", "row", "rows", "col", "cols",
     "grad_out", "grad_out_n", "grad_out_h", "grad_out_w", "next_x", "next_grad_out", "next_pixels",
 )  # fmt: skip
 GRAD_WEIGHT_WORK_BYTES = GRAD_WEIGHT_WORK.itemsize

@@ -15,8 +15,9 @@ from fastconv._kernels.numba_cpu.conv2d_grad_weight_parts import (
     sums_size,
     take_part,
 )
+from fastconv._kernels.numba_cpu.conv2d_groups import list_orders
 from fastconv._kernels.numba_cpu.panel import PANEL
-from fastconv._kernels.numba_cpu.settings import COLUMNS, VECTOR_BYTES, serial
+from fastconv._kernels.numba_cpu.settings import COLUMNS, GROUP_WEIGHT_COLUMNS, VECTOR_BYTES, serial
 
 _LINE = 64
 
@@ -33,6 +34,8 @@ def grad_weight_kernel(dtype: str):
         clear_bytes(w.packed, a.packed_bytes)
         for item in range(lo, hi):
             take_part(a, w, item % a.parts)
+            if a.joined > 1:
+                list_orders(w.orders, a.C, a.K // a.joined, w.before, a.itemsize)
             segment = item // a.parts
             sum_pieces(a, w, segment * a.pieces // a.segments, (segment + 1) * a.pieces // a.segments)
             if a.segments > 1:
@@ -73,9 +76,9 @@ def piece(a, number):
 
 @serial
 def x_origin(a, w, n):
-    """The part's first channel of an image of x."""
+    """The part's first channel of an image of x, or a vector of x that has it."""
     x = a.shared + a.interleaved_at if a.interleaves else a.x
-    return x + n * a.x_n + (w.g * a.C + w.c0) * a.x_c
+    return x + n * a.x_n + (w.g * a.x_channels + w.c0 - w.before) * a.x_c
 
 
 @serial
@@ -144,7 +147,7 @@ def clip(start, count, begin, length):
 def sum_rows(a, w, vectors, row, source, rows, sums, fresh):
     """All columns of a row of taps: rows of outputs from ``row`` meet rows of inputs from ``source``."""
     panel = carray(pointer(w.panel), 1, PANEL)[0]
-    panel.entries, panel.entry_count = w.entries, rows * w.images
+    panel.entries, panel.orders, panel.entry_count = w.entries, w.orders, rows * w.images
     panel.x_shift, panel.x_step, panel.w_step = a.x_c, a.col_step * a.x_w, w.grad_out_w
     panel.per_chunk, panel.last = panel.entry_count, False
     for i in range(w.images):
@@ -201,7 +204,7 @@ def sum_merged_taps(a, w, panel, vectors, x, grad_out, sums, fresh):
 @serial
 def sum_tap(a, w, panel, vectors, columns, x, grad_out, sums):
     """One tap (or the merged taps of a row) over a part of the outputs: entries are rows."""
-    microkernel, most = word(w.panels, vectors - 1), COLUMNS[vectors - 1]
+    microkernel, most = word(w.panels, vectors - 1), GROUP_WEIGHT_COLUMNS[0] if a.joined > 1 else COLUMNS[vectors - 1]
     tiles, begin = -(-columns // most), 0
     for tile in range(1, tiles + 1):
         end = tile * columns // tiles

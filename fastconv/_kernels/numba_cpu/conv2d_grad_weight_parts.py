@@ -8,6 +8,7 @@ from numba import carray
 
 from fastconv._kernels.numba_cpu.addresses import call, copy_bytes, pointer, put_word, word
 from fastconv._kernels.numba_cpu.conv2d_arguments import GRAD_WEIGHT, GRAD_WEIGHT_WORK, GRAD_WEIGHT_WORK_BYTES
+from fastconv._kernels.numba_cpu.conv2d_groups import lanes_before
 from fastconv._kernels.numba_cpu.settings import VECTOR_BYTES, serial
 
 
@@ -36,12 +37,12 @@ def interleave_kernel():
 
     def interleave(context, lo, hi, slot):
         a = carray(pointer(context), 1, GRAD_WEIGHT)[0]
-        row_bytes = a.x_cols * a.itemsize
+        row_bytes, channels = a.x_cols * a.itemsize, a.x_w // a.itemsize
         plane_bytes, target = a.x_rows * row_bytes, a.shared + a.interleaved_at
         for item in range(lo, hi):
-            row = a.x + item // a.x_rows * a.C * plane_bytes + item % a.x_rows * row_bytes
-            place = target + item * a.C * row_bytes
-            call(a.transpose, row, plane_bytes, 0, place, a.C * a.itemsize, 0, a.C, a.x_cols)
+            row = a.x + item // a.x_rows * channels * plane_bytes + item % a.x_rows * row_bytes
+            place = target + item * channels * row_bytes
+            call(a.transpose, row, plane_bytes, 0, place, a.x_w, 0, channels, a.x_cols)
 
     return interleave
 
@@ -63,7 +64,7 @@ def adder(dtype: str):
 def open_slot(a, w, context, scratch):
     """Where the slot's memory is."""
     w.panels, w.panel = context, scratch + GRAD_WEIGHT_WORK_BYTES
-    w.entries, w.sums = scratch + a.entries_at, scratch + a.sums_at
+    w.entries, w.orders, w.sums = scratch + a.entries_at, scratch + a.orders_at, scratch + a.sums_at
     w.total, w.packed = scratch + a.total_at, scratch + a.packed_at
 
 
@@ -76,6 +77,7 @@ def take_part(a, w, part):
     w.c0, w.kh0 = rest % c_blocks * a.c_block, part % tap_blocks * a.tap_block
     w.k_end = min(a.k_block_count, w.k_block + a.k_group)
     w.channels, w.tap_rows = min(a.C - w.c0, a.c_block), min(a.tap_rows - w.kh0, a.tap_block)
+    w.before = lanes_before(w.g * a.x_channels, a.groups * a.x_channels, a.itemsize) if a.joined > 1 else 0
 
 
 @serial

@@ -26,16 +26,22 @@ def pack_kernel():
             g, first = item // ranges // a.k_block_count, word(a.k_blocks, 2 * block)
             vectors, channels = word(a.k_blocks, 2 * block + 1), min(a.C - c0, a.c_range)
             width, valid = vectors * unit, min(a.K - first * lanes, vectors * lanes)
-            weight = a.weight + g * a.group_stride + first * lanes * a.k_stride + c0 * a.c_stride
+            weight = a.weight + g * a.joined * a.group_stride + first * lanes * a.k_stride + c0 * a.c_stride
             packed = a.packed + ((g * vectors_in_all + first) * unit * a.C + c0 * width) * a.taps
             if valid < vectors * lanes:
                 clear_bytes(packed, a.taps * channels * width)
             if a.dots:
                 pack_dots(a, weight, valid, packed)
-            elif a.flipped:
-                pack_flipped(a, weight, valid, width, channels, packed)
-            else:
-                pack_forward(a, weight, valid, width, channels, packed, a.scratch + slot * a.scratch_step)
+                continue
+            # Joined groups have their lanes side by side.
+            own = valid // a.joined
+            for _ in range(a.joined):
+                if a.flipped:
+                    pack_flipped(a, weight, own, width, channels, packed)
+                else:
+                    pack_forward(a, weight, own, width, channels, packed, a.scratch + slot * a.scratch_step)
+                weight += a.group_stride
+                packed += own * a.itemsize
 
     return pack
 

@@ -14,8 +14,9 @@ from fastconv._kernels.numba_cpu.addresses import (
     word,
 )
 from fastconv._kernels.numba_cpu.conv2d_arguments import BLOCK_BYTES, SUM, WORK, WORK_BYTES
+from fastconv._kernels.numba_cpu.conv2d_groups import lanes_before, list_orders
 from fastconv._kernels.numba_cpu.panel import BIAS_LANES, PANEL, RELU
-from fastconv._kernels.numba_cpu.settings import COLUMNS, VECTOR_BYTES, serial
+from fastconv._kernels.numba_cpu.settings import COLUMNS, GROUP_COLUMNS, VECTOR_BYTES, serial
 
 _LINE = 64
 _ROWS, _COLS, _IMAGES = 0, 1, 2
@@ -33,8 +34,8 @@ def sum_kernel():
         w = carray(pointer(scratch), 1, WORK)[0]
         w.panels, w.panel = context, scratch + WORK_BYTES
         w.entries, w.bias = scratch + a.entries_at, scratch + a.bias_at
-        w.sums, w.packed_source = scratch + a.sums_at, scratch + a.packed_source_at
-        w.packed_target = scratch + a.packed_target_at
+        w.orders, w.sums = scratch + a.orders_at, scratch + a.sums_at
+        w.packed_source, w.packed_target = scratch + a.packed_source_at, scratch + a.packed_target_at
         clear_bytes(w.bias, BLOCK_BYTES)
         k_groups = -(-a.k_block_count // a.k_group)
         for item in range(lo, hi):
@@ -55,7 +56,12 @@ def sum_kernel():
 @serial
 def take_source(a, w):
     """The source of an item with its channels together: as it is, or copied from planes."""
-    source = a.source + w.n * a.source_n + w.g * a.C * a.source_c
+    first = w.g * a.source_channels
+    source = a.source + w.n * a.source_n + first * a.source_c
+    if a.joined > 1:
+        before = 0 if a.packs_source else lanes_before(first, a.groups * a.source_channels, a.itemsize)
+        list_orders(w.orders, a.C, a.K // a.joined, before, a.itemsize)
+        source -= before * a.itemsize
     if not a.packs_source:
         w.source, w.source_n, w.source_h, w.source_w = source, a.source_n, a.source_h, a.source_w
         return
@@ -68,7 +74,7 @@ def take_source(a, w):
         for row in range(0, rows, together * a.row_step):
             plane = source + i * a.source_n + (w.source_lo + row) * a.source_h
             packed = w.packed_source + i * w.source_n + row * w.source_h
-            call(a.transpose, plane, a.source_c, 0, packed, w.source_w, 0, a.C, together * a.source_cols)
+            call(a.transpose, plane, a.source_c, 0, packed, w.source_w, 0, a.source_channels, together * a.source_cols)
     w.source = w.packed_source - w.source_lo * w.source_h
 
 
@@ -79,6 +85,7 @@ def sum_block(a, w, first, vectors):
     lanes = unit // a.itemsize
     k0, width = first * lanes, vectors * unit
     channels = min(a.K - k0, vectors * lanes)
+    w.columns = GROUP_COLUMNS[0] if a.joined > 1 else COLUMNS[vectors - 1]
     packed = a.packed + (w.g * -(-a.K // lanes) + first) * unit * a.taps * a.C
     if a.bias != 0:
         copy_bytes(w.bias, a.bias + (w.g * a.K + k0) * a.itemsize, channels * a.itemsize)
@@ -100,7 +107,7 @@ def sum_block(a, w, first, vectors):
 def sum_ranges(a, w, packed, vectors, channels):
     """Every region, once for each range of input channels."""
     panel = carray(pointer(w.panel), 1, PANEL)[0]
-    panel.entries, panel.bias, panel.channels = w.entries, w.bias, channels
+    panel.entries, panel.bias, panel.orders, panel.channels = w.entries, w.bias, w.orders, channels
     panel.x_step, panel.w_step = a.itemsize, vectors * VECTOR_BYTES
     if a.dots:
         panel.x_step = panel.w_step = VECTOR_BYTES
@@ -167,7 +174,7 @@ def list_entries(a, w, panel, row, col, c0, channels):
 @serial
 def sum_region(w, panel, counts, source_steps, target_steps, source, packed, target, vectors):
     """All tiles of a region; columns of a tile lie along the axis that needs the fewest tiles."""
-    microkernel, columns = word(w.panels, vectors - 1), COLUMNS[vectors - 1]
+    microkernel, columns = word(w.panels, vectors - 1), w.columns
     axis = tile_axis(counts, columns)
     other, outer = _COLS if axis == _ROWS else _ROWS, _COLS if axis == _IMAGES else _IMAGES
     tiles, size = -(-counts[axis] // columns), vectors * VECTOR_BYTES

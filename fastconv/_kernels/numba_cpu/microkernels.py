@@ -27,6 +27,18 @@ def _build_dots(dtype: str, channels: int):
     return dots.dots_module(dtype, channels)
 
 
+def _build_groups(dtype: str, vectors: int):
+    from fastconv._kernels.numba_cpu import groups
+
+    return groups.groups_module(dtype, vectors)
+
+
+def _build_group_weights(dtype: str, vectors: int):
+    from fastconv._kernels.numba_cpu import groups
+
+    return groups.group_weights_module(dtype, vectors)
+
+
 def _build_transpose(dtype: str):
     from fastconv._kernels.numba_cpu import transpose
 
@@ -46,6 +58,18 @@ def dots(dtype: str, channels: int) -> NativeFunction:
 
 
 @cache
+def groups(dtype: str, vectors: int) -> NativeFunction:
+    """The tiles of a vector that has the channels of several groups."""
+    return NativeFunction(_build_groups, (dtype, vectors), _PANEL_ARGUMENTS)
+
+
+@cache
+def group_weights(dtype: str, vectors: int) -> NativeFunction:
+    """The same of grad_weight."""
+    return NativeFunction(_build_group_weights, (dtype, vectors), _PANEL_ARGUMENTS)
+
+
+@cache
 def transpose(dtype: str) -> NativeFunction:
     """The transposition of a matrix."""
     return NativeFunction(_build_transpose, (dtype,), _TRANSPOSE_ARGUMENTS)
@@ -54,7 +78,7 @@ def transpose(dtype: str) -> NativeFunction:
 def native_functions(dtype: str) -> list[NativeFunction]:
     """All of one dtype."""
     tiles = [kind(dtype, vectors + 1) for kind in (panel, dots) for vectors in range(MAX_VECTORS)]
-    return [*tiles, transpose(dtype)]
+    return [*tiles, groups(dtype, 1), group_weights(dtype, 1), transpose(dtype)]
 
 
 def panel_values(

@@ -23,9 +23,10 @@ BIAS_LANES, BIAS_COLUMNS, RELU = 1, 2, 4
 # summed before their sum is added to the others': rounding errors stay small. ``target_step`` leads from one column to
 # the next, ``channels`` counts valid lanes, ``first`` says that sums hold nothing yet, ``last`` that the result goes
 # to the target. ``w_shift`` and ``target_shift`` lead from one output channel to the next where lanes do not hold them.
+# ``orders`` of lanes are those of groups that share a vector.
 PANEL = structure(
     "entries", "bias", "entry_count", "count", "x_step", "x_shift", "w_step", "per_chunk", "target_step", "channels",
-    "first", "last", "ending", "w_shift", "target_shift",
+    "first", "last", "ending", "w_shift", "target_shift", "orders",
 )  # fmt: skip
 # Columns that share an address: base, base + shift and base + 2 * shift are addressing modes.
 _SHARE = 3
@@ -45,7 +46,7 @@ def tiles_module(kind: type[Tile], dtype: str, vectors: int) -> ir.Module:
     never = entry.append_basic_block("never")
     switch = builder.switch(entry.args[0], never)
     ir.IRBuilder(never).unreachable()
-    for columns in range(1, COLUMNS[vectors - 1] + 1):
+    for columns in range(1, kind.widest[vectors - 1] + 1):
         block = entry.append_basic_block(f"columns_{columns}")
         switch.add_case(WORD(columns), block)
         builder.position_at_end(block)
@@ -57,7 +58,7 @@ def tiles_module(kind: type[Tile], dtype: str, vectors: int) -> ir.Module:
 class Tile:
     """One tile's function while it is emitted; lists of sums go column by column."""
 
-    name = "panel"
+    name, widest = "panel", COLUMNS
 
     def __init__(self, module, dtype, vectors, columns):
         self.v, self.vectors, self.columns = Vectors(module, dtype), vectors, columns
@@ -106,18 +107,32 @@ class Tile:
         return self.b.icmp_signed("!=", self._field(name), WORD(0))
 
     def _steps(self):
-        """What leads from one product to the next: count, steps, shifts of the columns that share an address."""
+        """What leads from one product to the next: count, steps; shifts of 0, 1 .. columns."""
         shift = self._field("x_shift")
-        shifts = [WORD(0), shift, self.b.add(shift, shift)]
-        return self._field("count"), *self._product_steps(), shifts, self.b.mul(shift, WORD(_SHARE))
+        shifts = [WORD(0), shift, *(self.b.mul(shift, WORD(columns)) for columns in range(2, _SHARE + 1))]
+        return self._field("count"), *self._product_steps(), shifts
 
     def _product_steps(self):
         """Steps of x and of w, and where the vectors of w are."""
         weights = [WORD(o * VECTOR_BYTES) for o in range(self.vectors)]
         return self._field("x_step"), self._field("w_step"), weights
 
+    def _bases(self, x, shifts):
+        """The addresses, x_step from product to product, from which ``_factors`` reads."""
+        bases = [x]
+        while len(bases) * _SHARE < self.columns:
+            bases.append(shifted(self.b, bases[-1], shifts[_SHARE]))
+        return bases
+
+    def _places(self, bases, shifts):
+        """The columns of x, one after the other."""
+        return (shifted(self.b, bases[p // _SHARE], shifts[p % _SHARE]) for p in range(self.columns))
+
+    def _factors(self, bases, shifts):
+        """What the columns multiply the vectors of w with, one after the other."""
+        return (self._factor(place) for place in self._places(bases, shifts))
+
     def _factor(self, place):
-        """What a column multiplies the vectors of w with."""
         return self.v.broadcast(self.b, place)
 
     def _sum_entries(self, table, entries, steps):
@@ -142,10 +157,8 @@ class Tile:
     def _sum_products(self, x, w, acc, steps):
         """The innermost loop: every column times every vector, ``count`` times."""
         b, v, before = self.b, self.v, self.b.block
-        count, x_step, w_step, weight_shifts, shifts, group_shift = steps
-        bases = [x]
-        while len(bases) * _SHARE < self.columns:
-            bases.append(shifted(b, bases[-1], group_shift))
+        count, x_step, w_step, weight_shifts, shifts = steps
+        bases = self._bases(x, shifts)
         loop, done = b.append_basic_block("product"), b.append_basic_block("products")
         b.branch(loop)
         b.position_at_end(loop)
@@ -153,8 +166,7 @@ class Tile:
         sums = [b.phi(v.kind) for _ in self.places]
         weights = [v.load(b, shifted(b, w_now, weight_shift)) for weight_shift in weight_shifts]
         new = []
-        for p in range(self.columns):
-            value = self._factor(shifted(b, bases_now[p // _SHARE], shifts[p % _SHARE]))
+        for p, value in enumerate(self._factors(bases_now, shifts)):
             row = sums[p * self.vectors : (p + 1) * self.vectors]
             new += [v.multiply_add(b, weight, value, old) for weight, old in zip(weights, row, strict=True)]
         remaining = b.sub(left, WORD(1))

@@ -41,6 +41,11 @@ VECTOR_BYTES = 64 if _FEATURES.get("avx512f") else 32 if _FEATURES.get("avx2") e
 MAX_VECTORS = 4 if _FEATURES.get("avx512f") or _FEATURES.get("neon") else 2
 # Columns of the widest tile of 1, 2, .. vectors: sums, weights and one more fit in the registers.
 COLUMNS = {2: (12, 6), 4: (12, 10, 8, 6)}[MAX_VECTORS]
+# The same of groups that share a vector: a column's pixel, or its order of lanes, stays in a register, too.
+GROUP_COLUMNS = {2: (6,), 4: (12,)}[MAX_VECTORS]
+GROUP_WEIGHT_COLUMNS = {2: (4,), 4: (8,)}[MAX_VECTORS]
+# What permutes the 4-byte pieces of a vector as a vector says; None: nothing does, and they are moved one by one.
+PERMUTE = {64: "llvm.x86.avx512.permvar.sf.512", 32: "llvm.x86.avx2.permps"}.get(VECTOR_BYTES)
 
 
 def processor() -> str:

@@ -6,13 +6,17 @@ from contextlib import contextmanager
 
 from llvmlite import ir
 
-from fastconv._kernels.numba_cpu.settings import HAS_FMA, VECTOR_BYTES
+from fastconv._kernels.numba_cpu.settings import HAS_FMA, PERMUTE, VECTOR_BYTES
 
 WORD = ir.IntType(64)
 BYTES = ir.IntType(8).as_pointer()
 _INDEX = ir.IntType(32)
 _SCALAR = {"float32": ir.FloatType(), "float64": ir.DoubleType()}
 _SIZE = {"float32": 4, "float64": 8}
+# What a permutation moves, for lanes of every size.
+PIECE = 4
+_PIECES = ir.VectorType(ir.FloatType(), VECTOR_BYTES // PIECE)
+_ORDER = ir.VectorType(_INDEX, VECTOR_BYTES // PIECE)
 
 
 class Vectors:
@@ -97,6 +101,22 @@ class Vectors:
     def shuffle(self, builder, a, b, order):
         """A vector of some lanes of two, which are numbered one after the other."""
         return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(_INDEX, self.lanes), order))
+
+    def load_order(self, builder, place):
+        """The order at a place: for every piece of a vector the number of the one that goes there."""
+        return load(builder, place, _ORDER, PIECE)
+
+    def permuted(self, builder, value, order):
+        """The lanes of a vector in some order."""
+        pieces = builder.bitcast(value, _PIECES)
+        if PERMUTE:
+            moved = builder.call(self._intrinsic(PERMUTE, _PIECES, [_PIECES, _ORDER]), [pieces, order])
+        else:
+            moved = ir.Constant(_PIECES, ir.Undefined)
+            for number in map(_INDEX, range(_PIECES.count)):
+                piece = builder.extract_element(pieces, builder.extract_element(order, number))
+                moved = builder.insert_element(moved, piece, number)
+        return builder.bitcast(moved, self.kind)
 
     def deinterleave(self, builder, a, b):
         """The even lanes of two vectors, and the odd ones."""
