@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastconv import arrays, backends
-from fastconv.autograd import no_grad
 from fastconv.backends import LaunchRecord
 
 
@@ -77,16 +76,20 @@ class Explanation:
 
 
 def explain(target: Callable, *args, **kwargs) -> Explanation:
-    """Run a function or a model once and tell which kernels it called; a shape stands for zeros in float32.
+    """Run a function or a model once and tell which kernels it called; a shape stands for zeros.
+
+    Zeros have the dtype of the model's parameters, or are float32. What backward calls is told of a function that calls
+    it, or of ``loss.backward`` itself.
 
     >>> import fastconv.functional as F
     >>> explanation = explain(F.conv2d, (1, 3, 8, 8), (4, 3, 3, 3), padding=1)
     >>> explanation.flops
     13824
     """
-    named = {name: _array(value, 1) for name, value in kwargs.items()}
-    with no_grad(), backends.recording() as records:
-        target(*(_array(value, position) for position, value in enumerate(args)), **named)
+    dtype = _dtype(target)
+    named = {name: _array(value, 1, dtype) for name, value in kwargs.items()}
+    with backends.recording() as records:
+        target(*(_array(value, position, dtype) for position, value in enumerate(args)), **named)
     return Explanation(tuple(map(_step, records)), backends.get_num_threads())
 
 
@@ -94,16 +97,24 @@ def _aligned(cells, widths):
     return "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
 
 
-def _array(value, position):
+def _dtype(target):
+    """That of a model's first parameter; float32 of all else."""
+    parameters = target.parameters() if hasattr(target, "parameters") else ()
+    return next((parameter.dtype for parameter in parameters), np.dtype(np.float32))
+
+
+def _array(value, position, dtype):
     """The first argument may have any number of axes; a later pair of numbers is a kernel size or a stride."""
     is_shape = isinstance(value, tuple) and all(isinstance(extent, int) for extent in value)
-    return arrays.zeros(value, np.dtype(np.float32)) if is_shape and (position == 0 or len(value) > 2) else value
+    return arrays.zeros(value, dtype) if is_shape and (position == 0 or len(value) > 2) else value
 
 
 def _step(record: LaunchRecord) -> Step:
     problem, g = record.problem, record.problem.geometry
     weight = getattr(g, "weight_shape", None)
-    operands = [g.x_shape, g.out_shape, *([weight] if weight else [])]
+    operands, flops = [g.x_shape, g.out_shape, *([weight] if weight else [])], g.flops
+    if record.op == "conv2d_grad_bias":
+        operands, flops = [g.out_shape, (g.K,)], math.prod(g.out_shape)
     return Step(
         op=record.op,
         backend=record.backend,
@@ -112,7 +123,7 @@ def _step(record: LaunchRecord) -> Step:
         layout=" -> ".join(dict.fromkeys(problem.formats)),
         dtype=problem.dtype,
         shapes=" ".join("x".join(map(str, shape)) for shape in operands),
-        flops=g.flops,
+        flops=flops,
         nbytes=sum(map(math.prod, operands)) * np.dtype(problem.dtype).itemsize,
         workspace_bytes=record.workspace_bytes,
         weight=record.weight,

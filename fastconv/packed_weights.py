@@ -22,12 +22,17 @@ class PackedWeights:
     ``limit``. Plain arrays, to which anyone may write unseen, are packed at every call.
     """
 
+    __slots__ = ("_clock", "_entries", "_limit", "_lock")
+
     def __init__(self, limit: int = LIMIT):
         self._limit = limit
         self._lock = threading.Lock()
         # Replaced, never changed, so that it can be read without the lock.
         self._entries: tuple[weakref.ref[_Entry], ...] = ()
         self._clock = itertools.count()
+
+    def __repr__(self) -> str:
+        return f"<packed weights: {self.nbytes:,} of at most {self.limit:,} bytes kept>"
 
     @property
     def limit(self) -> int:

@@ -264,3 +264,21 @@ def test_a_named_backend_that_cannot_be_used_is_an_error_with_the_remedy():
     assert "pip install 'fastconv[numba]'" in by_argument
     assert by_argument == by_scope == by_process == by_environment
     assert status == f"auto {by_argument.removeprefix(prefix)}"
+
+
+def test_what_backward_calls_is_explained():
+    layer = fc.nn.Conv2d(4, 6, 3, padding=1)
+
+    def train(x):
+        layer(fc.tensor(x, requires_grad=True)).sum().backward()
+
+    steps = {step.op: step for step in fc.explain(train, (2, 4, 7, 5)).steps}
+    assert set(steps) == {"conv2d_forward", "conv2d_grad_input", "conv2d_grad_weight", "conv2d_grad_bias"}
+    bias = steps["conv2d_grad_bias"]
+    assert (bias.shapes, bias.flops, bias.nbytes) == ("2x6x7x5 6", 2 * 6 * 7 * 5, 4 * (2 * 6 * 7 * 5 + 6))
+    assert steps["conv2d_grad_input"].flops == 2 * 2 * 6 * 7 * 5 * 4 * 9
+
+
+def test_a_shape_has_the_dtype_of_the_model():
+    layer = fc.nn.Conv2d(2, 3, 3, dtype=np.float64)
+    assert {step.dtype for step in fc.explain(layer, (1, 2, 5, 5)).steps} == {"float64"}

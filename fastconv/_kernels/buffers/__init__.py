@@ -64,6 +64,11 @@ class Buffers:
     An array that is held, or any view of it, keeps its memory; nothing that a user can see is ever written again.
     """
 
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<output buffers: {self.nbytes:,} of at most {self.limit:,} bytes kept>"
+
     @property
     def nbytes(self) -> int:
         """The bytes kept now, beside those of arrays in use."""
