@@ -115,3 +115,33 @@ def test_a_forked_child_allocates_and_frees():
         "print('status', os.waitpid(pid, 0)[1])",
     )
     assert "status 0" in printed
+
+
+def test_sizes_that_are_wanted_push_out_larger_ones():
+    buffers.limit = 8 * LEAST_BYTES
+    arrays.empty((8 * LEAST_BYTES,), BYTES)
+    assert buffers.nbytes == 8 * LEAST_BYTES
+    place = address(arrays.empty(LARGE, BYTES))
+    assert buffers.nbytes == LEAST_BYTES
+    assert address(arrays.empty(LARGE, BYTES)) == place
+
+
+def test_a_view_of_another_kind_keeps_the_memory():
+    array = arrays.empty(LARGE, BYTES)
+    array[...] = 3
+    views = [memoryview(array), np.from_dlpack(array), np.frombuffer(array, np.uint16)]
+    del array
+    others = [arrays.empty(LARGE, BYTES) for _ in range(4)]
+    for other in others:
+        other[...] = 9
+    assert buffers.nbytes == 0
+    assert views[0][5] == 3
+    assert (views[1] == 3).all()
+    assert (views[2] == 3 + (3 << 8)).all()
+    views.clear()
+    assert buffers.nbytes == LEAST_BYTES
+
+
+def test_a_limit_beyond_all_memory_is_one():
+    buffers.limit = 10**30
+    assert buffers.limit > 10**15

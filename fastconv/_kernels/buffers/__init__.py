@@ -1,23 +1,23 @@
-"""Memory of output arrays that is kept for the next ones: fresh memory costs a page fault for each of its pages."""
+"""Memory of outputs, packed weights and scratch, kept for the next ones: each page of fresh memory costs a fault."""
 
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 from functools import cache
 from types import ModuleType
 
 import numpy as np
 
-from fastconv import parameters
+from fastconv import memory, parameters
 
 # Smaller arrays come from memory that every allocator reuses at once.
 LEAST_BYTES = 1 << 14
 _LINE = 64
-# Of the machine's memory: what is kept at most unless somebody says otherwise.
+# What is kept at most, unless somebody says otherwise: a share of the memory that is left to the process, or, where the
+# system does not say how much that is, so many bytes.
 _SHARE = 8
-_LEAST_LIMIT = 1 << 28
+_UNKNOWN = 1 << 28
 
 
 @cache
@@ -27,7 +27,8 @@ def _load() -> ModuleType | None:
         native = importlib.import_module("fastconv._kernels.buffers._native")
     except ImportError:
         return None
-    native.set_limit(max(_LEAST_LIMIT, _machine_bytes() // _SHARE))
+    left = memory.available_bytes()
+    native.set_limit(_UNKNOWN if left is None else left // _SHARE)
     return native
 
 
@@ -59,9 +60,11 @@ def clear() -> None:
 
 
 class Buffers:
-    """The memory of output arrays that nobody holds any more, kept for the next ones in a bounded number of bytes.
+    """The memory of outputs that nobody holds any more, kept for the next ones in a bounded number of bytes.
 
-    An array that is held, or any view of it, keeps its memory; nothing that a user can see is ever written again.
+    An array that is held, or any view of it, keeps its memory; nothing that a user can see is ever written again. Such
+    arrays do not own their memory (``flags.owndata``), so that they cannot be resized in place. Scratch memory and
+    packed weights come from here and go back here, too.
     """
 
     __slots__ = ()
@@ -76,7 +79,9 @@ class Buffers:
 
     @property
     def limit(self) -> int:
-        """The largest number of bytes to keep, at first an eighth of the machine's memory; 0 keeps nothing.
+        """The largest number of bytes to keep; 0 keeps nothing.
+
+        At first it is an eighth of the memory that was left to the process when it was first needed.
 
         Raises TypeError or ValueError for what is no number of bytes.
         """
@@ -88,15 +93,8 @@ class Buffers:
         if nbytes < 0:
             raise ValueError(f"limit must be a number of bytes, at least 0, got {nbytes}")
         if (native := _load()) is not None:
-            native.set_limit(min(nbytes, sys.maxsize))
+            native.set_limit(min(nbytes, sys.maxsize))  # more than that nobody has
 
     def clear(self) -> None:
         """Give all that is kept back to the system."""
         clear()
-
-
-def _machine_bytes() -> int:
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):
-        return 0

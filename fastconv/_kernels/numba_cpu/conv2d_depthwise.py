@@ -7,6 +7,7 @@ lanes along columns, from a padded copy of some rows that stays in L1.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from functools import cached_property
 
@@ -97,7 +98,9 @@ class _Pixels(_Depthwise):
 class _PixelSum(_Pixels):
     def __init__(self, problem: Problem, *, transposed: bool):
         super().__init__(problem, transposed=transposed)
-        _, *self._starts, self._slot_bytes = layout(SUMS.itemsize, TILE.itemsize, 16 * self._taps)
+        # Where pixels stand in for padding, one of them meets more outputs than a window has taps.
+        entries = math.prod(int(np.diff(axis.first).max()) for axis in self._plans)
+        _, *self._starts, self._slot_bytes = layout(SUMS.itemsize, TILE.itemsize, 16 * entries)
 
     def pack(self, weight: np.ndarray) -> np.ndarray:
         """Channels beside each other: [tap][C]."""

@@ -68,8 +68,9 @@ def take_source(a, w):
     pixels = (w.source_hi - w.source_lo) * a.source_cols
     w.source_w = a.pixel_step
     w.source_h, w.source_n = a.source_cols * w.source_w, pixels * w.source_w
-    # Between the rows that are read there may be others.
-    rows, together = w.source_hi - w.source_lo, w.source_hi - w.source_lo if a.row_step == 1 else 1
+    # Between the rows that are read there may be others; where all is padding there are none.
+    rows = w.source_hi - w.source_lo
+    together = max(1, rows) if a.row_step == 1 else 1
     for i in range(w.images):
         for row in range(0, rows, together * a.row_step):
             plane = source + i * a.source_n + (w.source_lo + row) * a.source_h

@@ -107,6 +107,8 @@ def grad_weight_plan(
     k_blocks = blocks.channel_blocks(g.K_g, unit)
     width = unit.lanes * int(k_blocks[:, 1].max())
     k_group, c_block, tap_block = _part(g, len(k_blocks), width)
+    # Vectors of x hold all channels of joined groups: they have one beginning.
+    c_block = g.C_g if joined > 1 else c_block
     images, row_block, col_block = _piece(g, _pixels(g, k_group * width, c_block))
     pieces = -(-g.N // images) * -(-g.rows.out // row_block) * -(-g.cols.out // col_block)
     segments, k_group, c_block, tap_block = _shared_out(g, k_group, c_block, tap_block, len(k_blocks), width, pieces)

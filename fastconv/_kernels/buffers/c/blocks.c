@@ -10,28 +10,43 @@
 #include <sys/mman.h>
 #endif
 
-enum { LINE = 64, STEPS = 8, CLASSES = 64 * STEPS };
+/* A sanitizer should see every block, as large as it was asked for. */
+#if defined(__SANITIZE_ADDRESS__)
+enum { KEEPS = 0 };
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+enum { KEEPS = 0 };
+#else
+enum { KEEPS = 1 };
+#endif
+#else
+enum { KEEPS = 1 };
+#endif
+
+enum { LINE = 64, STEPS = 8, CLASSES = 64 * STEPS, TRIES = 1 << 20 };
 static const size_t HUGE_PAGE = (size_t)1 << 21;
 
 /* A kept block holds its list in itself. */
 typedef struct kept {
     struct kept *next;
+    size_t size;
 } kept;
 
 static kept *lists[CLASSES];
-static size_t kept_bytes, limit_bytes;
+static _Atomic size_t kept_bytes, limit_bytes;
 static atomic_flag busy = ATOMIC_FLAG_INIT;
 
-/* A sanitizer should see every block, as large as it was asked for. */
-#if defined(__SANITIZE_ADDRESS__)
-enum { KEEPS = 0 };
-#else
-enum { KEEPS = 1 };
-#endif
-
-/* Whoever meets another thread in here does without: nobody ever waits, not even after a fork in mid-air. */
+/* Takers and givers who meet another thread in here do without: they never wait, not even after a fork in mid-air. */
 static int enter(void) { return KEEPS && !atomic_flag_test_and_set_explicit(&busy, memory_order_acquire); }
 static void leave(void) { atomic_flag_clear_explicit(&busy, memory_order_release); }
+
+/* Who wants less to be kept waits for the few instructions that others are in here, though not for ever. */
+static int enter_soon(void) {
+    for (int i = 0; i < TRIES; i++)
+        if (enter())
+            return 1;
+    return 0;
+}
 
 /* The highest bit of size that is set. */
 static int octave(size_t size) {
@@ -81,6 +96,28 @@ static void release(void *block) {
 #endif
 }
 
+static void release_all(kept *block) {
+    while (block != NULL) {
+        kept *next = block->next;
+        release(block);
+        block = next;
+    }
+}
+
+/* Takes out the largest blocks until at most so many bytes are kept: returns them as a list. */
+static kept *take_out(size_t most) {
+    kept *out = NULL;
+    for (int i = CLASSES - 1; kept_bytes > most && i >= 0; i--)
+        while (kept_bytes > most && lists[i] != NULL) {
+            kept *block = lists[i];
+            lists[i] = block->next;
+            kept_bytes -= block->size;
+            block->next = out;
+            out = block;
+        }
+    return out;
+}
+
 void *fc_block_take(size_t size) {
     kept *block = NULL;
     if (enter()) {
@@ -102,12 +139,15 @@ void *fc_block_take(size_t size) {
 }
 
 void fc_block_give(void *block, size_t size) {
+    kept *out = NULL;
     int keeps = 0;
     if (enter()) {
-        keeps = size <= limit_bytes && kept_bytes <= limit_bytes - size;
+        keeps = size <= limit_bytes;
         if (keeps) {
+            /* The newest sizes are the likeliest to be wanted again. */
+            out = take_out(limit_bytes - size);
             kept **list = list_of(size);
-            ((kept *)block)->next = *list;
+            *(kept *)block = (kept){*list, size};
             *list = block;
             kept_bytes += size;
         }
@@ -115,6 +155,7 @@ void fc_block_give(void *block, size_t size) {
     }
     if (!keeps)
         release(block);
+    release_all(out);
 }
 
 size_t fc_blocks_kept(void) { return kept_bytes; }
@@ -126,26 +167,10 @@ void fc_blocks_set_limit(size_t limit) {
     fc_blocks_shrink(limit);
 }
 
-/* The largest block that is kept, taken out. */
-static kept *take_largest(size_t most) {
-    for (int i = CLASSES - 1; kept_bytes > most && i >= 0; i--)
-        if (lists[i] != NULL) {
-            kept *block = lists[i];
-            lists[i] = block->next;
-            kept_bytes -= ((size_t)1 << (i / STEPS)) / STEPS * (STEPS + i % STEPS);
-            return block;
-        }
-    return NULL;
-}
-
 void fc_blocks_shrink(size_t most) {
-    kept *block;
-    do {
-        if (!enter())
-            return;
-        block = take_largest(most);
-        leave();
-        if (block != NULL)
-            release(block);
-    } while (block != NULL);
+    if (!enter_soon())
+        return;
+    kept *out = take_out(most);
+    leave();
+    release_all(out);
 }
