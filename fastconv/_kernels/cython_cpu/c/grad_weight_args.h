@@ -11,7 +11,8 @@ typedef struct {
 } fc_taps;
 
 /* grad_weight[g*K + k, c, kh, kw] = sum over n, oh, ow of grad_out * x; the steps are the strides along rows and
- * columns. exchanged: grad_out and x, and with them K and C, have changed places. The counts of elements and blocks are those of plan.GradWeightPlan, which explains them. */
+ * columns. exchanged: grad_out and x, and with them K and C, have changed places. The counts of elements and blocks are
+ * those of plan.GradWeightPlan, which explains them. */
 typedef struct {
     const void *grad_out, *x;
     void *grad_weight;

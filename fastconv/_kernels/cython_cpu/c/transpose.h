@@ -3,9 +3,9 @@
 
 #ifndef FASTCONV_TRANSPOSE_H
 #define FASTCONV_TRANSPOSE_H
-/* How many times two halves are interleaved until a square is transposed: log2 of its lanes. */
 /* Elements from what is read or written to what is asked for: no processor foresees so many rows at once. */
 #define FC_AHEAD (4 * FC_LINE)
+/* How many times two halves are interleaved until a square is transposed: log2 of its lanes. */
 #define FC_STAGES (FC_LANES == 16 ? 4 : FC_LANES == 8 ? 3 : FC_LANES == 4 ? 2 : 1)
 #if defined(__clang__)
 #define FC_SHUFFLE __builtin_shufflevector
