@@ -35,7 +35,7 @@ AWKWARD_CONVS = (
     _odd("groups that share vectors", (2, 18, 9, 15), (12, 3, 3, 2), stride=2, padding=1, groups=6),
     _odd("groups of few inputs", (3, 36, 6, 14), (108, 2, 3, 3), padding=1, groups=18, bias=False),
     _odd("seventeen groups", (1, 34, 5, 6), (51, 2, 3, 3), padding=1, groups=17),
-    _odd("groups, many taps", (1, 16, 12, 26), (16, 8, 12, 24), padding=3, groups=2, bias=False),
+    _odd("groups, many taps", (1, 16, 24, 26), (16, 8, 23, 23), groups=2, bias=False),
     _odd("rows of padding alone", (1, 3, 5, 6), (18, 3, 3, 3), padding=17),
     _odd("inputs that no tap reads", (1, 5, 41, 41), (18, 5, 2, 2), stride=3, padding=1, bias=False),
     _odd("pointwise groups", (2, 20, 5, 7), (36, 5, 1, 1), groups=4),
