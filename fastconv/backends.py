@@ -17,7 +17,7 @@ from fastconv._kernels import contract, pool
 from fastconv._kernels.buffers import Buffers
 from fastconv._kernels.contract import Declined, Kernel, Problem
 from fastconv.errors import BackendUnavailableError, UnsupportedError
-from fastconv.packed_weights import PackedWeights
+from fastconv.packed_weights import UNPACKED, PackedWeights
 from fastconv.scopes import Scope
 
 AUTO = "auto"
@@ -63,16 +63,17 @@ class KernelSet:
         kernel = task.kernels.get(self.module)
         if kernel is None:
             kernel = self._prepared(task)
-        given, at, weight = [*operands], task.weight_at, None
+        given, at, weight, run = [*operands], task.weight_at, None, kernel.run
         if kernel.pack is not None:
-            given[at], was_kept = packed_weights.packed(kernel, given[at], version)
-            weight = "kept" if was_kept else "packed"
+            given[at], weight = packed_weights.packed(kernel, given[at], version)
+            if weight == UNPACKED and kernel.run_unpacked:
+                run = kernel.run_unpacked
         records = _recorder.get()
         if records is not None:
             records.append(
                 LaunchRecord(task.op, task.problem, self.name, kernel.variant, self.why, kernel.workspace_bytes, weight)
             )
-        if kernel.run(*given) == contract.OUT_OF_MEMORY:
+        if run(*given) == contract.OUT_OF_MEMORY:
             raise MemoryError(f"{task.op}: no memory for {kernel.workspace_bytes:,} bytes of workspace")
 
     def _prepared(self, task: Task) -> Kernel:
@@ -101,7 +102,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class LaunchRecord:
-    """One kernel call, as ``recording`` sees it; the weight was "packed" for it, "kept" from earlier, or used as is."""
+    """One kernel call, as ``recording`` sees it; the weight was "packed" for it, "kept" from earlier, or "unpacked"."""
 
     op: str
     problem: Problem

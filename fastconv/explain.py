@@ -16,7 +16,7 @@ from fastconv.backends import LaunchRecord
 class Step:
     """One kernel call; ``flops`` counts floating-point operations, ``nbytes`` what must be read and written once.
 
-    The weight was "packed" for this call, "kept" from an earlier one, or used as it is.
+    The weight was "packed" for this call, "kept" from an earlier one, or "unpacked": packed while it was used.
     """
 
     op: str

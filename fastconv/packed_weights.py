@@ -10,6 +10,8 @@ from typing import Any
 from fastconv import parameters
 
 LIMIT = 256 << 20
+# What a kernel is given: the weight packed for this call, or kept from an earlier one, or as it is.
+PACKED, KEPT, UNPACKED = "packed", "kept", "unpacked"
 # Kernels per weight: one for each problem, and networks see few sizes of input; of more, the oldest are forgotten.
 _KERNELS = 64
 
@@ -60,27 +62,27 @@ class PackedWeights:
                 entry.packed = None
             self._entries = ()
 
-    def packed(self, kernel, weight, version) -> tuple[Any, bool]:
-        """``kernel.pack(weight)``, and whether it was kept from an earlier call.
+    def packed(self, kernel, weight, version) -> tuple[Any, str]:
+        """``kernel.pack(weight)`` and whether that is PACKED or KEPT; or the weight itself, UNPACKED.
 
         ``version`` counts all writes to the weight's memory (``count``) and has room for what is derived from it
         (``derived``, a dict); None where writes are not counted.
         """
         if version is None:
-            return kernel.pack(weight), False
+            return _once(kernel, weight)
         # Read before packing: whoever writes meanwhile counts after it, and what was packed is not found again.
         count = version.count
         entry = version.derived.get(id(kernel))
         if entry is None or entry.count != count or entry.weight() is not weight:
             self._note(version, _Entry(kernel, weight, count))
-            return kernel.pack(weight), False
+            return _once(kernel, weight)
         packed = entry.packed
         if packed is not None:
             entry.used = next(self._clock)
-            return packed, True
+            return packed, KEPT
         packed = kernel.pack(weight)
         self._keep(entry, packed)
-        return packed, False
+        return packed, PACKED
 
     def _note(self, version, entry: _Entry) -> None:
         """Remember that the values were used; forget what belongs to earlier ones."""
@@ -114,6 +116,11 @@ class PackedWeights:
                 oldest.packed = None
                 total -= oldest.nbytes
         self._entries = tuple([weakref.ref(entry) for entry in entries])
+
+
+def _once(kernel, weight) -> tuple[Any, str]:
+    """For a call after which nothing is kept."""
+    return (kernel.pack(weight), PACKED) if kernel.run_unpacked is None else (weight, UNPACKED)
 
 
 class _Entry:

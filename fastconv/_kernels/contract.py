@@ -63,7 +63,8 @@ class Problem:
 class Kernel:
     """One prepared computation.
 
-    ``pack`` reorders a weight where the variant wants it packed; ``keeps`` holds what ``run`` knows by address only.
+    ``pack`` reorders a weight where the variant wants it packed; ``run_unpacked`` takes it as it is and gives the same
+    result, for a weight that is used once. ``keeps`` holds what ``run`` knows by address only.
     """
 
     variant: str
@@ -71,6 +72,7 @@ class Kernel:
     pack: Callable | None = None
     workspace_bytes: int = 0
     keeps: tuple = ()
+    run_unpacked: Callable[..., int] | None = None
 
     def __call__(self, *operands) -> int:
         """Run on inputs and outputs; returns OK or the code of what failed."""

@@ -1,6 +1,7 @@
 """Kernels called directly, as ``functional`` calls them, but between fences."""
 
 import itertools
+from dataclasses import replace
 from functools import cache
 
 from fastconv import _kernels
@@ -45,11 +46,23 @@ def activations(op):
 
 
 def run_fenced(backend, op, problem, inputs, fence=Fenced):
-    """Name -> output of one kernel call, or None where the kernel declines; inputs are read-only, all is fenced."""
+    """Name -> output of one kernel call, or None where the kernel declines; inputs are read-only, all is fenced.
+
+    A kernel that takes the weight packed and unpacked is called both ways and must give the same bits.
+    """
     kernel = _kernels.load(backend).prepare(op, problem)
     if isinstance(kernel, Declined):
         return None
     assert isinstance(kernel, Kernel)
+    outputs = _run_fenced(kernel, op, problem, inputs, fence)
+    if kernel.run_unpacked is not None:
+        as_it_is = replace(kernel, run=kernel.run_unpacked, pack=None)
+        for name, found in _run_fenced(as_it_is, op, problem, inputs, fence).items():
+            assert_same_bits(found, outputs[name], (backend, op, problem, name, "unpacked"))
+    return outputs
+
+
+def _run_fenced(kernel, op, problem, inputs, fence):
     operation, shapes = OPERATIONS[op], operand_shapes(problem.geometry)
     formats = dict(zip(activations(op), problem.formats, strict=True))
     formats["offsets"] = formats.get("out", formats.get("grad_out"))

@@ -10,6 +10,12 @@ from fastconv._kernels import buffers, contract, plan, pool
 from fastconv.dtypes import FLOAT_TYPES
 
 cdef extern from "conv2d_args.h" nogil:
+    ctypedef struct fc_pack_args:
+        const void *weight
+        void *packed
+        const int64_t *k_blocks
+        Py_ssize_t groups, C, K, taps, k_block_count, c_range, group_stride, c_stride, k_stride, joined
+        int flipped, dots
     ctypedef struct fc_sum_args:
         const void *source
         const void *packed
@@ -22,15 +28,10 @@ cdef extern from "conv2d_args.h" nogil:
         const int64_t *k_blocks
         Py_ssize_t N, groups, C, K, taps, tap_cols
         Py_ssize_t row_block_count, row_step, k_block_count, images, k_group, c_range, block_terms, range_terms
-        Py_ssize_t pixel_step, entries, packed_source, sums, packed_target, scratch_bytes
+        Py_ssize_t pixel_step, entries, packed_source, sums, packed_target, packed_weight, scratch_bytes
         Py_ssize_t joined, source_channels
         int flipped, dots, relu
-    ctypedef struct fc_pack_args:
-        const void *weight
-        void *packed
-        const int64_t *k_blocks
-        Py_ssize_t groups, C, K, taps, k_block_count, c_range, group_stride, c_stride, k_stride, joined
-        int flipped, dots
+        fc_pack_args packing
     ctypedef struct fc_conv2d_kernels:
         Py_ssize_t lanes, vectors, columns
         fc_kernel sum, pack
@@ -58,7 +59,6 @@ cdef class Sum:
     """Forward and grad_input: target = ending(sum over taps and channels of weight * source)."""
 
     cdef fc_sum_args args
-    cdef fc_pack_args packing
     cdef const fc_conv2d_kernels* kernels
     cdef bint has_bias
     cdef Py_ssize_t items, item_flops, itemsize
@@ -72,12 +72,12 @@ cdef class Sum:
         self.has_bias = "bias" in problem.optional
         unit = vector_unit(problem)
         self.plan = plan.sum_plan(g, transposed, problem.formats, unit, pool.default_num_threads(), dots, joined)
-        self.packing.dots = self.args.dots = dots
+        self.args.packing.dots = self.args.dots = dots
         self.args.relu = problem.activation == contract.RELU
         self._fill(self.plan, g, transposed, unit)
 
     def _fill(self, made, g, bint transposed, unit):
-        a, p = &self.args, &self.packing
+        a, p = &self.args, &self.args.packing
         a.rows, a.cols = axis(made.rows), axis(made.cols)
         a.source_strides, a.target_strides = strides(made.source_strides), strides(made.target_strides)
         a.row_blocks = <const int64_t*> address(made.row_blocks)
@@ -92,11 +92,12 @@ cdef class Sum:
         a.block_terms, a.range_terms = plan.BLOCK_TERMS, plan.RANGE_TERMS
         a.pixel_step, a.entries = made.pixel_step, made.entries
         a.packed_source, a.sums, a.packed_target = made.packed_source, made.sums, made.packed_target
+        a.packed_weight = made.packed_weight
         p.flipped = a.flipped = transposed
         p.group_stride = g.K_g * g.C_g * p.taps
         p.c_stride, p.k_stride = (g.C_g * p.taps, p.taps) if transposed else (p.taps, g.C_g * p.taps)
-        scratch = (unit.vectors * unit.lanes + a.sums + a.packed_source + a.packed_target) * self.itemsize
-        a.scratch_bytes = whole_lines(scratch + 16 * a.entries)
+        scratch = unit.vectors * unit.lanes + a.sums + a.packed_source + a.packed_target + a.packed_weight
+        a.scratch_bytes = whole_lines(scratch * self.itemsize + 16 * a.entries)
         self.packed_bytes = made.groups * (a.K if a.dots else -(-a.K // unit.lanes) * unit.lanes) * a.C * a.taps * self.itemsize
         self.items = made.items
         self.item_flops = g.flops // max(1, self.items)
@@ -109,7 +110,7 @@ cdef class Sum:
     def pack(self, weight):
         """The weight as the kernels read it: whole vectors of output channels, zero-padded."""
         packed = buffers.aligned_bytes(self.packed_bytes)
-        cdef fc_pack_args p = self.packing
+        cdef fc_pack_args p = self.args.packing
         p.weight, p.packed = address(weight), address(packed)
         cdef Py_ssize_t items = p.groups * p.k_block_count * -(-p.C // p.c_range)
         # Moving an element takes as long as some operations.
@@ -120,13 +121,23 @@ cdef class Sum:
 
     def __call__(self, source, packed, *rest):
         cdef fc_sum_args a = self.args
-        a.source, a.packed, a.target = address(source), address(packed), address(rest[-1])
+        a.packed = address(packed)
+        return self._run(&a, source, rest)
+
+    def run_unpacked(self, source, weight, *rest):
+        """The same with the weight as it is: items pack what they read."""
+        cdef fc_sum_args a = self.args
+        a.packing.weight = address(weight)
+        return self._run(&a, source, rest)
+
+    cdef int _run(self, fc_sum_args* a, source, tuple rest) except -1:
+        a.source, a.target = address(source), address(rest[-1])
         a.bias = address(rest[0]) if self.has_bias else NULL
         cdef Py_ssize_t threads = num_threads(), items = self.items, chunk = grain(self.item_flops)
         with nogil:
             a.scratch = <char*> take(threads * a.scratch_bytes)
             if a.scratch != NULL:
-                parallel_for_threads(self.kernels.sum, &a, items, chunk, threads)
+                parallel_for_threads(self.kernels.sum, a, items, chunk, threads)
                 give(a.scratch, threads * a.scratch_bytes)
         return contract.OUT_OF_MEMORY if a.scratch == NULL else contract.OK
 
@@ -149,8 +160,9 @@ def _prepare_groups(problem, transposed):
 
 
 def _prepare(name, problem, transposed, dots=False, joined=1):
-    run = Sum(problem, transposed, dots, joined)
-    return contract.Kernel(name, run, run.pack, run.scratch_bytes)
+    cdef Sum run = Sum(problem, transposed, dots, joined)
+    unpacked = run.run_unpacked if run.args.packed_weight else None
+    return contract.Kernel(name, run, run.pack, run.scratch_bytes, run_unpacked=unpacked)
 
 
 def _variants(transposed):

@@ -56,15 +56,21 @@ class _Sum:
         unit = microkernels.unit(self._itemsize)
         threads = pool.default_num_threads()
         self._plan = made = plan.sum_plan(problem.geometry, transposed, problem.formats, unit, threads, dots, joined)
+        self.packs_itself = made.packed_weight > 0
         width = made.K if dots else -(-made.K // unit.lanes) * unit.lanes
         self.packed_bytes = made.groups * width * self._taps * made.C * self._itemsize
         # Before the parts that the plan knows of: what the slot works with, the block's bias, orders of lanes.
         sizes = (WORK_BYTES + PANEL.itemsize, 16 * made.entries, BLOCK_BYTES, ORDERS_BYTES)
-        elements = (made.sums, made.packed_source, made.packed_target)
-        _, *self._starts, self.scratch_bytes = layout(*sizes, *(self._itemsize * count for count in elements))
+        elements = (made.sums, made.packed_source, made.packed_target, made.packed_weight)
+        parts = (*sizes, *(self._itemsize * count for count in elements), 8 * PACKED_ROWS)
+        _, *self._starts, self.scratch_bytes = layout(*parts)
 
     def __call__(self, *operands) -> int:
         return self._run(*operands)
+
+    def run_unpacked(self, *operands) -> int:
+        """The same with the weight as it is: items pack what they read."""
+        return self._run_unpacked(*operands)
 
     def pack(self, weight: np.ndarray) -> np.ndarray:
         """The weight as the kernel reads it: whole vectors, with zeros where output channels do not fill them."""
@@ -74,17 +80,32 @@ class _Sum:
 
     @cached_property
     def _run(self) -> Callable[..., int]:
+        return self._bound(self._template())
+
+    @cached_property
+    def _run_unpacked(self) -> Callable[..., int]:
+        return self._bound(self._template(packing=self._packing.ctypes.data))
+
+    def _bound(self, template: np.ndarray) -> Callable[..., int]:
         operands = ("source", "packed", *(["bias"] if self._has_bias else []), "target")
         items = self._plan.items
         chunk = grain(self._geometry.flops // items)
-        return _sum_kernel().bound(self._template(), operands, items, chunk, self.scratch_bytes)
+        return _sum_kernel().bound(template, operands, items, chunk, self.scratch_bytes)
 
     @cached_property
     def _fill_packed(self) -> Callable[..., int]:
+        made = self._plan
+        items = made.groups * len(made.k_blocks) * -(-made.C // made.c_range)
+        # Moving an element takes as long as some operations.
+        chunk = grain(8 * self.packed_bytes // self._itemsize // items)
+        return _pack_kernel().bound(self._packing, ("weight", "packed"), items, chunk, 8 * PACKED_ROWS)
+
+    @cached_property
+    def _packing(self) -> np.ndarray:
         g, made, size = self._geometry, self._plan, self._itemsize
         outer, inner = g.C_g * self._taps * size, self._taps * size
         c_stride, k_stride = (outer, inner) if self._transposed else (inner, outer)
-        template = fill(
+        return fill(
             PACK,
             **{"groups": made.groups, "joined": made.joined, "C": made.C, "K": made.K, "taps": self._taps},
             **{"k_blocks": made.k_blocks.ctypes.data, "k_block_count": len(made.k_blocks), "c_range": made.c_range},
@@ -92,19 +113,16 @@ class _Sum:
             **{"flipped": self._transposed, "dots": self._dots, "itemsize": size},
             transpose=microkernels.transpose(self._dtype).address,
         )
-        items = made.groups * len(made.k_blocks) * -(-made.C // made.c_range)
-        # Moving an element takes as long as some operations.
-        chunk = grain(8 * self.packed_bytes // self._itemsize // items)
-        return _pack_kernel().bound(template, ("weight", "packed"), items, chunk, 8 * PACKED_ROWS)
 
     @property
     def _taps(self) -> int:
         return self._geometry.rows.kernel * self._geometry.cols.kernel
 
-    def _template(self) -> np.ndarray:
+    def _template(self, **more: int) -> np.ndarray:
         g, made, size = self._geometry, self._plan, self._itemsize
         kind = microkernels.dots if self._dots else microkernels.groups if made.joined > 1 else microkernels.panel
         parts = ("entries_at", "bias_at", "orders_at", "sums_at", "packed_source_at", "packed_target_at")
+        parts += ("packed_weight_at", "packed_rows_at")
         return fill(
             SUM,
             **stride_values("source", made.source_strides, size),
@@ -126,6 +144,7 @@ class _Sum:
             **{"pixel_step": made.pixel_step * size, "flipped": self._transposed, "dots": self._dots},
             relu=self._relu,
             **dict(zip(parts, self._starts, strict=True)),
+            **more,
         )
 
 
@@ -146,7 +165,7 @@ def _unit(problem: Problem) -> plan.VectorUnit:
 
 def _prepare(name: str, problem: Problem, transposed: bool, dots: bool = False, joined: int = 1) -> Kernel:
     run = _Sum(problem, transposed, dots, joined)
-    return Kernel(name, run, run.pack, run.scratch_bytes)
+    return Kernel(name, run, run.pack, run.scratch_bytes, run_unpacked=run.run_unpacked if run.packs_itself else None)
 
 
 def _variants(transposed: bool) -> tuple[Variant, ...]:

@@ -13,8 +13,9 @@ from fastconv._kernels.numba_cpu.addresses import (
     put_word,
     word,
 )
-from fastconv._kernels.numba_cpu.conv2d_arguments import BLOCK_BYTES, SUM, WORK, WORK_BYTES
+from fastconv._kernels.numba_cpu.conv2d_arguments import BLOCK_BYTES, PACK, SUM, WORK, WORK_BYTES
 from fastconv._kernels.numba_cpu.conv2d_groups import lanes_before, list_orders
+from fastconv._kernels.numba_cpu.conv2d_pack import pack_range
 from fastconv._kernels.numba_cpu.panel import BIAS_LANES, PANEL, RELU
 from fastconv._kernels.numba_cpu.settings import COLUMNS, GROUP_COLUMNS, VECTOR_BYTES, serial
 
@@ -36,6 +37,7 @@ def sum_kernel():
         w.entries, w.bias = scratch + a.entries_at, scratch + a.bias_at
         w.orders, w.sums = scratch + a.orders_at, scratch + a.sums_at
         w.packed_source, w.packed_target = scratch + a.packed_source_at, scratch + a.packed_target_at
+        w.packed_weight, w.packed_rows = scratch + a.packed_weight_at, scratch + a.packed_rows_at
         clear_bytes(w.bias, BLOCK_BYTES)
         k_groups = -(-a.k_block_count // a.k_group)
         for item in range(lo, hi):
@@ -48,7 +50,7 @@ def sum_kernel():
             k_block = item % k_groups * a.k_group
             take_source(a, w)
             for block in range(k_block, min(k_block + a.k_group, a.k_block_count)):
-                sum_block(a, w, word(a.k_blocks, 2 * block), word(a.k_blocks, 2 * block + 1))
+                sum_block(a, w, block)
 
     return sum_items
 
@@ -80,32 +82,42 @@ def take_source(a, w):
 
 
 @serial
-def sum_block(a, w, first, vectors):
+def sum_block(a, w, block):
     """One block of output channels of an item; where the target is made of planes they are filled from scratch."""
     unit = a.itemsize if a.dots else VECTOR_BYTES
     lanes = unit // a.itemsize
+    first, vectors = word(a.k_blocks, 2 * block), word(a.k_blocks, 2 * block + 1)
     k0, width = first * lanes, vectors * unit
     channels = min(a.K - k0, vectors * lanes)
     w.columns = GROUP_COLUMNS[0] if a.joined > 1 else COLUMNS[vectors - 1]
-    packed = a.packed + (w.g * -(-a.K // lanes) + first) * unit * a.taps * a.C
     if a.bias != 0:
         copy_bytes(w.bias, a.bias + (w.g * a.K + k0) * a.itemsize, channels * a.itemsize)
     target = a.target + w.n * a.target_n + (w.g * a.K + k0) * a.target_c
     if not a.packs_target:
         w.target, w.target_n, w.target_h, w.target_w = target, a.target_n, a.target_h, a.target_w
-        sum_ranges(a, w, packed, vectors, channels)
+        sum_ranges(a, w, block, vectors, channels)
         return
     pixels = (w.hi - w.lo) * a.target_cols
     w.target_n, w.target_h, w.target_w = pixels * width, a.target_cols * width, width
     w.target = w.packed_target - w.lo * w.target_h
-    sum_ranges(a, w, packed, vectors, channels)
+    sum_ranges(a, w, block, vectors, channels)
     for i in range(w.images):
         plane = target + i * a.target_n + w.lo * a.target_h
         call(a.transpose, w.packed_target + i * w.target_n, width, 0, plane, a.target_c, 0, pixels, channels)
 
 
 @serial
-def sum_ranges(a, w, packed, vectors, channels):
+def take_weight(a, w, block, c0):
+    """The weights of a block of output channels for input channels from c0 on, whose offsets count from channel 0."""
+    unit = a.itemsize if a.dots else VECTOR_BYTES
+    if a.packing == 0:
+        return a.packed + (w.g * -(-a.K * a.itemsize // unit) + word(a.k_blocks, 2 * block)) * unit * a.taps * a.C
+    pack_range(carray(pointer(a.packing), 1, PACK)[0], a.packed, w.g, block, c0, w.packed_weight, w.packed_rows)
+    return w.packed_weight - c0 * a.taps * word(a.k_blocks, 2 * block + 1) * unit
+
+
+@serial
+def sum_ranges(a, w, block, vectors, channels):
     """Every region, once for each range of input channels."""
     panel = carray(pointer(w.panel), 1, PANEL)[0]
     panel.entries, panel.bias, panel.orders, panel.channels = w.entries, w.bias, w.orders, channels
@@ -116,6 +128,7 @@ def sum_ranges(a, w, packed, vectors, channels):
     panel.ending = (BIAS_LANES if a.bias != 0 else 0) | (RELU if a.relu else 0)
     for c0 in range(0, a.C, a.c_range):
         count = min(a.C - c0, a.c_range)
+        packed = take_weight(a, w, block, c0)
         panel.first, panel.last = c0 == 0, c0 + count == a.C
         w.column = 0
         for r in range(a.rows_run_count):

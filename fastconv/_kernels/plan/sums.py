@@ -18,6 +18,8 @@ _PLANS = 256
 # rows then share the rows between them, as long as they fit in the second cache.
 _CHEAP_PIXEL = 256
 _PACKED = 150_000
+# Weights whose packing costs less than handing it to the threads as a task of its own.
+_FEW_WEIGHTS = 1 << 13
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,9 +30,11 @@ class SumPlan:
     A target of K sums over C channels. Where groups of few channels are ``joined``, so many are treated as one of
     ``source_channels``, of which each target sums over C.
 
-    ``packed_source``, ``sums``, ``packed_target`` and ``entries`` are the elements of scratch that a thread needs:
-    channels of planes brought together with ``pixel_step`` elements from pixel to pixel, sums between two ranges of
-    input channels, a block of the result before it is spread over planes, the table of offsets (two integers each).
+    ``packed_source``, ``sums``, ``packed_target``, ``packed_weight`` and ``entries`` are the elements of scratch that a
+    thread needs: channels of planes brought together with ``pixel_step`` elements from pixel to pixel, sums between two
+    ranges of input channels, a block of the result before it is spread over planes, weights of a block of output
+    channels and a range of input channels (0: several items read them, all are packed beforehand), the table of offsets
+    (two integers each).
     Of the source rows from the first one on, every ``row_step``-th is read.
     """
 
@@ -53,6 +57,7 @@ class SumPlan:
     packed_source: int
     sums: int
     packed_target: int
+    packed_weight: int
     entries: int
     items: int
 
@@ -90,9 +95,9 @@ def sum_plan(
     source_rows = int((row_blocks[:, 3] - row_blocks[:, 2]).max())
     c_range = C if dots or joined > 1 else blocks.channel_range(C, taps, g.cols.kernel, unit.lanes)
     pixel_step = _pixel_step(source_channels, unit.lanes)
-    # The last pixel's vector may end behind its channels.
-    behind = unit.lanes if joined > 1 else 0
+    behind = unit.lanes if joined > 1 else 0  # the last pixel's vector may end behind its channels
     pixels, width = images * height * target[3], unit.vectors * unit.lanes
+    readers = -(-g.N // images) * len(row_blocks)
     most_taps = math.prod(int(np.diff(axis.first).max()) for axis in (rows, cols))
     return SumPlan(
         rows=rows,
@@ -114,8 +119,9 @@ def sum_plan(
         packed_source=images * source_rows * source[3] * pixel_step + behind if packs_source else 0,
         sums=width * (pixels if c_range < C else unit.columns),
         packed_target=pixels * width if packs_target else 0,
+        packed_weight=c_range * taps * width if readers == 1 or readers * K * C * taps <= _FEW_WEIGHTS else 0,
         entries=most_taps * -(-c_range // blocks.BLOCK_TERMS),
-        items=-(-g.N // images) * g.groups * len(row_blocks) * -(-len(k_blocks) // k_group),
+        items=readers * g.groups * -(-len(k_blocks) // k_group),
     )
 
 

@@ -40,7 +40,7 @@ static inline int fc_tile_axis(const ptrdiff_t *count, ptrdiff_t columns) {
 /* What one slot works with, and what an item has prepared in it. */
 typedef struct {
     int64_t *entries;
-    real *packed_source, *sums, *packed_target, *bias;
+    real *packed_source, *sums, *packed_target, *packed_weight, *bias;
     const real *source; /* of the item's first image, its origin at row 0 */
     real *target;       /* of the item's first image and block of channels, its origin at row 0 */
     fc_strides source_strides, target_strides;
@@ -114,9 +114,21 @@ static void FC_FN(sum_region)(FC_FN(fc_work) *w, const fc_region *region, fc_pan
         }
 }
 
+/* The weights of a block of output channels for input channels from c0 on, whose offsets count from channel 0. */
+static const real *FC_FN(take_weight)(const fc_sum_args *a, const FC_FN(fc_work) *w, const fc_item *item,
+                                      ptrdiff_t block, ptrdiff_t c0) {
+    const ptrdiff_t unit = a->dots ? 1 : FC_LANES, all = (a->K + unit - 1) / unit;
+    const ptrdiff_t first = a->k_blocks[2 * block], width = a->k_blocks[2 * block + 1] * unit;
+    if (a->packed != NULL)
+        return (const real *)a->packed + (item->g * all + first) * unit * a->taps * a->C;
+    FC_FN(pack_range)(&a->packing, item->g, block, c0, w->packed_weight);
+    return w->packed_weight - c0 * a->taps * width;
+}
+
 /* One block of output channels of an item: every region, once for each range of input channels. */
-static void FC_FN(sum_block)(const fc_sum_args *a, FC_FN(fc_work) *w, const fc_item *item, const real *packed,
-                             ptrdiff_t vectors, ptrdiff_t channels) {
+static void FC_FN(sum_block)(const fc_sum_args *a, FC_FN(fc_work) *w, const fc_item *item, ptrdiff_t block,
+                             ptrdiff_t channels) {
+    const ptrdiff_t vectors = a->k_blocks[2 * block + 1];
     fc_panel panel = {.entries = w->entries, .bias = w->bias, .orders = w->orders, .x_step = 1, .w_step = vectors * FC_LANES};
     panel.w_shift = a->taps * a->C;
     panel.target_shift = w->target_strides.c;
@@ -124,6 +136,7 @@ static void FC_FN(sum_block)(const fc_sum_args *a, FC_FN(fc_work) *w, const fc_i
     panel.ending = (a->bias != NULL ? FC_BIAS_LANES : 0) | (a->relu ? FC_RELU : 0);
     for (ptrdiff_t c0 = 0; c0 < a->C; c0 += a->c_range) {
         const ptrdiff_t range = a->C - c0 < a->c_range ? a->C - c0 : a->c_range;
+        const real *packed = FC_FN(take_weight)(a, w, item, block, c0);
         panel.first = c0 == 0;
         panel.last = c0 + range == a->C;
         w->column = 0;
@@ -200,17 +213,15 @@ static void FC_FN(fill_planes)(const fc_sum_args *a, const FC_FN(fc_work) *w, co
 }
 
 static void FC_FN(sum_item)(const fc_sum_args *a, FC_FN(fc_work) *w, const fc_item *item) {
-    const ptrdiff_t unit = a->dots ? 1 : FC_LANES, all = (a->K + unit - 1) / unit;
+    const ptrdiff_t unit = a->dots ? 1 : FC_LANES;
     FC_FN(take_source)(a, w, item);
     for (ptrdiff_t block = item->k_block; block < item->k_end; block++) {
-        const ptrdiff_t first = a->k_blocks[2 * block], vectors = a->k_blocks[2 * block + 1];
-        const ptrdiff_t k0 = first * unit, width = vectors * unit;
+        const ptrdiff_t k0 = a->k_blocks[2 * block] * unit, width = a->k_blocks[2 * block + 1] * unit;
         const ptrdiff_t channels = a->K - k0 < width ? a->K - k0 : width;
-        const real *packed = (const real *)a->packed + (item->g * all + first) * unit * a->taps * a->C;
         if (a->bias != NULL)
             memcpy(w->bias, (const real *)a->bias + item->g * a->K + k0, (size_t)channels * sizeof(real));
         FC_FN(place_target)(a, w, item, k0, width);
-        FC_FN(sum_block)(a, w, item, packed, vectors, channels);
+        FC_FN(sum_block)(a, w, item, block, channels);
         if (a->packed_target)
             FC_FN(fill_planes)(a, w, item, k0, channels);
     }
@@ -224,6 +235,7 @@ static void FC_FN(sum)(void *ctx, ptrdiff_t lo, ptrdiff_t hi, ptrdiff_t slot) {
     w.sums = w.bias + FC_BLOCK;
     w.packed_source = w.sums + a->sums;
     w.packed_target = w.packed_source + a->packed_source;
+    w.packed_weight = w.packed_target + a->packed_target;
     w.entries = (int64_t *)(scratch + a->scratch_bytes) - 2 * a->entries; /* aligned, whatever lies before */
     w.tiles = a->dots ? FC_FN(dots_tiles) : a->joined > 1 ? FC_FN(group_tiles) : FC_FN(panels);
     w.columns = a->joined > 1 ? FC_FN(group_columns) : FC_FN(columns);
