@@ -19,6 +19,7 @@ from fastconv.bench.engine import Engine, Plan
 from fastconv.bench.limits import Bandwidth, Limits
 from fastconv.bench.peers import PEERS
 from fastconv.bench.records import DECLINED, FAILED, TIMED, WRONG, Record
+from fastconv.bench.report import text
 from fastconv.bench.timing import Budget
 
 CASE = ConvCase("layer", "suite", (1, 3, 6, 5), (4, 3, 3, 3), padding=1, count=3)
@@ -30,7 +31,7 @@ BYTES = 4 * (3 * 30 + 4 * 3 * 9 + 4 + 4 * 30)
 
 
 def run(clock, contestants, cases=(CASE,), **settings):
-    limits, peak = settings.pop("limits", {}), settings.pop("peak", lambda dtype: None)
+    limits, peak = settings.pop("limits", {}), settings.pop("peak", lambda dtype, seconds=None: None)
     plan = Plan(cases, contestants, **settings)
     return [record for job in Engine(plan, limits, peak, clock.clock).run() for record in job]
 
@@ -53,13 +54,40 @@ def test_a_record_says_what_was_measured():
 
 def test_fractions_of_the_limits():
     clock, peaks = FalseClock(), iter([1e6, 2e6])
+
+    def peak(dtype, seconds=None):
+        return 1e12 if seconds == 0 else next(peaks)
+
     memory = Bandwidth("memory", 1 << 30, read=1e6, write=1e6, copy=2e6, streaming=4e6)
     limits = {1: Limits(1, {"float32": 1e12}, (memory,))}
-    (record,) = run(clock, [clock.contestant("a", 0.01)], limits=limits, peak=lambda dtype: next(peaks))
+    (record,) = run(clock, [clock.contestant("a", 0.01)], limits=limits, peak=peak)
     assert record.peak_gflops == pytest.approx(2e-3)
     assert record.peak_fraction == pytest.approx(FLOPS / 0.01 / 2e6)
     read = BYTES - 4 * 120
     assert record.roofline_fraction == pytest.approx(max(read / 1e6, BYTES / 4e6) / 0.01)
+
+
+def test_samples_of_a_disturbed_machine_are_taken_again():
+    """A neighbour takes half of the machine for half of each second, and then nobody's sample counts."""
+    clock = FalseClock(slowness=lambda now: 2.0 if now % 1.0 < 0.5 else 1.0)
+    contestants = [clock.contestant("a", 0.01), clock.contestant("b", 0.02)]
+    limits = {1: Limits(1, {"float32": 1e12}, ())}
+
+    def peak(dtype, seconds=None):
+        return 1e12 / clock.slowness(clock.time)
+
+    for records, disturbed in ((run(clock, contestants, limits=limits, peak=peak), 0), (run(clock, contestants), None)):
+        slow = [sum(sample > 1.5 * record.time_min for sample in record.samples) for record in records]
+        assert (slow == [0, 0]) == (disturbed == 0)
+        assert [record.disturbed for record in records] == [0, 0]
+
+
+def test_a_machine_that_never_comes_to_rest_is_measured_all_the_same():
+    clock = FalseClock()
+    limits = {1: Limits(1, {"float32": 1e12}, ())}
+    (record,) = run(clock, [clock.contestant("a", 0.01)], limits=limits, peak=lambda dtype, seconds=None: 0.8e12)
+    assert record.rounds == record.disturbed == 20
+    assert "(20 of 20 samples disturbed)" in str(text.jobs([record]))
 
 
 @pytest.mark.parametrize("direction", POOL.directions)
@@ -68,7 +96,9 @@ def test_what_multiplies_nothing_has_no_share_of_the_multiply_add_peak(direction
     memory = Bandwidth("memory", 1 << 30, read=1e6, write=1e6, copy=1e6, streaming=1e6)
     limits = {1: Limits(1, {"float32": 1.0}, (memory,))}
     contestants = [clock.contestant("a", 0.01)]
-    (record,) = run(clock, contestants, [POOL], directions=[direction], limits=limits, peak=lambda dtype: 1.0)
+    (record,) = run(
+        clock, contestants, [POOL], directions=[direction], limits=limits, peak=lambda dtype, seconds=None: 1.0
+    )
     assert record.peak_fraction is None
     assert record.flops > 0
     assert record.roofline_fraction == pytest.approx(4 * (72 + 18 if direction == "forward" else 18 + 72) / 1e6 / 0.01)
@@ -206,7 +236,7 @@ def test_a_job_that_is_not_ready_in_time_is_dropped():
 
 def _session(plan, monkeypatch, on_job=lambda job: None):
     monkeypatch.setattr(session.limits, "measure", lambda: Limits(1, {}, ()))
-    monkeypatch.setattr(session.limits, "fma_peak", lambda dtype: None)
+    monkeypatch.setattr(session.limits, "fma_peak", lambda dtype, seconds=None: None)
     return session.run(plan, {"rounds": 3}, on_job)
 
 

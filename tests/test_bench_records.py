@@ -72,9 +72,10 @@ def test_what_is_written_follows_the_schema_and_comes_back(name, tmp_path):
     assert records.load(path) == RUNS[name]
 
 
-def test_published_runs_follow_the_schema():
+def test_published_runs_follow_the_schema(tmp_path):
+    """As this version reads them: they may be older than some fields."""
     for path in (Path(__file__).parents[1] / "benchmarks" / "results").glob("*.json"):
-        VALIDATOR.validate(json.loads(path.read_text(encoding="utf-8")))
+        VALIDATOR.validate(content_of(records.load(path), tmp_path))
 
 
 def test_a_record_is_a_line(tmp_path):

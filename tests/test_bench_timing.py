@@ -120,6 +120,33 @@ def test_a_drifting_machine_cancels_out_of_paired_ratios():
     assert ratio.is_outside_noise
 
 
+def _is_calm(clock):
+    return lambda: clock.slowness(clock.time) == 1.0
+
+
+def test_what_a_neighbour_spoiled_is_measured_again():
+    clock, disturbed = FalseClock(slowness=lambda now: 2.0 if 0.5 < now < 1.0 else 1.0), {}
+    settings = {"is_calm": _is_calm(clock), "disturbed": disturbed, "clock": clock.clock}
+    samples = measure({"a": clock.work(0.01), "b": clock.work(0.03)}, BUDGET, **settings)
+    assert samples == {"a": pytest.approx([0.01] * 20), "b": pytest.approx([0.03] * 20)}
+    assert disturbed == {"a": 0, "b": 0}
+
+
+def test_samples_are_taken_again_a_bounded_number_of_times():
+    clock, disturbed, budget = FalseClock(), {}, Budget(retakes=7, warm_up=1, wake=0.0, sample=0.0)
+    samples = measure(
+        {"a": clock.work(0.01, "a")}, budget, is_calm=lambda: False, disturbed=disturbed, clock=clock.clock
+    )
+    assert len(clock.calls) == 1 + 20 + 7
+    assert (len(samples["a"]), disturbed["a"]) == (20, 20)
+
+
+def test_nothing_is_taken_again_after_the_seconds():
+    clock, budget = FalseClock(), Budget(seconds=1.0, least=3, warm_up=1)
+    samples = measure({"a": clock.work(0.6, "a")}, budget, is_calm=lambda: False, clock=clock.clock)
+    assert (len(clock.calls), len(samples["a"])) == (1 + 4, 3)
+
+
 def test_the_garbage_collector_rests_only_while_measuring():
     clock, seen = FalseClock(), []
 

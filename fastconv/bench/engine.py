@@ -12,6 +12,7 @@ import statistics
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from fastconv.bench import ratios, workloads
@@ -22,6 +23,9 @@ from fastconv.bench.limits import Limits
 from fastconv.bench.records import DECLINED, FAILED, TIMED, WRONG, Record
 from fastconv.bench.timing import Budget, Clock, measure
 from fastconv.bench.workloads import Workload
+
+# The share of the highest multiply-add peak that a calm machine gives.
+_CALM = 0.85
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +72,15 @@ class Plan:
 
 @dataclass(slots=True)
 class Engine:
-    """Runs a plan; ``limits`` are known per thread count, ``peak`` reads the multiply-add peak again around each job.
+    """Runs a plan; ``limits`` are known per thread count.
 
-    ``clock`` is replaced in tests.
+    ``peak`` reads the multiply-add peak of a dtype: again around each job, and, for 0 seconds, around each sample,
+    because neighbours on a shared machine may take half of it. ``clock`` is replaced in tests.
     """
 
     plan: Plan
     limits: Mapping[int, Limits] = field(default_factory=dict)
-    peak: Callable[[str], float | None] = lambda dtype: None
+    peak: Callable[..., float | None] = lambda dtype, seconds=None: None
     clock: Clock = field(default_factory=Clock)
 
     def run(self) -> Iterator[list[Record]]:
@@ -134,18 +139,26 @@ class Engine:
         self.clock.sleep(max(rests.values(), default=0.0))
         return self.peak(dtype)
 
+    def _is_calm(self, dtype: str, highest: float) -> bool:
+        """Whether the machine gives what it can."""
+        return (self.peak(dtype, 0.0) or 0.0) >= _CALM * highest
+
     def _time(self, playing: Sequence[_Entry], workload: Workload, limits: Limits | None) -> None:
         """Time those whose result was right, and look once more: later calls must be right, too."""
         calls = {entry.record.contestant: entry.prepared.call for entry in playing}
         failures: dict[str, Exception] = {}
+        disturbed: dict[str, int] = {}
         rests = {name: self._rest_of(name) for name in calls}
         before = self._peak(workload.dtype, rests)
+        highest = max(before or 0.0, limits.peaks.get(workload.dtype, 0.0) if limits else 0.0)
         samples = measure(
             calls,
             self.plan.budget,
             rests=rests,
+            is_calm=partial(self._is_calm, workload.dtype, highest),
             deadline=self.plan.deadline,
             failures=failures,
+            disturbed=disturbed,
             clock=self.clock,
             seed=_seed(workload, self.plan.seed),
         )
@@ -157,7 +170,8 @@ class Engine:
             elif reason := _late_error(entry.prepared, workload):
                 entry.record = replace(entry.record, status=WRONG, reason=f"right at first, after many calls: {reason}")
             else:
-                entry.record = _timed(entry.record, samples[name], workload, peak, limits)
+                record = replace(entry.record, disturbed=disturbed[name])
+                entry.record = _timed(record, samples[name], workload, peak, limits)
 
 
 @dataclass(slots=True)

@@ -73,7 +73,10 @@ def measure(seconds: float = 0.3) -> Limits:
 
 
 def fma_peak(dtype: str, seconds: float = 0.05) -> float | None:
-    """FLOP/s of a loop that does nothing but multiply-adds in registers, now; None without the compiled extension."""
+    """FLOP/s of a loop that does nothing but multiply-adds in registers, now; None without the compiled extension.
+
+    The best of several readings within the ``seconds``, of which some milliseconds are the least.
+    """
     loops = machine.loops()
     return None if loops is None else loops.fma_peak(dtype, seconds)
 

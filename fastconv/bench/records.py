@@ -53,6 +53,7 @@ class Record:
     time_min: float | None = None
     time_first: float | None = None
     rounds: int = 0
+    disturbed: int = 0
     gflops: float | None = None
     peak_gflops: float | None = None
     peak_fraction: float | None = None

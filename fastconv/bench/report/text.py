@@ -101,7 +101,7 @@ def _row(record):
         f"{record.error_ulp:.1f} u",
         _number(record.ratio_to_best_peer),
         "" if record.ratio_low is None else f"{record.ratio_low:.2f}-{record.ratio_high:.2f}",
-        " ".join(word for word in (_verdict(record), record.variant) if word),
+        " ".join(word for word in (_verdict(record), record.variant, _disturbance(record)) if word),
     )
 
 
@@ -112,6 +112,10 @@ def _verdict(record):
         return ""
     is_noisy = found.low is not None and found.high is not None and found.high > _NOISY * found.low
     return _VERDICTS[found.verdict] + (" (noisy)" if is_noisy else "")
+
+
+def _disturbance(record):
+    return f"({record.disturbed} of {record.rounds} samples disturbed)" if record.disturbed else ""
 
 
 def _number(value):
