@@ -8,6 +8,7 @@ from fastconv._kernels.numba_cpu.addresses import call, clear_bytes, copy_bytes,
 from fastconv._kernels.numba_cpu.conv2d_arguments import BLOCK_BYTES, GRAD_WEIGHT, GRAD_WEIGHT_WORK
 from fastconv._kernels.numba_cpu.conv2d_grad_weight_parts import (
     adder,
+    exchanged_target,
     k_block,
     open_slot,
     store_part,
@@ -40,7 +41,7 @@ def grad_weight_kernel(dtype: str):
             sum_pieces(a, w, segment * a.pieces // a.segments, (segment + 1) * a.pieces // a.segments)
             if a.segments > 1:
                 copy_bytes(a.shared + item * a.sums_bytes, w.total, a.sums_bytes)
-            else:
+            elif not a.in_place:
                 store_part(a, w)
 
     return grad_weight
@@ -56,6 +57,8 @@ def _sum_pieces(add_sums):
             plan_prefetch(a, w, number + 1)
             for block in range(w.k_block, w.k_end):
                 k0, vectors, count = k_block(a, block)
+                w.target = exchanged_target(a, w, k0) if a.in_place and number + 1 == end else 0
+                w.valid = count
                 take_grad_out(a, w, k0, vectors, count)
                 sum_pixels(a, w, vectors, sums + sums_before(a, w, block), (number - begin) % a.span == 0)
             if sums == w.sums and ((number - begin + 1) % a.span == 0 or number + 1 == end):
@@ -149,7 +152,8 @@ def sum_rows(a, w, vectors, row, source, rows, sums, fresh):
     panel = carray(pointer(w.panel), 1, PANEL)[0]
     panel.entries, panel.orders, panel.entry_count = w.entries, w.orders, rows * w.images
     panel.x_shift, panel.x_step, panel.w_step = a.x_c, a.col_step * a.x_w, w.grad_out_w
-    panel.per_chunk, panel.last = panel.entry_count, False
+    panel.per_chunk, panel.last = panel.entry_count, w.target != 0
+    panel.target_step, panel.channels, panel.ending = a.K * a.itemsize, w.valid, 0
     for i in range(w.images):
         for j in range(rows):
             put_word(w.entries, 2 * (i * rows + j), i * a.x_n + j * a.row_step * a.x_h)
@@ -210,7 +214,8 @@ def sum_tap(a, w, panel, vectors, columns, x, grad_out, sums):
         end = tile * columns // tiles
         prefetch_pixels(a, w)
         place = sums + begin * vectors * VECTOR_BYTES
-        call(microkernel, end - begin, w.panel, x + begin * a.x_c, grad_out, place, 0)
+        target = w.target + begin * a.K * a.itemsize
+        call(microkernel, end - begin, w.panel, x + begin * a.x_c, grad_out, place, target)
         begin = end
 
 

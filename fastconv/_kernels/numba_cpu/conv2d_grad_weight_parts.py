@@ -132,10 +132,16 @@ def store_block(a, w, block):
 
 
 @serial
+def exchanged_target(a, w, k0):
+    """Where the sums of the block from output channel k0 on go where grad_out and x have changed places."""
+    return a.grad_weight + ((w.g * a.C + w.c0) * a.K + k0) * a.itemsize
+
+
+@serial
 def copy_block(a, w, block):
     """The same where grad_out and x have changed places: grad_weight[c][k] = total[c][k], as the tiles have it."""
     k0, vectors, count = k_block(a, block)
     total = w.total + sums_before(a, w, block)
-    target = a.grad_weight + ((w.g * a.C + w.c0) * a.K + k0) * a.itemsize
+    target = exchanged_target(a, w, k0)
     for c in range(w.channels):
         copy_bytes(target + c * a.K * a.itemsize, total + c * vectors * VECTOR_BYTES, count * a.itemsize)

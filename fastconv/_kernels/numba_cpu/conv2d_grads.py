@@ -101,7 +101,19 @@ class _GradWeight:
     def _template(self) -> np.ndarray:
         g, made, size = self._geometry, self._plan, self._itemsize
         counts = ("k_group", "c_block", "tap_block", "parts", "images", "row_block", "col_block")
-        counts = (*counts, "pieces", "span", "segments", "exchanged", "C", "K", "groups", "joined", "x_channels")
+        counts = (
+            *counts,
+            "pieces",
+            "span",
+            "segments",
+            "exchanged",
+            "in_place",
+            "C",
+            "K",
+            "groups",
+            "joined",
+            "x_channels",
+        )
         parts = ("entries_at", "orders_at", "sums_at", "total_at", "packed_at")
         kind = microkernels.group_weights if made.joined > 1 else microkernels.panel
         taps = {"rows": made.rows, "cols": made.cols}

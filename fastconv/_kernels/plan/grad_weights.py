@@ -48,7 +48,7 @@ class GradWeightPlan:
     together (0: read where they are), and the table of offsets (two integers each).
 
     ``exchanged``: grad_out and x, C and K, change places everywhere here. A pointwise convolution is symmetric in them,
-    and its tiles then lie in grad_weight as they are.
+    and its tiles then lie in grad_weight as they are. ``in_place``: those of the last piece write it themselves.
 
     ``merged``: where input channels are few, taps of a row and channels are treated as one row of columns; this has
     the runs of outputs for which they are the same ones. ``interleaved`` is the elements of a copy of x that has its
@@ -67,6 +67,7 @@ class GradWeightPlan:
     C: int
     K: int
     exchanged: bool
+    in_place: bool
     merged: axes.AxisPlan | None
     interleaved: int
     grad_out_strides: tuple[int, int, int, int]
@@ -126,6 +127,7 @@ def grad_weight_plan(
         C=g.C_g,
         K=g.K_g,
         exchanged=exchanged,
+        in_place=exchanged and segments == 1 and pieces <= _SPAN,
         merged=merged,
         interleaved=math.prod(x_shape) if interleaves else 0,
         grad_out_strides=element_strides(g.out_shape, formats[0]),

@@ -26,6 +26,7 @@ AWKWARD_CONVS = (
     _odd("pointwise", (2, 17, 6, 5), (19, 17, 1, 1)),
     _odd("pointwise, strided and padded", (1, 5, 7, 6), (6, 5, 1, 1), stride=2, padding=1),
     _odd("pointwise, many channels", (1, 300, 3, 4), (7, 300, 1, 1)),
+    _odd("pointwise, several pieces of outputs", (2, 19, 22, 23), (70, 19, 1, 1)),
     _odd("dilated even kernel", (1, 3, 9, 10), (4, 3, 2, 4), dilation=2),
     _odd("dilated, strided, padded", (1, 2, 12, 13), (3, 2, 3, 2), stride=3, padding=3, dilation=(2, 3)),
     _odd("dilation above input", (1, 2, 4, 5), (3, 2, 2, 3), padding=(5, 6), dilation=(7, 5)),

@@ -32,6 +32,11 @@ static void FC_FN(plan_prefetch)(const fc_grad_weight_args *a, FC_FN(fc_slot) *s
                        at.col * a->grad_out_strides.w;
 }
 
+/* Where a block's sums go where grad_out and x have changed places. */
+static real *FC_FN(exchanged_target)(const fc_grad_weight_args *a, const fc_part *p, const fc_k_block *k) {
+    return (real *)a->grad_weight + (p->g * a->C + p->c0) * a->K + k->k0;
+}
+
 /* Over pieces begin .. end - 1; after every a->span of them the sums go to the total, so that errors stay small. */
 static void FC_FN(sum_pieces)(const fc_grad_weight_args *a, FC_FN(fc_slot) *s, const fc_part *p, ptrdiff_t begin,
                               ptrdiff_t end) {
@@ -41,6 +46,8 @@ static void FC_FN(sum_pieces)(const fc_grad_weight_args *a, FC_FN(fc_slot) *s, c
         FC_FN(plan_prefetch)(a, s, p, piece + 1);
         for (ptrdiff_t block = p->k_block; block < p->k_end; block++) {
             const fc_k_block k = FC_FN(k_block)(a, block);
+            s->target = a->in_place && piece + 1 == end ? FC_FN(exchanged_target)(a, p, &k) : NULL;
+            s->valid = k.count;
             FC_FN(take_grad_out)(a, s, p, &k, &at);
             FC_FN(sum_pixels)
             (a, s, p, k.vectors, &at, sums + FC_FN(sums_before)(a, p, block), (piece - begin) % a->span == 0);
@@ -72,7 +79,7 @@ static void FC_FN(store_block)(const fc_grad_weight_args *a, const FC_FN(fc_slot
 static void FC_FN(copy_block)(const fc_grad_weight_args *a, const FC_FN(fc_slot) *s, const fc_part *p, ptrdiff_t block) {
     const fc_k_block k = FC_FN(k_block)(a, block);
     const real *total = s->total + FC_FN(sums_before)(a, p, block);
-    real *target = (real *)a->grad_weight + (p->g * a->C + p->c0) * a->K + k.k0;
+    real *target = FC_FN(exchanged_target)(a, p, &k);
     for (ptrdiff_t c = 0; c < p->channels; c++)
         memcpy(target + c * a->K, total + c * k.vectors * FC_LANES, (size_t)k.count * sizeof(real));
 }
@@ -140,7 +147,7 @@ static void FC_FN(grad_weight)(void *ctx, ptrdiff_t lo, ptrdiff_t hi, ptrdiff_t 
         FC_FN(sum_pieces)(a, &s, &p, segment * a->pieces / a->segments, (segment + 1) * a->pieces / a->segments);
         if (a->segments > 1)
             memcpy((real *)a->partials + item * a->sums, s.total, (size_t)a->sums * sizeof(real));
-        else
+        else if (!a->in_place)
             FC_FN(store_part)(a, &s, &p);
     }
 }

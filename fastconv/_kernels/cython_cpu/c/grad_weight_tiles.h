@@ -19,13 +19,16 @@ typedef struct {
 } fc_pixels;
 #endif
 
-/* What one slot works with: grad_out as the microkernel reads it, with its strides; what to prefetch. */
+/* What one slot works with: grad_out as the microkernel reads it, with its strides; what to prefetch; where the tiles of
+ * the last piece write the valid lanes of a block themselves, NULL where they do not. */
 typedef struct {
     int64_t *entries;
     real *sums, *total, *packed;
     const real *grad_out, *next_x, *next_grad_out;
     fc_strides grad_out_strides;
     ptrdiff_t next_pixels; /* per tile */
+    real *target;
+    ptrdiff_t valid;
     const FC_FN(panel_fn) (*tiles)[FC_MOST_COLUMNS];
     const ptrdiff_t *columns; /* of the widest tiles */
     FC_FN(fc_mask) orders[FC_LANES / 2];
@@ -93,7 +96,8 @@ static void FC_FN(sum_tap)(const fc_grad_weight_args *a, FC_FN(fc_slot) *s, cons
         const ptrdiff_t c = t * channels / tiles, width = (t + 1) * channels / tiles - c;
         FC_FN(prefetch_pixels)(a, s, p);
         s->tiles[vectors - 1][width - 1]
-        (panel, x + c * a->x_strides.c, grad_out, sums + c * vectors * FC_LANES, NULL);
+        (panel, x + c * a->x_strides.c, grad_out, sums + c * vectors * FC_LANES,
+         s->target != NULL ? s->target + c * a->K : NULL);
     }
 }
 
@@ -161,6 +165,9 @@ static void FC_FN(sum_rows)(const fc_grad_weight_args *a, FC_FN(fc_slot) *s, con
                             const fc_pixels *at, const FC_FN(fc_rows) *r) {
     fc_panel panel = {.entries = s->entries, .entry_count = r->rows * at->images, .x_shift = a->x_strides.c};
     panel.orders = s->orders;
+    panel.last = s->target != NULL;
+    panel.target_step = a->K;
+    panel.channels = s->valid;
     panel.x_step = a->col_step * a->x_strides.w;
     panel.w_step = s->grad_out_strides.w;
     panel.per_chunk = panel.entry_count;
