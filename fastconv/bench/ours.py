@@ -1,16 +1,17 @@
-"""This package's backends as contestants: called as users call them, and, with ``:kept``, with packed weights kept."""
+"""This package's backends as contestants: called as users call them, with plain arrays or (``:kept``) a layer's weight."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
 import fastconv as fc
 import fastconv.functional as F
-from fastconv import arrays, backends
+from fastconv import arrays, backends, nn
 from fastconv._kernels.contract import OPERATIONS, OUT_OF_MEMORY, Declined, Problem, offsets_dtype
 from fastconv.bench import blas
 from fastconv.bench.contestant import Contestant, Prepared, offered
@@ -54,6 +55,9 @@ def _prepare_kept(backend, variant, workload):
     """Forward alone: training changes the weights at every step, and packing belongs to it."""
     if workload.op != "conv2d_forward":
         return Declined("weights are kept in conv2d_forward alone")
+    if variant is None:
+        weight = nn.Parameter(workload.inputs["weight"], requires_grad=False)
+        return _conv2d(replace(workload, inputs={**workload.inputs, "weight": weight}), backend, variant)
     kernel = _kernel(workload, backend, variant)
     if isinstance(kernel, Declined):
         return kernel
