@@ -1,4 +1,4 @@
-"""This package's backends as contestants: called as users call them, with plain arrays or (``:kept``) a layer's weight."""
+"""This package's backends as contestants, called as users call them: with plain arrays, or (:kept) a layer's weight."""
 
 from __future__ import annotations
 
