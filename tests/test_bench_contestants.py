@@ -168,6 +168,7 @@ def test_chains_agree(contestant):
 
 # One case for each algorithm.
 VARIED = ("distinct primes", "depthwise", "groups that share vectors", "few outputs", "planes of whole vectors")
+VARIED += ("first layer, rows of vectors",)
 
 
 @pytest.mark.parametrize("backend", lineup.compiled_backends())

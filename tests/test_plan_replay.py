@@ -136,3 +136,53 @@ def assert_parts(made, g):
     assert min(made.k_group, made.c_block, made.tap_block, made.images, made.row_block, made.col_block) >= 1
     if made.merged is not None:
         assert made.c_block == made.C
+
+
+FIRST_LAYERS = [case for case in AWKWARD_CONVS if case.name.startswith("first layer,")]
+
+
+@every_unit
+@pytest.mark.parametrize("case", FIRST_LAYERS, ids=lambda case: case.name)
+def test_a_first_layer_plan_replayed_is_forward(case, unit):
+    g = geometry_of(case)
+    inputs, outputs = reference_outputs(case, "float64", "conv2d_forward")
+    made = plan.first_layer_plan(g, FORMATS[:1] * 2, unit, 8)
+    if isinstance(made, str):
+        assert "leave lanes empty" in made
+        return
+    copy, weight = copied(made.padded, inputs["x"]), inputs["weight"].reshape(g.K, g.C, -1)
+    found, covered = np.zeros(g.out_shape), np.zeros(g.cols.out, int)
+    for first, vectors in made.blocks.tolist():
+        covered[first * unit.lanes : (first + vectors) * unit.lanes] += 1
+    assert (covered == 1).all()
+    for row, (tap, place) in itertools.product(range(g.rows.out), made.entries.tolist()):
+        begin = row * made.padded.rows.step * made.padded.pitch + place
+        found[:, :, row] += np.einsum("kc,ncw->nkw", weight[:, :, tap], copy[:, :, begin : begin + g.cols.out])
+    bias = inputs["bias"][:, None, None] if "bias" in inputs and case.bias else 0
+    np.testing.assert_array_equal(found + bias, outputs["out"])
+
+
+def copied(padded, x):
+    """The rows of each channel as the padded copy of all of them would hold them, one after the other."""
+    N, C = x.shape[:2]
+    held = np.zeros((N, C, len(padded.rows.sources) + 1, padded.pitch))
+    for place, row in enumerate(padded.rows.sources.tolist()):
+        for position, col in enumerate(padded.cols.sources.tolist()):
+            if row >= 0 and col >= 0:
+                element = position % padded.cols.step * padded.width + position // padded.cols.step
+                held[:, :, place, element] = x[:, :, row, col]
+    return held.reshape(N, C, -1)
+
+
+@pytest.mark.parametrize(
+    ("name", "formats", "reason"),
+    [
+        ("first layer, strided", FORMATS, "channels lie together"),
+        ("planes and a tail", FORMATS[:1] * 2, "are no first layer"),
+        ("two groups", FORMATS[:1] * 2, "are no first layer"),
+        ("distinct primes", FORMATS[:1] * 2, "rows of 6 outputs leave lanes empty"),
+    ],
+)
+def test_what_is_no_first_layer_is_declined_with_the_reason(name, formats, reason):
+    case = next(case for case in AWKWARD_CONVS if case.name == name)
+    assert reason in plan.first_layer_plan(geometry_of(case), formats, UNITS[1], 4)

@@ -69,8 +69,9 @@ def test_the_reference_puts_special_values_where_the_definition_says(rng):
 @every_dtype
 @every_format
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_a_special_weight_over_zero_padding_does_nothing(backend, dtype, wanted, value, rng):
-    case = ConvCase("corner tap", "here", (2, 3, 7, 6), (20, 3, 3, 3), padding=1, bias=False)
+@pytest.mark.parametrize("width", [6, 32])
+def test_a_special_weight_over_zero_padding_does_nothing(backend, dtype, wanted, value, width, rng):
+    case = ConvCase("corner tap", "here", (2, 3, 7, width), (20, 3, 3, 3), padding=1, bias=False)
     x, weight, grad = operands(case, rng, dtype)
     x[x == 0] = 1
     clean = passes(case, x, weight, grad, backend)

@@ -47,12 +47,21 @@ cdef extern from "pointwise_args.h" nogil:
         pass
     const fc_pointwise_kernels* fc_pointwise_select(int itemsize)
 
+cdef extern from "first_layer_args.h" nogil:
+    ctypedef struct fc_first_layer_kernels:
+        pass
+    const fc_first_layer_kernels* fc_first_layer_select(int itemsize)
+
 cdef const void* grad_weight_kernels(int itemsize) noexcept:
     return fc_grad_weight_select(itemsize)
 
 
 cdef const void* pointwise_kernels(int itemsize) noexcept:
     return fc_pointwise_select(itemsize)
+
+
+cdef const void* first_layer_kernels(int itemsize) noexcept:
+    return fc_first_layer_select(itemsize)
 
 
 cdef class Sum:
@@ -163,6 +172,11 @@ def _prepare(name, problem, transposed, dots=False, joined=1):
     cdef Sum run = Sum(problem, transposed, dots, joined)
     unpacked = run.run_unpacked if run.args.packed_weight else None
     return contract.Kernel(name, run, run.pack, run.scratch_bytes, run_unpacked=unpacked)
+
+
+def prepare_direct(problem):
+    """Forward for any problem: what special kernels hand on."""
+    return _prepare("direct", problem, transposed=False)
 
 
 def _variants(transposed):

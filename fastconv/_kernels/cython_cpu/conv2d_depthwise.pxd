@@ -64,3 +64,5 @@ cdef extern from "depthwise_args.h" nogil:
         Py_ssize_t lanes
         fc_kernel pixel_sum, pixel_grad, pixel_reduce, plane_check, plane_sum, plane_grad, plane_reduce
     const fc_depthwise_kernels* fc_depthwise_select(int itemsize)
+
+cdef fc_padded padded_of(object plan) except *

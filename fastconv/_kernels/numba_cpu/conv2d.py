@@ -168,6 +168,11 @@ def _prepare(name: str, problem: Problem, transposed: bool, dots: bool = False, 
     return Kernel(name, run, run.pack, run.scratch_bytes, run_unpacked=run.run_unpacked if run.packs_itself else None)
 
 
+def prepare_direct(problem: Problem) -> Kernel:
+    """Forward for any problem: what special kernels hand on."""
+    return _prepare("direct", problem, transposed=False)
+
+
 def _variants(transposed: bool) -> tuple[Variant, ...]:
     return (
         Variant("few_outputs", lambda problem: _prepare_dots(problem, transposed)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fastconv._kernels.numba_cpu.arguments import planned, strided, structure
+from fastconv._kernels.numba_cpu.depthwise_arguments import PADDED
 from fastconv._kernels.numba_cpu.ranges import SCRATCH, SHARED
 from fastconv._kernels.numba_cpu.settings import MAX_VECTORS, VECTOR_BYTES
 
@@ -74,6 +75,15 @@ POINTWISE_WORK = structure(
     "size", "columns",
 )  # fmt: skip
 POINTWISE_WORK_BYTES = POINTWISE_WORK.itemsize
+# The same of first layers on planes and plan.FirstLayerPlan; ``move`` copies rows.
+FIRST_LAYER = structure(
+    *PANELS, *strided("x"), "weight", "bias", "target", *SCRATCH, *PADDED, "move", "entries", "row_vectors", "C", "K",
+    "taps", "itemsize", "out_rows", "out_cols", "row_vector_count", "per_chunk", "plane", "buffer_bytes", "relu",
+    "sums_at", "buffer_at",
+)  # fmt: skip
+# What a slot works with: addresses; ``buffer`` is the copy of a channel's rows, ``copy`` that of all.
+FIRST_LAYER_WORK = structure("panel", "sums", "buffer", "copy")
+FIRST_LAYER_WORK_BYTES = FIRST_LAYER_WORK.itemsize
 # One item sums so many channels where they are together; where pixels are, one channel has so many sums.
 BIAS_CHANNELS, BIAS_SUMS = 32, 16
 GRAD_BIAS = structure("grad_out", "grad_bias", *SCRATCH, "N", "K", "pixels", "planar")

@@ -41,14 +41,17 @@ _PADDED = (
     *("bulk_source", "bulk_count", "bulk_phase", "bulk_index", "bulk_top", "bulk_bottom"),
     *("block", "blocks", "height", "pitch", "width"),
 )
-# The same of planes: ``down``, ``across`` and what follows them are plan.depthwise.Padded, whose counts are elements.
+# A plan.depthwise.Padded, whose counts are elements.
+PADDED = (
+    *(f"down_{name}" for name in _LATTICE), *(f"across_{name}" for name in _LATTICE), *_PADDED, "extras", "extra_count",
+)  # fmt: skip
+# The same of planes.
 # Vectors are of ``width`` bytes. ``direct``: tiles are written to the target, else to results with rows of
 # ``result_pitch`` bytes, ``result_size`` for each phase of columns; the same of rows of grad_out, whose vectors are
 # ``whole_vectors`` and one for ``half_tile`` where that is not 0.
 PLANE = structure(
     "tile", "move", *strided("x"), *strided("target"), *planned("rows"), *planned("cols"), *SCRATCH, SHARED, "w",
-    "bias", "grad_weight", *(f"down_{name}" for name in _LATTICE), *(f"across_{name}" for name in _LATTICE), *_PADDED,
-    "extras", "extra_count", "row_marks", "run_marks", "highest_mark", "N", "C", "taps", "tap_cols", "tap_bytes",
+    "bias", "grad_weight", *PADDED, "row_marks", "run_marks", "highest_mark", "N", "C", "taps", "tap_cols", "tap_bytes",
     "vector", "half_tile", "whole_vectors", "direct", "result_pitch", "result_size", "buffer_bytes", "group",
     "shares", "chunks", "tile_at", "jobs_at", "entries_at", "buffer_at", "results_at", "sums_at",
 )  # fmt: skip
@@ -60,7 +63,7 @@ JOB_BYTES = JOB.itemsize
 
 
 def padded_values(padded) -> dict[str, int]:
-    """Values of a plan.depthwise.Padded, which the kernel must keep alive."""
+    """Values of PADDED for a plan.depthwise.Padded, which the kernel must keep alive."""
     values = {name: getattr(padded, name) for name in _PADDED}
     values |= {"extras": padded.extras.ctypes.data, "extra_count": len(padded.extras)}
     for prefix, lattice in (("down", padded.rows), ("across", padded.cols)):

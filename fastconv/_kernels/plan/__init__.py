@@ -10,6 +10,7 @@ from fastconv._kernels.plan.axes import (
     tap_positions,
 )
 from fastconv._kernels.plan.blocks import BLOCK_TERMS, RANGE_TERMS, VectorUnit, channel_blocks, is_pointwise
+from fastconv._kernels.plan.first_layers import FirstLayerPlan, first_layer_plan
 from fastconv._kernels.plan.grad_weights import GradWeightPlan, grad_weight_plan
 from fastconv._kernels.plan.groups import groups_reason, joined_groups
 from fastconv._kernels.plan.pointwise import PointwisePlan, pointwise_plan
@@ -19,6 +20,7 @@ __all__ = [
     "BLOCK_TERMS",
     "RANGE_TERMS",
     "AxisPlan",
+    "FirstLayerPlan",
     "GradWeightPlan",
     "PointwisePlan",
     "SumPlan",
@@ -26,6 +28,7 @@ __all__ = [
     "VectorUnit",
     "channel_blocks",
     "dots_reason",
+    "first_layer_plan",
     "forward_axis",
     "grad_input_axis",
     "grad_weight_axis",

@@ -63,6 +63,13 @@ AWKWARD_CONVS = (
     _odd("tall kernel", (1, 2, 41, 3), (3, 2, 7, 1), stride=(2, 1), padding=(3, 0)),
     _odd("first layer", (1, 3, 23, 19), (17, 3, 11, 11), stride=4, padding=2),
     _odd("first layer, several images", (3, 3, 40, 37), (20, 3, 7, 7), stride=2, padding=3),
+    _odd("first layer, rows of vectors", (2, 3, 9, 31), (13, 3, 3, 3), padding=1),
+    _odd("first layer, strided", (1, 4, 15, 157), (7, 4, 5, 7), stride=2, padding=(2, 3)),
+    _odd("first layer, every third", (1, 3, 10, 95), (5, 3, 4, 4), stride=3, padding=1, bias=False),
+    _odd(
+        "first layer, dilated", (1, 2, 12, 64), (9, 2, 3, 3), padding=(2, 3), dilation=(2, 3), padding_mode="replicate"
+    ),
+    _odd("first layer, many rows", (1, 3, 40, 224), (5, 3, 3, 3), padding=1),
     _odd("few outputs", (2, 16, 19, 23), (3, 16, 3, 3), padding=1),
     _odd("few outputs, strided", (1, 32, 11, 13), (2, 32, 3, 4), stride=2, padding=(1, 2)),
     _odd("planes of whole vectors", (2, 37, 8, 14), (23, 37, 1, 1)),

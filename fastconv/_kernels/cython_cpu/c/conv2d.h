@@ -2,6 +2,7 @@
 #include "conv2d_args.h"
 #include "grad_weight_args.h"
 #include "pointwise_args.h"
+#include "first_layer_args.h"
 #include "panel.h"
 #include "transpose.h"
 #include "dots.h"
@@ -11,6 +12,8 @@
 #include "grad_weight_tiles.h"
 #include "grad_weight.h"
 #include "pointwise.h"
+#include "depthwise_padded.h"
+#include "first_layer.h"
 
 const fc_conv2d_kernels FC_FN(fc_conv2d) = {
     .lanes = FC_LANES,

@@ -2,11 +2,6 @@
 
 #ifndef FASTCONV_DEPTHWISE_PAIRS_H
 #define FASTCONV_DEPTHWISE_PAIRS_H
-#if defined(__clang__) || __GNUC__ >= 12
-#define FC_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
-#else
-#define FC_SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (__typeof__((a) < (b))){__VA_ARGS__})
-#endif
 /* Lanes of two vectors of 16, 8, 4 or 2: the even ones, the odd ones, their lower and their upper halves in turn. */
 #define FC_EVEN_16 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
 #define FC_ODD_16 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31

@@ -4,13 +4,6 @@
 #define FASTCONV_DEPTHWISE_PIXELS_H
 enum { FC_PIXELS = 8 };
 
-/* Where an instruction may take its operand from memory, compilers fold a load into each instruction that uses it. */
-#if defined(__x86_64__) && FC_VECTOR_BYTES > 16
-#define FC_LOAD_ONCE(value) __asm__("" : "+v"(value))
-#else
-#define FC_LOAD_ONCE(value) ((void)0)
-#endif
-
 /* One tile: entries of its row, where its first source and target lie, how far the next pixels are. */
 typedef struct {
     ptrdiff_t row_first, row_last, col_first, col_last;

@@ -7,11 +7,6 @@
 #define FC_AHEAD (4 * FC_LINE)
 /* How many times two halves are interleaved until a square is transposed: log2 of its lanes. */
 #define FC_STAGES (FC_LANES == 16 ? 4 : FC_LANES == 8 ? 3 : FC_LANES == 4 ? 2 : 1)
-#if defined(__clang__)
-#define FC_SHUFFLE __builtin_shufflevector
-#else
-#define FC_SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (FC_FN(fc_mask)){__VA_ARGS__})
-#endif
 #endif
 
 #undef FC_LOW

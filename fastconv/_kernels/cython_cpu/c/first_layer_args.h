@@ -1,0 +1,33 @@
+/* What the kernel of first layers on planes is told; filled by conv2d_first_layer.pyx. */
+#ifndef FASTCONV_FIRST_LAYER_ARGS_H
+#define FASTCONV_FIRST_LAYER_ARGS_H
+
+#include "depthwise_args.h"
+
+/* The weight is read as it is. The counts of elements and blocks are those of plan.FirstLayerPlan, which explains
+ * them. */
+typedef struct {
+    const void *source, *weight, *bias;
+    void *target;
+    char *scratch; /* one part of scratch_bytes for each slot */
+    fc_strides source_strides;
+    fc_padded padded;
+    const int64_t *entries, *blocks;
+    ptrdiff_t C, K, taps, out_rows, out_cols, block_count, per_chunk, plane, buffer, scratch_bytes;
+    int relu;
+} fc_first_layer_args;
+
+/* The kernel of one dtype and level. */
+typedef struct {
+    ptrdiff_t lanes, vectors, columns;
+    fc_kernel first_layer;
+} fc_first_layer_kernels;
+
+FC_DECLARE_TABLES(fc_first_layer_kernels, fc_first_layer)
+
+static inline const fc_first_layer_kernels *fc_first_layer_select(int itemsize) {
+    const int level = fc_isa_level();
+    return FC_SELECT(fc_first_layer, level, itemsize);
+}
+
+#endif
