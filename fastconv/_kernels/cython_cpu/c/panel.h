@@ -110,13 +110,16 @@ typedef struct {
 /* NaN stays NaN and -0 stays -0: only what is below zero is cleared. */
 #define FC_RECTIFY(o, p) \
     if (o < V && p < P) acc_##o##_##p = (vec)(~(acc_##o##_##p < 0) & (__typeof__(acc_##o##_##p < 0))acc_##o##_##p);
-#define FC_STORE(o, p)                                                                                    \
-    if (o < V && p < P) {                                                                                 \
-        real *place_ = target + p * a->target_step + o * FC_LANES;                                        \
-        if (o + 1 < V || whole)                                                                           \
-            *(vec *)place_ = acc_##o##_##p;                                                               \
-        else                                                                                              \
-            memcpy(place_, &acc_##o##_##p, (size_t)(a->channels - o * FC_LANES) * sizeof(real));          \
+/* A tail is copied from elsewhere: a sum whose address is taken would be kept in memory in every case. */
+#define FC_STORE(o, p)                                                                     \
+    if (o < V && p < P) {                                                                  \
+        real *place_ = target + p * target_step + o * FC_LANES;                            \
+        if (o + 1 < V || whole) {                                                          \
+            *(vec *)place_ = acc_##o##_##p;                                                \
+        } else {                                                                           \
+            const vec tail_ = acc_##o##_##p;                                               \
+            memcpy(place_, &tail_, (size_t)(channels - o * FC_LANES) * sizeof(real));      \
+        }                                                                                  \
     }
 #endif
 
@@ -191,7 +194,9 @@ FC_INLINE void FC_FN(panel)(const int V, const int P, const int kind, const fc_p
     if (a->ending & FC_RELU) {
         FC_EACH(FC_RECTIFY)
     }
-    const int whole = a->channels == V * FC_LANES;
+    /* Read before anything is written that might be them. */
+    const ptrdiff_t target_step = a->target_step, channels = a->channels;
+    const int whole = channels == V * FC_LANES;
     FC_EACH(FC_STORE)
 }
 
