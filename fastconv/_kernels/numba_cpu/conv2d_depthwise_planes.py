@@ -63,6 +63,12 @@ def _summer(elements):
     @serial
     def sum_block(a, s, t, first, count, w, plane):
         """Some steps of a plane's target rows, from the padded buffer."""
+        if a.paired:
+            columns, to = word(a.across_counts, 0) * size, plane + 2 * first * a.target_h
+            t.vectors, t.last, t.valid = -(-columns // a.vector), max(0, columns - a.vector), a.cols_targets
+            t.entries, t.x_step, t.target_step, t.rows = s.entries, a.pitch * size, a.target_h, count
+            call(a.tile, a.pair_form, s.tile, s.buffer, w, to)
+            return
         for row_phase in range(a.down_phases):
             steps = min(count, word(a.down_counts, row_phase) - first)
             if steps <= 0:

@@ -44,10 +44,16 @@ static inline void fc_copy_rows(void *target, ptrdiff_t to_pitch, const void *so
     for (; count > 0; count--, to += to_pitch, from += from_pitch) fc_copy(to, from, bytes);
 }
 
-/* Aligned zeros; what is to be freed is *block. NULL where there is no memory. */
-static inline void *fc_zeros(ptrdiff_t bytes, void **block) {
-    *block = calloc(1, (size_t)bytes + FC_ALIGNMENT);
+/* Aligned memory; what is to be freed is *block. NULL where there is none. */
+static inline void *fc_aligned(ptrdiff_t bytes, void **block) {
+    *block = malloc((size_t)bytes + FC_ALIGNMENT);
     return *block == NULL ? NULL : (char *)*block + (-(uintptr_t)*block & (FC_ALIGNMENT - 1));
+}
+
+/* The same, filled with zeros. */
+static inline void *fc_zeros(ptrdiff_t bytes, void **block) {
+    void *memory = fc_aligned(bytes, block);
+    return memory == NULL ? NULL : memset(memory, 0, (size_t)bytes);
 }
 #endif
 

@@ -19,14 +19,20 @@ typedef real FC_FN(fc_half) __attribute__((vector_size(FC_HALF_BYTES), aligned(s
 #undef FC_W
 #undef FC_WIDE_LANES
 #define FC_WIDE_LANES ((ptrdiff_t)(sizeof(wide) / sizeof(real)))
+#undef FC_WIDE_JOIN
 #define wide vec
 #define FC_W(name) FC_FN(name##_whole)
+#define FC_WIDE_JOIN FC_JOIN_WHOLE
 #include "depthwise_tile.h"
+#include "depthwise_pair_tile.h"
 #undef wide
 #undef FC_W
+#undef FC_WIDE_JOIN
 #define wide FC_FN(fc_half)
 #define FC_W(name) FC_FN(name##_half)
+#define FC_WIDE_JOIN FC_JOIN_HALF
 #include "depthwise_tile.h"
+#include "depthwise_pair_tile.h"
 
 static inline void FC_FN(run_job)(const FC_FN(plane_job) *job) {
     const ptrdiff_t half = FC_LANES / 2, rest = job->columns % FC_LANES, whole = job->columns - rest;
@@ -35,6 +41,17 @@ static inline void FC_FN(run_job)(const FC_FN(plane_job) *job) {
         FC_FN(plane_columns_whole)(job, whole == 0 ? 0 : job->columns - FC_LANES, job->columns);
     else if (rest > 0)
         FC_FN(plane_columns_half)(job, job->columns < half ? 0 : job->columns - half, job->columns);
+}
+
+/* The same of a job for each of two phases of rows and of columns. */
+static inline void FC_FN(run_pairs)(const FC_FN(plane_job) *jobs) {
+    const ptrdiff_t columns = jobs->columns;
+    ptrdiff_t j = 0;
+    for (; j + FC_LANES <= columns; j += FC_LANES) FC_FN(pair_columns_whole)(jobs, j);
+    if (columns - j > FC_LANES / 2)
+        FC_FN(pair_columns_whole)(jobs, j == 0 ? 0 : columns - FC_LANES);
+    else if (columns > j)
+        FC_FN(pair_columns_half)(jobs, columns < FC_LANES / 2 ? 0 : columns - FC_LANES / 2);
 }
 
 /* What stays the same in one call: a job for each phase of rows and of columns. places and order have an entry per tap,
@@ -152,11 +169,12 @@ static void FC_FN(plane_item)(const fc_plane_args *a, const FC_FN(plane_call) *c
     else
         for (ptrdiff_t t = 0; t < taps; t++) call->weights[t] = weight[call->order[t]];
     if (a->direct) {
-        FC_FN(plane_job) *job = call->jobs;
-        job->rows = count;
-        job->bias = bias;
-        job->target = target + first * a->target_strides.h;
-        FC_FN(run_job)(job);
+        for (ptrdiff_t i = 0; i < a->padded.rows.phases * a->padded.cols.phases; i++) {
+            call->jobs[i].rows = count;
+            call->jobs[i].bias = bias;
+            call->jobs[i].target = target + first * a->padded.rows.phases * a->target_strides.h;
+        }
+        (a->paired ? FC_FN(run_pairs) : FC_FN(run_job))(call->jobs);
     } else {
         FC_FN(sum_block)(a, call, bias, first, count, target);
     }
