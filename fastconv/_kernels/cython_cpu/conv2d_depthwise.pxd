@@ -38,7 +38,7 @@ cdef extern from "depthwise_args.h" nogil:
         fc_padded padded
         const uint8_t *row_marks
         const uint8_t *run_marks
-        Py_ssize_t N, C, tap_rows, tap_cols, direct, paired, highest_mark, weights_finite
+        Py_ssize_t N, C, tap_rows, tap_cols, far, direct, paired, highest_mark, weights_finite
         int status
     ctypedef struct fc_pixel_grad_args:
         const void *grad_out
@@ -63,7 +63,7 @@ cdef extern from "depthwise_args.h" nogil:
         fc_strides grad_out_strides, x_strides
         fc_axis rows, cols
         fc_padded padded
-        Py_ssize_t N, C, tap_rows, tap_cols, chunks, channels_per_item
+        Py_ssize_t N, C, tap_rows, tap_cols, far, chunks, channels_per_item
         int status
     ctypedef struct fc_depthwise_kernels:
         Py_ssize_t lanes

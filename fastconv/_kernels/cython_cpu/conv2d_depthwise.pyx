@@ -132,6 +132,7 @@ cdef class PlaneSum:
         a.row_marks, a.run_marks = <const uint8_t*> address(padded.rows.marks), <const uint8_t*> address(run_marks)
         a.highest_mark = max(padded.rows.marks.max(), run_marks.max())
         a.N, a.C, a.tap_rows, a.tap_cols, a.status = g.N, g.C, g.rows.kernel, g.cols.kernel, contract.OK
+        a.far = depthwise.are_planes_far(g, problem.formats, itemsize)
         # Narrow rows are written as whole vectors, which must not reach beyond the next row.
         phases = padded.rows.phases * padded.cols.phases
         a.direct = a.target_strides.w == 1 and 4 * a.cols.targets >= self.kernels.lanes * padded.cols.phases

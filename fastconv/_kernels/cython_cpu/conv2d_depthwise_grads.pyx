@@ -113,6 +113,7 @@ cdef class PlaneGradWeight:
         a.grad_out_strides = strides(arrays.element_strides(g.out_shape, problem.formats[0]))
         a.x_strides = strides(arrays.element_strides(g.x_shape, problem.formats[1]))
         a.N, a.C, a.tap_rows, a.tap_cols, a.status = g.N, g.C, g.rows.kernel, g.cols.kernel, contract.OK
+        a.far = depthwise.are_planes_far(g, problem.formats, itemsize)
         made = depthwise.plane_shares(g, padded.blocks)
         a.channels_per_item, a.chunks = made.group, made.chunks
         self.items = a.chunks * made.shares

@@ -80,7 +80,7 @@ def _adder(elements):
         count = block_steps(a, first)
         grad_out = a.target + n * a.target_n + c * a.target_c + first * a.target_h
         pad_rows(a, s, a.x + n * a.x_n + c * a.x_c, first, count)
-        step = a.target_h
+        s.next_target, step = grad_out + count * a.target_h, a.target_h
         if not a.direct:
             take_rows(a, s, grad_out, count)
             grad_out, step = s.results, a.result_pitch

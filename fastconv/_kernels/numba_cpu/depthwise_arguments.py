@@ -48,16 +48,17 @@ _PADDED = (
 # Vectors are of ``width`` bytes. ``direct``: tiles are written to the target, else to results with rows of
 # ``result_pitch`` bytes, ``result_size`` for each phase of columns; the same of rows of grad_out, whose vectors are
 # ``whole_vectors`` and one for ``half_tile`` where that is not 0. ``paired``: tiles are those of pairs, of one form.
+# ``far``: what the next block reads and writes is asked for.
 PLANE = structure(
     "tile", "move", *strided("x"), *strided("target"), *planned("rows"), *planned("cols"), *SCRATCH, SHARED, "w",
     "bias", "grad_weight", *(f"down_{name}" for name in _LATTICE), *(f"across_{name}" for name in _LATTICE), *_PADDED,
     "extras", "extra_count", "row_marks", "run_marks", "highest_mark", "N", "C", "taps", "tap_cols", "tap_bytes",
-    "vector", "half_tile", "whole_vectors", "direct", "paired", "pair_form", "result_pitch", "result_size",
+    "vector", "half_tile", "whole_vectors", "far", "direct", "paired", "pair_form", "result_pitch", "result_size",
     "buffer_bytes", "group", "shares", "chunks", "tile_at", "jobs_at", "entries_at", "buffer_at", "results_at",
     "sums_at",
 )  # fmt: skip
-# What a slot works with: addresses.
-PLANE_WORK = structure("tile", "jobs", "entries", "buffer", "results", "sums")
+# What a slot works with: addresses, the last two of the next block.
+PLANE_WORK = structure("tile", "jobs", "entries", "buffer", "results", "sums", "next_x", "next_target")
 # The targets of one phase of rows and of columns.
 JOB = structure("entries", "entry_count", "form", "w_step")
 JOB_BYTES = JOB.itemsize

@@ -86,7 +86,7 @@ class Planes(Depthwise):
 
     def __init__(self, problem: Problem, formats: tuple[str, str], *, transposed: bool = False):
         super().__init__(problem, formats, transposed=transposed)
-        g = self._geometry
+        g, self._formats = self._geometry, formats
         self._padded = depthwise.padded(g.rows, g.cols, g.padding_mode, transposed, self._itemsize)
         self._columns = int(self._padded.cols.counts[0])
         row, height = self._columns * self._itemsize, self._padded.height
@@ -117,6 +117,7 @@ class Planes(Depthwise):
                 "result_size": padded.block * self._result_pitch,
             },
             buffer_bytes=self._buffer_bytes,
+            far=depthwise.are_planes_far(self._geometry, self._formats, self._itemsize),
             **dict(zip(parts, starts, strict=True)),
             **values,
         )

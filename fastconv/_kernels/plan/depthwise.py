@@ -30,6 +30,8 @@ _STRIP_BYTES = 1 << 17
 CHUNK_FLOPS = 1 << 17
 # Arrays above this size are asked for ahead of their use.
 _FAR_BYTES = 1 << 23
+# The same of planes, whose rows processors foresee as long as they are in the last cache.
+_FAR_PLANES_BYTES = 7 << 22
 # Partial sums of grad_weight: shares of the work for the threads.
 _GRAD_CHUNKS = 16
 # Vectors of channels, or channels of small planes, in one item of grad_weight: their sums of nine taps stay in L1.
@@ -110,8 +112,16 @@ def by_strips(g: Conv2dGeometry, formats: tuple[str, ...], lanes: int) -> bool:
 
 def is_far(g: Conv2dGeometry, itemsize: int) -> bool:
     """Whether input and output are too large for the caches that a processor fills in time without being asked."""
-    pixels = g.rows.size * g.cols.size + g.rows.out * g.cols.out
-    return g.N * g.C * pixels * itemsize > _FAR_BYTES
+    return _bytes(g, itemsize) > _FAR_BYTES
+
+
+def are_planes_far(g: Conv2dGeometry, formats: tuple[str, ...], itemsize: int) -> bool:
+    """The same of planes, one after the other."""
+    return set(formats) == {CONTIGUOUS} and _bytes(g, itemsize) > _FAR_PLANES_BYTES
+
+
+def _bytes(g, itemsize):
+    return g.N * g.C * (g.rows.size * g.cols.size + g.rows.out * g.cols.out) * itemsize
 
 
 def pixel_shares(g: Conv2dGeometry, lanes: int) -> GradShares:

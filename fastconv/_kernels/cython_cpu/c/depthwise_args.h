@@ -44,7 +44,7 @@ typedef struct {
 
 /* The same with lanes along columns; weight is [C][tap]. Rows and runs of columns are marked: 0 regular, 1 has taps
  * over zero padding and is computed without them where a weight is not finite, 2 is always computed from its entries.
- * direct: sums are written to their places at once; paired: those of both phases of rows and of columns. */
+ * far: what the next block reads and writes is asked for. direct: sums are written to their places at once; paired: those of both phases of rows and of columns. */
 typedef struct {
     const void *source, *weight, *bias;
     void *target;
@@ -52,7 +52,7 @@ typedef struct {
     fc_axis rows, cols;
     fc_padded padded;
     const uint8_t *row_marks, *run_marks;
-    ptrdiff_t N, C, tap_rows, tap_cols, direct, paired, highest_mark, weights_finite;
+    ptrdiff_t N, C, tap_rows, tap_cols, far, direct, paired, highest_mark, weights_finite;
     volatile int status;
 } fc_plane_args;
 
@@ -85,7 +85,7 @@ typedef struct {
     fc_strides grad_out_strides, x_strides;
     fc_axis rows, cols;
     fc_padded padded;
-    ptrdiff_t N, C, tap_rows, tap_cols, chunks, channels_per_item;
+    ptrdiff_t N, C, tap_rows, tap_cols, far, chunks, channels_per_item;
     volatile int status;
 } fc_plane_grad_args;
 

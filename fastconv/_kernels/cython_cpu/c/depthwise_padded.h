@@ -121,3 +121,16 @@ static inline ptrdiff_t FC_FN(block_steps)(const fc_padded *padded, ptrdiff_t fi
     const ptrdiff_t left = padded->rows.counts[0] - first;
     return left < padded->block ? left : padded->block;
 }
+
+/* What the next block reads and writes: row i of these two arrays begins after i sizes. Nothing where sizes are 0. */
+typedef struct {
+    const real *first[2];
+    ptrdiff_t sizes[2];
+} FC_FN(ahead);
+
+/* Asks for the places of some rows, while the same rows of this block are summed. */
+static inline void FC_FN(prefetch_ahead)(const FC_FN(ahead) *ahead, ptrdiff_t row, ptrdiff_t rows) {
+    for (int array = 0; array < 2; array++)
+        for (ptrdiff_t i = row * ahead->sizes[array]; i < (row + rows) * ahead->sizes[array]; i += FC_LINE)
+            __builtin_prefetch(ahead->first[array] + i, 0, 2);
+}

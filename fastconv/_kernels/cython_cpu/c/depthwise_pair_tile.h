@@ -3,6 +3,8 @@
 
 #ifndef FASTCONV_DEPTHWISE_PAIR_TILE_H
 #define FASTCONV_DEPTHWISE_PAIR_TILE_H
+/* Steps of rows between which what comes next is asked for. */
+enum { FC_PAIR_ROWS = 8 };
 /* Two rows of targets, the upper one first: what it writes beyond its end, the lower one overwrites. */
 #define FC_PAIR_STORE(is_last, target, even, odd)                                        \
     if (is_last && valid > 0) {                                                          \
@@ -17,10 +19,11 @@
 
 /* One tap meets the targets of phase `row` of rows and phase `col` of columns, the source itself where that is 0, else the
  * next one; two meet the others, the source and the next one. */
-FC_INLINE void FC_W(pair_rows)(const int row, const int col, const FC_FN(plane_job) *jobs, ptrdiff_t j) {
+FC_INLINE void FC_W(pair_rows)(const int row, const int col, const FC_FN(plane_job) *jobs, ptrdiff_t first,
+                               ptrdiff_t last, ptrdiff_t j) {
     const FC_FN(plane_job) *job = jobs + 2 * row + col;
     const ptrdiff_t left = 2 * (job->columns - j), valid = left < 2 * FC_WIDE_LANES ? left : 0, pitch = job->pitch;
-    const real *weights = job->weights, *x = job->source + j;
+    const real *weights = job->weights, *x = job->source + first * pitch + j;
     const wide one = *weights - (wide){0};
     weights = jobs[2 * row + 1 - col].weights;
     FC_PAIR_WEIGHT(one_left, 0) FC_PAIR_WEIGHT(one_right, 1)
@@ -30,8 +33,8 @@ FC_INLINE void FC_W(pair_rows)(const int row, const int col, const FC_FN(plane_j
     FC_PAIR_WEIGHT(upper_left, 0) FC_PAIR_WEIGHT(upper_right, 1)
     FC_PAIR_WEIGHT(lower_left, 2) FC_PAIR_WEIGHT(lower_right, 3)
     wide left_0 = *(const wide *)x, right_0 = *(const wide *)(x + 1);
-    real *target = job->target + 2 * j;
-    for (ptrdiff_t r = 0; r < job->rows; r++, target += 2 * job->target_pitch) {
+    real *target = job->target + 2 * first * job->target_pitch + 2 * j;
+    for (ptrdiff_t r = first; r < last; r++, target += 2 * job->target_pitch) {
         x += pitch;
         const wide left_1 = *(const wide *)x, right_1 = *(const wide *)(x + 1);
         const wide left = row == 0 ? left_0 : left_1, right = row == 0 ? right_0 : right_1;
@@ -55,10 +58,11 @@ FC_INLINE void FC_W(pair_rows)(const int row, const int col, const FC_FN(plane_j
     }
 }
 
-static void FC_W(pair_columns)(const FC_FN(plane_job) *jobs, ptrdiff_t j) {
+/* A vector of columns of rows first .. last - 1 of each phase. */
+static void FC_W(pair_columns)(const FC_FN(plane_job) *jobs, ptrdiff_t first, ptrdiff_t last, ptrdiff_t j) {
     const int row = jobs[0].taps > jobs[2].taps, col = jobs[0].taps > jobs[1].taps;
-    if (row == 0 && col == 0) FC_W(pair_rows)(0, 0, jobs, j);
-    if (row == 0 && col == 1) FC_W(pair_rows)(0, 1, jobs, j);
-    if (row == 1 && col == 0) FC_W(pair_rows)(1, 0, jobs, j);
-    if (row == 1 && col == 1) FC_W(pair_rows)(1, 1, jobs, j);
+    if (row == 0 && col == 0) FC_W(pair_rows)(0, 0, jobs, first, last, j);
+    if (row == 0 && col == 1) FC_W(pair_rows)(0, 1, jobs, first, last, j);
+    if (row == 1 && col == 0) FC_W(pair_rows)(1, 0, jobs, first, last, j);
+    if (row == 1 && col == 1) FC_W(pair_rows)(1, 1, jobs, first, last, j);
 }

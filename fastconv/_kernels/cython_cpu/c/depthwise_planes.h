@@ -8,6 +8,7 @@ typedef struct {
     const ptrdiff_t *places;
     real *target, bias;
     ptrdiff_t taps, pitch, step, rows, columns, target_pitch;
+    FC_FN(ahead) ahead;
     int nine, roomy;
 } FC_FN(plane_job);
 
@@ -46,12 +47,16 @@ static inline void FC_FN(run_job)(const FC_FN(plane_job) *job) {
 /* The same of a job for each of two phases of rows and of columns. */
 static inline void FC_FN(run_pairs)(const FC_FN(plane_job) *jobs) {
     const ptrdiff_t columns = jobs->columns;
-    ptrdiff_t j = 0;
-    for (; j + FC_LANES <= columns; j += FC_LANES) FC_FN(pair_columns_whole)(jobs, j);
-    if (columns - j > FC_LANES / 2)
-        FC_FN(pair_columns_whole)(jobs, j == 0 ? 0 : columns - FC_LANES);
-    else if (columns > j)
-        FC_FN(pair_columns_half)(jobs, columns < FC_LANES / 2 ? 0 : columns - FC_LANES / 2);
+    for (ptrdiff_t row = 0; row < jobs->rows; row += FC_PAIR_ROWS) {
+        const ptrdiff_t last = jobs->rows - row < FC_PAIR_ROWS ? jobs->rows : row + FC_PAIR_ROWS;
+        ptrdiff_t j = 0;
+        FC_FN(prefetch_ahead)(&jobs->ahead, row, last - row);
+        for (; j + FC_LANES <= columns; j += FC_LANES) FC_FN(pair_columns_whole)(jobs, row, last, j);
+        if (columns - j > FC_LANES / 2)
+            FC_FN(pair_columns_whole)(jobs, row, last, j == 0 ? 0 : columns - FC_LANES);
+        else if (columns > j)
+            FC_FN(pair_columns_half)(jobs, row, last, columns < FC_LANES / 2 ? 0 : columns - FC_LANES / 2);
+    }
 }
 
 /* What stays the same in one call: a job for each phase of rows and of columns. places and order have an entry per tap,
@@ -169,10 +174,15 @@ static void FC_FN(plane_item)(const fc_plane_args *a, const FC_FN(plane_call) *c
     else
         for (ptrdiff_t t = 0; t < taps; t++) call->weights[t] = weight[call->order[t]];
     if (a->direct) {
+        const ptrdiff_t step = a->padded.rows.step * a->source_strides.h;
+        const ptrdiff_t target_step = a->padded.rows.phases * a->target_strides.h;
+        const FC_FN(ahead) ahead = {.first = {source + (first + count) * step, target + (first + count) * target_step},
+                                    .sizes = {a->far ? step : 0, a->far ? target_step : 0}};
         for (ptrdiff_t i = 0; i < a->padded.rows.phases * a->padded.cols.phases; i++) {
             call->jobs[i].rows = count;
             call->jobs[i].bias = bias;
-            call->jobs[i].target = target + first * a->padded.rows.phases * a->target_strides.h;
+            call->jobs[i].ahead = ahead;
+            call->jobs[i].target = target + first * target_step;
         }
         (a->paired ? FC_FN(run_pairs) : FC_FN(run_job))(call->jobs);
     } else {
