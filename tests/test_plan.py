@@ -1,5 +1,6 @@
 """The plan replayed in plain Python: every entry exactly once, in every grouping, for every padding mode."""
 
+import itertools
 import math
 from collections import Counter
 
@@ -9,6 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from fastconv._kernels import plan
+from fastconv._kernels.plan.sweeps import sweep
 from fastconv.geometry import Axis, Conv2dGeometry
 from fastconv.parameters import PADDING_MODES
 
@@ -180,3 +182,39 @@ def test_joined_groups_are_never_cut(kernel):
     g = Conv2dGeometry.of((1, 16, 44, 44), (16, 8, kernel, kernel), None, groups=2)
     made = plan.grad_weight_plan(g, ("channels_last", "channels_last"), plan.VectorUnit(16, 4, 12), joined=2)
     assert made.c_block == made.C == 8
+
+
+def swept_entries(swept):
+    """Target -> (tap, source) pairs, as fc_sweep says."""
+    found = {swept.start + j: [] for j in range(swept.count)}
+    if swept.phases == 2:
+        for q, k in itertools.product(range(swept.count // 2 + 1), range(3)):
+            target = 2 * q - 1 + k
+            if 0 <= target < swept.count and not (swept.tail and target == swept.count - 1 and k == 0):
+                found[swept.start + target].append((k, swept.source + q))
+        return found
+    for j, k in itertools.product(range(swept.count), range(3)):
+        lacking = (swept.head and j == k == 0) or (swept.tail and j == swept.count - 1 and k == 2)
+        if not lacking:
+            tap = swept.first + k * swept.direction
+            found[swept.start + j].append((tap, swept.source + j * swept.step + k))
+    return found
+
+
+@given(planned_axes())
+def test_a_sweep_has_the_entries_of_its_columns_and_cuts_no_run(planned):
+    axis, mode = planned
+    for made in (plan.forward_axis(axis, mode), plan.grad_input_axis(axis, mode)):
+        swept, groups = sweep(made, axis.kernel), grouped(made)
+        for target, found in swept_entries(swept).items():
+            assert found == list(zip(*groups[target], strict=True))
+        for start, count, step, _ in made.runs.tolist():
+            inside = {swept.start <= start + j * step < swept.start + swept.count for j in range(count)}
+            assert len(inside) == 1
+
+
+@pytest.mark.parametrize(("size", "padding"), [(14, 1), (15, 1), (9, 0), (8, 0)])
+def test_grad_input_of_a_stride_of_two_is_swept(size, padding):
+    swept = sweep(plan.grad_input_axis(Axis.of(size, 3, 2, (padding, padding), 1)), 3)
+    assert swept.phases == 2
+    assert swept.count >= size - 2

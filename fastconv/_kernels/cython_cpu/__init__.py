@@ -3,6 +3,7 @@
 # In this form a missing extension is named as such, not suspected to be a circular import.
 import fastconv._kernels.cython_cpu.conv2d as conv2d
 import fastconv._kernels.cython_cpu.conv2d_depthwise as conv2d_depthwise
+import fastconv._kernels.cython_cpu.conv2d_depthwise_grads as conv2d_depthwise_grads
 import fastconv._kernels.cython_cpu.conv2d_first_layer as conv2d_first_layer
 import fastconv._kernels.cython_cpu.conv2d_grad_bias as conv2d_grad_bias
 import fastconv._kernels.cython_cpu.conv2d_grad_weight as conv2d_grad_weight
@@ -13,6 +14,7 @@ from fastconv._kernels import contract
 # Special cases first: an operation's variants are tried in this order.
 _MODULES = (
     conv2d_depthwise,
+    conv2d_depthwise_grads,
     conv2d_pointwise,
     conv2d_first_layer,
     conv2d,

@@ -6,7 +6,7 @@ from fastconv._kernels.cython_cpu.operands cimport fc_axis, fc_kernel, fc_stride
 
 cdef extern from "depthwise_args.h" nogil:
     ctypedef struct fc_sweep:
-        Py_ssize_t start, count, source, step, head, tail, first, direction
+        Py_ssize_t start, count, source, step, phases, head, tail, first, direction
     ctypedef struct fc_lattice:
         Py_ssize_t phases, step, size
         const int64_t *counts
@@ -38,7 +38,7 @@ cdef extern from "depthwise_args.h" nogil:
         fc_padded padded
         const uint8_t *row_marks
         const uint8_t *run_marks
-        Py_ssize_t N, C, tap_rows, tap_cols, direct, highest_mark, weights_finite
+        Py_ssize_t N, C, tap_rows, tap_cols, far, direct, paired, highest_mark, weights_finite
         int status
     ctypedef struct fc_pixel_grad_args:
         const void *grad_out
@@ -48,7 +48,12 @@ cdef extern from "depthwise_args.h" nogil:
         fc_strides grad_out_strides, x_strides
         fc_axis rows, cols
         fc_sweep sweep
-        Py_ssize_t N, C, taps, tap_cols, chunks, vectors_per_item
+        Py_ssize_t N, C, taps, tap_cols, row_step, far, chunks, vectors_per_item
+        int status
+    ctypedef struct fc_strip_grad_args:
+        fc_pixel_grad_args planes
+        const int64_t *row_blocks
+        Py_ssize_t block_count, x_pixels, grad_out_pixels
         int status
     ctypedef struct fc_plane_grad_args:
         const void *grad_out
@@ -58,11 +63,17 @@ cdef extern from "depthwise_args.h" nogil:
         fc_strides grad_out_strides, x_strides
         fc_axis rows, cols
         fc_padded padded
-        Py_ssize_t N, C, tap_rows, tap_cols, chunks, channels_per_item
+        Py_ssize_t N, C, tap_rows, tap_cols, far, chunks, channels_per_item
         int status
     ctypedef struct fc_depthwise_kernels:
         Py_ssize_t lanes
-        fc_kernel pixel_sum, pixel_grad, pixel_reduce, plane_check, plane_sum, plane_grad, plane_reduce
+        fc_kernel pixel_sum, pixel_grad, pixel_reduce, strip_grad, plane_check,
+        fc_kernel plane_sum, plane_grad, plane_reduce
     const fc_depthwise_kernels* fc_depthwise_select(int itemsize)
 
+# What grad_weight shares, which is another extension.
+cdef const fc_depthwise_kernels* depthwise_kernels(int itemsize) noexcept
+cdef Py_ssize_t grain(Py_ssize_t flops_per_item) noexcept
+cdef const int64_t* integers(object array) except? NULL
+cdef fc_sweep sweep_of(object plan) except *
 cdef fc_padded padded_of(object plan) except *

@@ -6,7 +6,7 @@ import numba
 import numpy as np
 from numba import carray
 
-from fastconv._kernels.numba_cpu.addresses import call, clear_bytes, pointer, put_word, word
+from fastconv._kernels.numba_cpu.addresses import call, clear_bytes, pointer, prefetch_read, put_word, word
 from fastconv._kernels.numba_cpu.conv2d_depthwise_pixels import tile_width
 from fastconv._kernels.numba_cpu.depthwise_arguments import (
     COPY,
@@ -19,6 +19,8 @@ from fastconv._kernels.numba_cpu.depthwise_arguments import (
     TILE_BYTES,
 )
 from fastconv._kernels.numba_cpu.settings import serial
+
+_LINE = 64
 
 
 class Elements:
@@ -91,10 +93,22 @@ def tiler(size: int):
         for row in range(0, rows, width):
             pixels = min(width, rows - row)
             t.valid = valid if row + pixels == rows else a.vector
+            if a.far:
+                prefetch_ahead(a, s, row, pixels)
             index = j.form * PIXELS + pixels - 1
             call(tile, index, s.tile, x + row * x_step, w, target + row * target_step)
 
     return run_job
+
+
+@serial
+def prefetch_ahead(a, s, row, rows):
+    """Asks for what the next block reads and writes in the places of some rows."""
+    x_step, target_step = a.down_step * a.x_h, a.down_phases * a.target_h
+    for byte in range(row * x_step, (row + rows) * x_step, _LINE):
+        prefetch_read(s.next_x + byte)
+    for byte in range(row * target_step, (row + rows) * target_step, _LINE):
+        prefetch_read(s.next_target + byte)
 
 
 def padder(elements: Elements):

@@ -8,7 +8,7 @@ from numba import carray
 
 from fastconv._kernels.numba_cpu.addresses import call, clear_bytes, pointer, put_word, word
 from fastconv._kernels.numba_cpu.conv2d_grad_weight_parts import adder
-from fastconv._kernels.numba_cpu.depthwise_arguments import FORM_1, FORM_3, PIXEL, PIXELS, SUMS, TILE
+from fastconv._kernels.numba_cpu.depthwise_arguments import FORM_1, FORM_3, FORM_HALF, PIXEL, PIXELS, SUMS, TILE
 from fastconv._kernels.numba_cpu.settings import VECTOR_BYTES, serial
 
 # Tiles in one block of a sum of grad_weight.
@@ -37,8 +37,7 @@ def pixel_grad_kernel(dtype: str):
 
     All slots share the sums: [chunk][vector][tap][lane].
     """
-    flush = _flush(adder(dtype))
-    row_tiles = _row_tiles(_counter(flush))
+    flush, row_tiles = block_tiler(dtype)
 
     def pixel_grad(context, lo, hi, slot):
         a = carray(pointer(context), 1, PIXEL)[0]
@@ -96,6 +95,12 @@ def take_vectors(a, t, first, vectors):
         t.last = vectors * VECTOR_BYTES
 
 
+def block_tiler(dtype: str):
+    """The functions that add a block of sums to their total, and those of an output row of grad_weight to the block."""
+    flush = _flush(adder(dtype))
+    return flush, _row_tiles(_counter(flush))
+
+
 def _row_tiles(after_tile):
     """The function that does all columns of a target row."""
     tiles = _tiles(after_tile)
@@ -103,14 +108,17 @@ def _row_tiles(after_tile):
     @serial
     def row_tiles(a, s, t, row, x, w, target):
         first, last = word(a.rows_first, row), word(a.rows_first, row + 1)
-        t.next_rows, t.next_step = a.next_rows if last > first else 0, a.x_h
+        t.next_rows = a.next_rows if last > first else 0
+        t.next_step, t.next_target = a.x_h, a.target_h
         if a.sweep_count > 0:
             list_rows(a, t, first, last)
             t.x_step, t.w_step, t.target_step = a.x_w, a.sweep_direction * a.tap_bytes, a.target_w
             t.next = (word(a.rows_sources, last - 1) + 1) * a.x_h if last > first else 0
             source, to = x + a.sweep_source * a.x_w, target + a.sweep_start * a.target_w
-            form, step = FORM_3 + a.sweep_step - 1, a.sweep_step * a.x_w
-            tiles(a, s, t, form, a.sweep_count, step, source, w, to, a.sweep_head, a.sweep_tail)
+            width = -(-tile_width(a.sweep_count) // a.sweep_phases) * a.sweep_phases
+            form = FORM_HALF if a.sweep_phases == 2 else FORM_3 + a.sweep_step - 1
+            step = a.sweep_step * a.x_w // a.sweep_phases
+            tiles(a, s, t, form, a.sweep_count, width, step, source, w, to, a.sweep_head, a.sweep_tail)
         for r in range(a.cols_run_count):
             run = a.cols_runs + 32 * r
             start, count = word(run, 0), word(run, 1)
@@ -118,16 +126,16 @@ def _row_tiles(after_tile):
                 continue
             list_entries(a, t, first, last, start)
             t.x_step, t.target_step = word(run, 3) * a.x_w, word(run, 2) * a.target_w
-            tiles(a, s, t, FORM_1, count, t.x_step, x, w, target + start * a.target_w, 0, 0)
+            to = target + start * a.target_w
+            tiles(a, s, t, FORM_1, count, tile_width(count), t.x_step, x, w, to, 0, 0)
 
     return row_tiles
 
 
 def _tiles(after_tile):
     @serial
-    def tiles(a, s, t, form, count, step, x, w, target, head, tail):
-        """Neighbouring columns in tiles of equal width."""
-        width = tile_width(count)
+    def tiles(a, s, t, form, count, width, step, x, w, target, head, tail):
+        """Neighbouring columns in tiles of one width, and what is left."""
         for j in range(0, count, width):
             pixels = min(width, count - j)
             t.skip_first, t.skip_last = head if j == 0 else 0, tail if j + pixels == count else 0

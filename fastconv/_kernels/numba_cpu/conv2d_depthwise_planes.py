@@ -12,10 +12,14 @@ from fastconv._kernels.numba_cpu.conv2d_depthwise_padded import (
     lister,
     open_slot,
     padder,
+    prefetch_ahead,
     tiler,
 )
 from fastconv._kernels.numba_cpu.depthwise_arguments import COPY, JOIN, PLANE, PLANE_WORK, TILE
 from fastconv._kernels.numba_cpu.settings import serial
+
+# Pairs of rows between which what comes next is asked for.
+_PAIRS = 8
 
 
 def plane_sum_kernel(dtype: str):
@@ -37,6 +41,8 @@ def plane_sum_kernel(dtype: str):
             x, target = a.x + n * a.x_n + c * a.x_c, a.target + n * a.target_n + c * a.target_c
             t.bias = a.bias + c * size if a.bias != 0 else 0
             pad_rows(a, s, x, first, count)
+            s.next_x = x + (first + count) * a.down_step * a.x_h
+            s.next_target = target + (first + count) * a.down_phases * a.target_h
             sum_block(a, s, t, first, count, w, target)
             if a.highest_mark > 0:
                 level = 1 if all_finite(w, a.taps) else 0
@@ -59,10 +65,14 @@ def following(a, block, c, n):
 
 def _summer(elements):
     run_job, scatter_rows, size = tiler(elements.size), _scatterer(elements), elements.size
+    sum_pairs = _pair_summer(size)
 
     @serial
     def sum_block(a, s, t, first, count, w, plane):
         """Some steps of a plane's target rows, from the padded buffer."""
+        if a.paired:
+            sum_pairs(a, s, t, count, w, plane + 2 * first * a.target_h)
+            return
         for row_phase in range(a.down_phases):
             steps = min(count, word(a.down_counts, row_phase) - first)
             if steps <= 0:
@@ -81,6 +91,24 @@ def _summer(elements):
                 scatter_rows(a, s, steps, target, step)
 
     return sum_block
+
+
+def _pair_summer(size):
+    @serial
+    def sum_pairs(a, s, t, count, w, target):
+        """Some steps of pairs of target rows."""
+        columns, pitch = word(a.across_counts, 0) * size, a.pitch * size
+        t.vectors, t.last = -(-columns // a.vector), max(0, columns - a.vector)
+        t.entries, t.x_step, t.target_step = s.entries, pitch, a.target_h
+        for row in range(0, count, _PAIRS):
+            t.rows = min(_PAIRS, count - row)
+            # Behind other rows than the last one there are rows that are written later.
+            t.valid = a.cols_targets if row + t.rows == count else 2 * a.vector
+            if a.far:
+                prefetch_ahead(a, s, row, t.rows)
+            call(a.tile, a.pair_form, s.tile, s.buffer + row * pitch, w, target + 2 * row * a.target_h)
+
+    return sum_pairs
 
 
 def _scatterer(elements):

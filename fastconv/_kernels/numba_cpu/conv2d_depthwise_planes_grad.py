@@ -79,7 +79,9 @@ def _adder(elements):
         n, first = block // a.blocks, block % a.blocks * a.block
         count = block_steps(a, first)
         grad_out = a.target + n * a.target_n + c * a.target_c + first * a.target_h
-        pad_rows(a, s, a.x + n * a.x_n + c * a.x_c, first, count)
+        x = a.x + n * a.x_n + c * a.x_c
+        pad_rows(a, s, x, first, count)
+        s.next_x, s.next_target = x + (first + count) * a.down_step * a.x_h, grad_out + count * a.target_h
         step = a.target_h
         if not a.direct:
             take_rows(a, s, grad_out, count)

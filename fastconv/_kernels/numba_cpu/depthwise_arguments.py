@@ -7,32 +7,35 @@ from fastconv._kernels.numba_cpu.ranges import SCRATCH, SHARED
 
 # Pixels of the widest tile: their sums, the weights and one more fit in 16 registers.
 PIXELS = 8
-# (taps, step): neighbouring taps of an entry, and of how many sources the next pixel's are further.
-FORMS = ((1, 1), (3, 1), (3, 2))
-FORM_1, FORM_3 = 0, 1
+# (taps, step): neighbouring taps of an entry, and of how many sources the next pixel's are further. Step 0 is half a
+# source: pixel 2 * q - 1 + k has tap k of source q.
+FORMS = ((1, 1), (3, 1), (3, 2), (3, 0))
+FORM_1, FORM_3, FORM_HALF = 0, 1, 3
 # The number of the function that adds the lanes of sums, behind the tiles of grad_weight.
 FOLD = len(FORMS) * PIXELS
 # All that the tiles of one row share. ``entries`` are pairs: offset in x, offset in w. Steps lead from source to
 # source, from tap to tap of w, from pixel to pixel of the target. Vector i begins at i vectors, but none after
 # ``last``. ``skip_first``, ``skip_last``: the tile's outermost source is padding. ``valid`` lanes of the last pixel are
-# written. Sums of the next vector are ``sums_step`` further. While a row is summed, ``next_rows`` others are asked for,
-# the first one ``next`` further, the others ``next_step``: those that only the next row of targets reads. Distances are
-# bytes.
+# written; ``rows`` are those of pairs. Sums of the next vector are ``sums_step`` further. While a row is summed,
+# ``next_rows`` others are asked for, the first one ``next`` further, the others ``next_step``: those that only the next
+# row of targets reads. That one is ``next_target`` further. Distances are bytes.
 TILE = structure(
     "entries", "bias", "entry_count", "x_step", "w_step", "target_step", "vectors", "last", "skip_first", "skip_last",
-    "valid", "sums_step", "next", "next_rows", "next_step",
+    "valid", "sums_step", "rows", "next", "next_rows", "next_step", "next_target",
 )  # fmt: skip
 TILE_BYTES = TILE.itemsize
 # Sums of grad_weight: the address of the TILE, of the sums of the current block and of those before it, their bytes,
 # tiles in the block.
 SUMS = structure("tile", "sums", "total", "size", "tiles")
 # The tiles by their address, then the problem: ``sweep_..`` is plan.depthwise.Sweep, tap t of w is t * ``tap_bytes``
-# further, ``.._at`` is where a part of the scratch begins. Strides are in bytes; grad_weight's target is grad_out.
+# further, ``.._at`` is where a part of the scratch begins. Strides are in bytes; grad_weight's target is grad_out. Of
+# strips those of images and channels are the planes', those of rows and columns the strip's.
 PIXEL = structure(
     "tile", *strided("x"), *strided("target"), *planned("rows"), *planned("cols"), *SCRATCH, SHARED, "w", "bias",
-    "grad_weight", "next_rows", "sweep_start", "sweep_count", "sweep_source", "sweep_step", "sweep_head", "sweep_tail",
-    "sweep_first", "sweep_direction", "N", "C", "taps", "tap_cols", "itemsize", "tap_bytes", "vectors", "group",
-    "shares", "chunks", "tile_at", "entries_at", "sums_at",
+    "grad_weight", "next_rows", "sweep_start", "sweep_count", "sweep_source", "sweep_step", "sweep_phases",
+    "sweep_head", "sweep_tail", "sweep_first", "sweep_direction", "N", "C", "taps", "tap_cols", "itemsize",
+    "tap_bytes", "vectors", "group", "shares", "chunks", "tile_at", "entries_at", "sums_at", "transpose",
+    "row_blocks", "row_block_count", "x_strip_at", "target_strip_at",
 )  # fmt: skip
 # What rows of planes go through; see depthwise_rows.
 COPY, SPLIT, JOIN = 0, 1, 2
@@ -48,15 +51,17 @@ PADDED = (
 # The same of planes.
 # Vectors are of ``width`` bytes. ``direct``: tiles are written to the target, else to results with rows of
 # ``result_pitch`` bytes, ``result_size`` for each phase of columns; the same of rows of grad_out, whose vectors are
-# ``whole_vectors`` and one for ``half_tile`` where that is not 0.
+# ``whole_vectors`` and one for ``half_tile`` where that is not 0. ``paired``: tiles are those of pairs, of one form.
+# ``far``: what the next block reads and writes is asked for.
 PLANE = structure(
     "tile", "move", *strided("x"), *strided("target"), *planned("rows"), *planned("cols"), *SCRATCH, SHARED, "w",
     "bias", "grad_weight", *PADDED, "row_marks", "run_marks", "highest_mark", "N", "C", "taps", "tap_cols", "tap_bytes",
-    "vector", "half_tile", "whole_vectors", "direct", "result_pitch", "result_size", "buffer_bytes", "group",
-    "shares", "chunks", "tile_at", "jobs_at", "entries_at", "buffer_at", "results_at", "sums_at",
+    "vector", "half_tile", "whole_vectors", "far", "direct", "paired", "pair_form", "result_pitch", "result_size",
+    "buffer_bytes", "group", "shares", "chunks", "tile_at", "jobs_at", "entries_at", "buffer_at", "results_at",
+    "sums_at",
 )  # fmt: skip
-# What a slot works with: addresses.
-PLANE_WORK = structure("tile", "jobs", "entries", "buffer", "results", "sums")
+# What a slot works with: addresses, the last two of the next block.
+PLANE_WORK = structure("tile", "jobs", "entries", "buffer", "results", "sums", "next_x", "next_target")
 # The targets of one phase of rows and of columns.
 JOB = structure("entries", "entry_count", "form", "w_step")
 JOB_BYTES = JOB.itemsize

@@ -19,6 +19,12 @@ def _build_tile(dtype: str, kind: str, width: int):
     return depthwise_tile.tile_module(dtype, kind, width)
 
 
+def _build_pairs(dtype: str, width: int):
+    from fastconv._kernels.numba_cpu import depthwise_pair_tile
+
+    return depthwise_pair_tile.pairs_module(dtype, width)
+
+
 def _build_rows(dtype: str):
     from fastconv._kernels.numba_cpu import depthwise_rows
 
@@ -43,6 +49,12 @@ def _build_pixel_reduce(dtype: str):
     return conv2d_depthwise_pixels.pixel_reduce_kernel(dtype)
 
 
+def _build_strip_grad(dtype: str):
+    from fastconv._kernels.numba_cpu import conv2d_depthwise_strips
+
+    return conv2d_depthwise_strips.strip_grad_kernel(dtype)
+
+
 def _build_plane_sum(dtype: str):
     from fastconv._kernels.numba_cpu import conv2d_depthwise_planes
 
@@ -65,6 +77,7 @@ _BUILDS = {
     "pixel_sum": _build_pixel_sum,
     "pixel_grad": _build_pixel_grad,
     "pixel_reduce": _build_pixel_reduce,
+    "strip_grad": _build_strip_grad,
     "plane_sum": _build_plane_sum,
     "plane_grad": _build_plane_grad,
     "plane_reduce": _build_plane_reduce,
@@ -75,6 +88,12 @@ _BUILDS = {
 def tile(dtype: str, kind: str, width: int) -> NativeFunction:
     """The tiles of vectors of so many bytes."""
     return NativeFunction(_build_tile, (dtype, kind, width), _TILE_ARGUMENTS)
+
+
+@cache
+def pairs(dtype: str, width: int) -> NativeFunction:
+    """The tiles of pairs of rows and of columns."""
+    return NativeFunction(_build_pairs, (dtype, width), _TILE_ARGUMENTS)
 
 
 @cache
@@ -93,4 +112,5 @@ def native_functions(dtype: str) -> list[NativeFunction]:
     """Everything that depthwise convolutions of one dtype can run."""
     tiles = [tile(dtype, kind, width) for kind in ("plane_sum", "grad") for width in WIDTHS]
     kernels = (kernel("pixel_sum"), *(kernel(name, dtype) for name in _BUILDS if name != "pixel_sum"))
+    tiles += [pairs(dtype, width) for width in WIDTHS]
     return [tile(dtype, "pixel_sum", VECTOR_BYTES), *tiles, rows(dtype), *(found.native for found in kernels)]

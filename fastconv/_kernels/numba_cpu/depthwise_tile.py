@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from llvmlite import ir
 
-from fastconv._kernels.numba_cpu.depthwise_arguments import FORMS, PIXELS, TILE
+from fastconv._kernels.numba_cpu.depthwise_arguments import FOLD, FORM_HALF, FORMS, PIXELS, TILE
 from fastconv._kernels.numba_cpu.vectors import (
     BYTES,
     WORD,
@@ -33,8 +33,8 @@ _SHARE = 3
 def tile_module(dtype: str, kind: str, width: int) -> ir.Module:
     """Code of ``void (number, tile, x, w, target)`` for vectors of ``width`` bytes; w are the weights, or the sums.
 
-    The number of form f with P pixels is f * PIXELS + P - 1. FOLD, of grad_weight alone, adds up the lanes of each of
-    ``vectors`` sums at x; the results are neighbours at the target.
+    The number of form f with P pixels is f * PIXELS + P - 1. Only pixel_sum has the last form. FOLD, of grad_weight
+    alone, adds up the lanes of each of ``vectors`` sums at x; the results are neighbours at the target.
     """
     module = ir.Module(kind)
     entry = ir.Function(module, ir.FunctionType(ir.VoidType(), [WORD] * 5), "entry")
@@ -44,9 +44,11 @@ def tile_module(dtype: str, kind: str, width: int) -> ir.Module:
     switch = builder.switch(entry.args[0], never)
     ir.IRBuilder(never).unreachable()
     v = Vectors(module, dtype, width)
-    tiles = [(*form, pixels + 1) for form in FORMS for pixels in range(PIXELS)]
-    found = [KINDS[kind](v, "_".join(map(str, (kind, *tile))), *tile).emit() for tile in tiles]
-    for number, function in enumerate([*found, _fold(v)] if kind == "grad" else found):
+    forms = FORMS if kind == "pixel_sum" else FORMS[:FORM_HALF]
+    tiles = [(*form, pixels + 1) for form in forms for pixels in range(PIXELS)]
+    found = {i: KINDS[kind](v, "_".join(map(str, (kind, *tile))), *tile).emit() for i, tile in enumerate(tiles)}
+    found |= {FOLD: _fold(v)} if kind == "grad" else {}
+    for number, function in found.items():
         block = entry.append_basic_block(function.name)
         switch.add_case(WORD(number), block)
         builder.position_at_end(block)
@@ -117,9 +119,9 @@ class _Tile:
         """Every source of an entry goes to sum ``own(p, k)`` times ``factor(p, k)`` for those pixels and taps that
         read it."""
         b, v, acc = self.b, self.v, list(acc)
-        sources = (self.pixels - 1) * self.step + self.taps
+        sources = (self.pixels - 1) * self.step + self.taps if self.step else self.pixels // 2 + 1
         for q, place in enumerate(self.places(x, self.x_step, sources)):
-            uses = [(p, q - p * self.step) for p in range(self.pixels) if 0 <= q - p * self.step < self.taps]
+            uses = [(p, self.tap(q, p)) for p in range(self.pixels) if 0 <= self.tap(q, p) < self.taps]
 
             def add(old, place=place, uses=uses):
                 value = v.load(b, place)
@@ -130,6 +132,29 @@ class _Tile:
             for use, value in zip(uses, new, strict=True):
                 acc[own(*use)] = value
         return acc
+
+    def prefetch(self, x, targets, distance):
+        """What the next row of this tile reads, and targets that are so much further."""
+        if self.taps == 1:
+            return
+        b, v, count = self.b, self.v, self.field("next_rows")
+        first = shifted(b, x, self.field("next"))
+
+        def row(index, _):
+            place = shifted(b, first, b.mul(index, self.field("next_step")))
+            for source in self.places(place, self.x_step, self.pixels * self.step or self.pixels // 2):
+                v.prefetch(b, source)
+            return []
+
+        carried(b, count, [], row)
+        with b.if_then(b.icmp_signed(">", count, WORD(0))):
+            for place in targets:
+                # Asking for a line in order to write there (prefetchw) took longer than the sums on AMD's Zen 4.
+                v.prefetch(b, shifted(b, place, distance))
+
+    def tap(self, q, p):
+        """Which tap of a pixel a source is."""
+        return q - p * self.step if self.step else p + 1 - 2 * q
 
     def _where_present(self, q, last, old, add):
         """The sources at the ends of several taps may be padding."""
@@ -146,7 +171,8 @@ class _PixelSum(_Tile):
         b, v = self.b, self.v
         x, weights = shifted(b, self.x, at), self.lane_weights(self.w, at)
         places = self.places(shifted(b, self.target, at), self.target_step, self.pixels)
-        self.prefetch(x, places)
+        # Of targets, the next tile's: asking for the next row's took longer.
+        self.prefetch(x, places, b.mul(self.target_step, WORD(self.pixels)))
 
         def entry(x_offset, w_offset, acc):
             places = self.places(shifted(b, weights, w_offset), self.w_step, self.taps)
@@ -160,26 +186,6 @@ class _PixelSum(_Tile):
         (offset,) = where(b, given, [v.zero], lambda _: [self.factor(bias)])
         sums = [b.fadd(value, offset) for value in acc]
         self.store(sums, places)
-
-    def prefetch(self, x, targets):
-        """What the next row of this tile reads, and what the next tile writes."""
-        if self.taps == 1:
-            return
-        b, v = self.b, self.v
-        count, distance = self.field("next_rows"), b.mul(self.target_step, WORD(self.pixels))
-        first = shifted(b, x, self.field("next"))
-
-        def row(index, _):
-            place = shifted(b, first, b.mul(index, self.field("next_step")))
-            for source in self.places(place, self.x_step, self.pixels * self.step):
-                v.prefetch(b, source)
-            return []
-
-        carried(b, count, [], row)
-        with b.if_then(b.icmp_signed(">", count, WORD(0))):
-            for place in targets:
-                # Asking for a line in order to write there (prefetchw) took longer than the sums on AMD's Zen 4.
-                v.prefetch(b, shifted(b, place, distance))
 
     def lane_weights(self, place, at):
         """Where those of the lanes are."""
@@ -198,7 +204,7 @@ class _PlaneSum(_PixelSum):
 
     may_skip = False
 
-    def prefetch(self, x, targets):
+    def prefetch(self, x, targets, distance):
         """Padded rows are in the cache."""
 
     def lane_weights(self, place, at):
@@ -222,6 +228,7 @@ class _Grad(_Tile):
         b, v = self.b, self.v
         x, sums = shifted(b, self.x, at), shifted(b, self.w, b.mul(number, self.field("sums_step")))
         pixels = self.places(shifted(b, self.target, at), self.target_step, self.pixels)
+        self.prefetch(x, pixels, self.field("next_target"))
         factors = [v.load(b, place) for place in pixels]
 
         def entry(x_offset, w_offset, _):

@@ -8,6 +8,8 @@ from fastconv._kernels.numba_cpu.vectors import BYTES, WORD, Vectors, counted, i
 
 # Rows so few that a square would be empty for the most part.
 _FEW = 4
+# Bytes inside which processors shuffle without being told the order by a register.
+_PIECE = 16
 # Bytes from what is read or written to what is asked for: no processor foresees so many rows at once.
 _AHEAD = 256
 
@@ -137,8 +139,20 @@ def _part_square(v, source_row, target_row):
 
 
 def _transposed(b, v, rows):
-    """Interleaving the halves of the rows log2(lanes) times moves element (i, j) to (j, i)."""
-    half = v.lanes // 2
-    for _ in range(v.lanes.bit_length() - 1):
-        rows = [new for i in range(half) for new in v.interleave(b, rows[i], rows[i + half])]
+    """Squares of a piece by interleaving the halves of their rows until element (i, j) is at (j, i); then the square of
+    pieces, by parting the even from the odd ones as many times."""
+    piece, half = max(1, _PIECE // v.size), v.lanes // 2
+    inner = [
+        [first + i + j for first in range(0, v.lanes, piece) for i in part for j in (0, v.lanes)]
+        for part in (range(piece // 2), range(piece // 2, piece))
+    ]
+    parted = [
+        [first + i for first in range(start, 2 * v.lanes, 2 * piece) for i in range(piece)] for start in (0, piece)
+    ]
+    for _ in range(piece.bit_length() - 1):
+        firsts = [first + i for first in range(0, v.lanes, piece) for i in range(piece // 2)]
+        rows = [v.shuffle(b, rows[i], rows[i + piece // 2], order) for i in firsts for order in inner]
+    for _ in range((v.lanes // piece).bit_length() - 1):
+        firsts = [i // piece * 2 * piece + i % piece for i in range(half)]
+        rows = [v.shuffle(b, rows[i], rows[i + piece], order) for order in parted for i in firsts]
     return rows

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fastconv._kernels.plan.axes import AxisPlan
 from fastconv.geometry import Conv2dGeometry
 
 # Terms that are summed before their sum is added to the others', so that rounding errors stay small.
@@ -39,6 +40,16 @@ def even(total: int, most: int, multiple: int = 1) -> int:
     """The size of equal parts of ``total``, at most ``most`` (or ``multiple``, if that is more) and a multiple."""
     parts = -(-total // max(most, multiple))
     return min(total, -(-total // (parts * multiple)) * multiple)
+
+
+def row_blocks(rows: AxisPlan, height: int) -> np.ndarray:
+    """Rows (first target row, end, first source row, end) of blocks of so many target rows."""
+    table, targets = [], len(rows.first) - 1
+    for low in range(0, targets, height):
+        high = min(targets, low + height)
+        sources = rows.sources[rows.first[low] : rows.first[high]]
+        table.append((low, high, int(sources.min()), int(sources.max()) + 1) if len(sources) else (low, high, 0, 0))
+    return np.array(table, np.int64)
 
 
 def channel_range(channels: int, taps: int, tap_cols: int, lanes: int) -> int:

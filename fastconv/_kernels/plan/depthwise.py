@@ -12,7 +12,8 @@ from functools import lru_cache
 import numpy as np
 
 from fastconv._kernels.plan import axes
-from fastconv.arrays import CHANNELS_LAST
+from fastconv._kernels.plan.blocks import row_blocks
+from fastconv.arrays import CHANNELS_LAST, CONTIGUOUS
 from fastconv.geometry import Axis, Conv2dGeometry
 
 _INT = np.int64
@@ -23,28 +24,18 @@ REGULAR, PADDED, IRREGULAR = 0, 1, 2
 _BUFFER_BYTES = 1 << 14
 # Rows of a buffer begin at whole vectors of any width.
 _ALIGNMENT = 16
+# The strips of x and of grad_out.
+_STRIP_BYTES = 1 << 17
 # Work that a thread should get in one go.
 CHUNK_FLOPS = 1 << 17
 # Arrays above this size are asked for ahead of their use.
 _FAR_BYTES = 1 << 23
+# The same of planes, whose rows processors foresee as long as they are in the last cache.
+_FAR_PLANES_BYTES = 7 << 22
 # Partial sums of grad_weight: shares of the work for the threads.
 _GRAD_CHUNKS = 16
 # Vectors of channels, or channels of small planes, in one item of grad_weight: their sums of nine taps stay in L1.
 _GRAD_GROUP = 16
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Sweep:
-    """Columns whose three taps have neighbouring sources; see fc_sweep."""
-
-    start: int = 0
-    count: int = 0
-    source: int = 0
-    step: int = 0
-    head: bool = False
-    tail: bool = False
-    first: int = 0
-    direction: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,6 +70,16 @@ class Padded:
     height: int
     pitch: int
     width: int
+    is_paired: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Strips:
+    """Blocks of rows whose planes' channels are brought together: see fc_strip_grad_args."""
+
+    row_blocks: np.ndarray
+    x_pixels: int
+    grad_out_pixels: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,15 +105,33 @@ def along_channels(g: Conv2dGeometry, formats: tuple[str, ...], lanes: int) -> b
     return set(formats) == {CHANNELS_LAST} and lanes <= g.C
 
 
+def by_strips(g: Conv2dGeometry, formats: tuple[str, ...], lanes: int) -> bool:
+    """Whether the channels of planes are brought together for grad_weight: rows do not fill a vector."""
+    return set(formats) == {CONTIGUOUS} and g.cols.size < lanes <= g.C
+
+
 def is_far(g: Conv2dGeometry, itemsize: int) -> bool:
     """Whether input and output are too large for the caches that a processor fills in time without being asked."""
-    pixels = g.rows.size * g.cols.size + g.rows.out * g.cols.out
-    return g.N * g.C * pixels * itemsize > _FAR_BYTES
+    return _bytes(g, itemsize) > _FAR_BYTES
+
+
+def are_planes_far(g: Conv2dGeometry, formats: tuple[str, ...], itemsize: int) -> bool:
+    """The same of planes, one after the other."""
+    return set(formats) == {CONTIGUOUS} and _bytes(g, itemsize) > _FAR_PLANES_BYTES
+
+
+def _bytes(g, itemsize):
+    return g.N * g.C * (g.rows.size * g.cols.size + g.rows.out * g.cols.out) * itemsize
 
 
 def pixel_shares(g: Conv2dGeometry, lanes: int) -> GradShares:
     """Of lanes along channels; pieces are rows of the output."""
     return _shares(g, -(-g.C // lanes), _GRAD_GROUP, g.N * g.rows.out)
+
+
+def strip_shares(g: Conv2dGeometry, lanes: int, blocks: int) -> GradShares:
+    """Of vectors of channels; pieces are blocks of rows."""
+    return _shares(g, -(-g.C // lanes), 1, g.N * blocks)
 
 
 def plane_shares(g: Conv2dGeometry, blocks: int) -> GradShares:
@@ -127,32 +146,15 @@ def _shares(g, units, group, pieces):
     return GradShares(group, shares, min(-(-_GRAD_CHUNKS // shares), pieces, g.flops // shares // CHUNK_FLOPS + 1))
 
 
-def sweep(columns: axes.AxisPlan, kernel: int) -> Sweep:
-    """The longest run of columns that have three taps with neighbouring sources, and one column more at either side."""
-    first, taps, sources = columns.first, columns.taps, columns.sources
-    best = Sweep()
-    for start, count, target_step, step in columns.runs.tolist():
-        at = first[start]
-        direct = target_step == 1 and step in (1, 2) and kernel == 3 and first[start + 1] - at == 3
-        if direct and count > best.count and (np.diff(sources[at : at + 3]) == 1).all():
-            direction = int(taps[at + 1] - taps[at])
-            best = Sweep(start, count, int(sources[at]), step, False, False, int(taps[at]), direction)
-    if not best.count or abs(best.direction) != 1:
-        return Sweep()
-    head = _has(columns, best, best.start - 1, (1, 2))
-    tail = _has(columns, best, best.start + best.count, (0, 1))
-    start, source = best.start - head, best.source - head * best.step
-    return Sweep(start, best.count + head + tail, source, best.step, head, tail, best.first, best.direction)
-
-
-def _has(columns, swept, target, wanted):
-    """Whether a target continues the sweep but for the tap that is not wanted."""
-    if not 0 <= target < len(columns.first) - 1:
-        return False
-    here = slice(columns.first[target], columns.first[target + 1])
-    source = swept.source + (target - swept.start) * swept.step
-    expected = [(swept.first + k * swept.direction, source + k) for k in wanted]
-    return list(zip(columns.taps[here].tolist(), columns.sources[here].tolist(), strict=True)) == expected
+def strips(rows: axes.AxisPlan, g: Conv2dGeometry, vector_bytes: int) -> Strips:
+    """The highest blocks whose strips stay in the second cache."""
+    for height in range(g.rows.out, 0, -1):
+        table = row_blocks(rows, height)
+        x_rows, grad_out_rows = (int((table[:, i + 1] - table[:, i]).max()) for i in (2, 0))
+        x_pixels, grad_out_pixels = x_rows * g.cols.size, grad_out_rows * g.cols.out
+        if (x_pixels + grad_out_pixels) * vector_bytes <= _STRIP_BYTES:
+            break
+    return Strips(table, x_pixels, grad_out_pixels)
 
 
 def padded(rows: Axis, cols: Axis, padding_mode: str, transposed: bool, itemsize: int) -> Padded:
@@ -187,7 +189,14 @@ def padded(rows: Axis, cols: Axis, padding_mode: str, transposed: bool, itemsize
         height=(block - 1) * down.step + 1 + halo,
         pitch=pitch,
         width=width,
+        is_paired=_is_paired(down) and _is_paired(across),
     )
+
+
+def _is_paired(axis):
+    """Whether targets are pairs: of a source, or of the next one, and of both."""
+    orders = ([0, 1, 3], [0, 0, 1]), ([0, 2, 3], [0, 1, 1])
+    return (axis.first.tolist(), axis.places.tolist()) in orders and len(set(axis.counts.tolist())) == 1
 
 
 def _element(place, step, width):

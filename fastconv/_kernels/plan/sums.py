@@ -91,7 +91,7 @@ def sum_plan(
     images, height, k_group = _item(g.N * g.groups, target, len(k_blocks), packs_source, threads)
     if packs_source and K * taps <= _CHEAP_PIXEL:
         height = max(height, min(target[2], 4 * g.rows.extent, _PACKED // (source_channels * target[3])))
-    row_blocks = _row_blocks(rows, target[2], height)
+    row_blocks = blocks.row_blocks(rows, height)
     source_rows = int((row_blocks[:, 3] - row_blocks[:, 2]).max())
     c_range = C if dots or joined > 1 else blocks.channel_range(C, taps, g.cols.kernel, unit.lanes)
     pixel_step = _pixel_step(source_channels, unit.lanes)
@@ -154,15 +154,6 @@ def _item(planes, target_shape, k_blocks, packs_source, threads) -> tuple[int, i
     while items() < wanted and height * cols > blocks.ITEM_PIXELS // 4 and height > 1:
         height = -(-height // 2)
     return images, blocks.even(rows, height), k_group
-
-
-def _row_blocks(plan: axes.AxisPlan, rows: int, height: int) -> np.ndarray:
-    table = []
-    for low in range(0, rows, height):
-        high = min(rows, low + height)
-        sources = plan.sources[plan.first[low] : plan.first[high]]
-        table.append((low, high, int(sources.min()), int(sources.max()) + 1) if len(sources) else (low, high, 0, 0))
-    return np.array(table, np.int64)
 
 
 def _row_step(plan: axes.AxisPlan) -> int:

@@ -4,6 +4,8 @@
 #include "depthwise_pixels.h"
 #include "depthwise_pixels_grad.h"
 #include "depthwise_padded.h"
+#include "transpose.h"
+#include "depthwise_strips.h"
 #include "depthwise_planes.h"
 #include "depthwise_planes_grad.h"
 
@@ -12,6 +14,7 @@ const fc_depthwise_kernels FC_FN(fc_depthwise) = {
     .pixel_sum = FC_FN(pixel_sum),
     .pixel_grad = FC_FN(pixel_grad),
     .pixel_reduce = FC_FN(pixel_reduce),
+    .strip_grad = FC_FN(strip_grad),
     .plane_check = FC_FN(plane_check),
     .plane_sum = FC_FN(plane_sum),
     .plane_grad = FC_FN(plane_grad),

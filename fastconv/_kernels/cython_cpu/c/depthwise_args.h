@@ -7,9 +7,10 @@
 
 /* Columns with three neighbouring taps: of target start + j the k-th source is source + j * step + k and its tap
  * first + k * direction. The first target lacks source 0 where head is set, the last one source 2 where tail is set.
- * count is 0 where there are no such columns. */
+ * With two phases source + j is tap 0 of target start + 2 * j - 1, tap 1 of the next one and tap 2 of the one after it;
+ * tail is set where the last target lacks tap 0. count is 0 where there are no such columns. */
 typedef struct {
-    ptrdiff_t start, count, source, step, head, tail, first, direction;
+    ptrdiff_t start, count, source, step, phases, head, tail, first, direction;
 } fc_sweep;
 
 /* One axis of a padded buffer. Targets phase, phase + phases, ... read with tap t (first[phase] <= t < first[phase + 1])
@@ -42,7 +43,8 @@ typedef struct {
 } fc_pixel_args;
 
 /* The same with lanes along columns; weight is [C][tap]. Rows and runs of columns are marked: 0 regular, 1 has taps
- * over zero padding and is computed without them where a weight is not finite, 2 is always computed from its entries. */
+ * over zero padding and is computed without them where a weight is not finite, 2 is always computed from its entries.
+ * far: what the next block reads and writes is asked for. direct: sums are written to their places at once; paired: those of both phases of rows and of columns. */
 typedef struct {
     const void *source, *weight, *bias;
     void *target;
@@ -50,21 +52,31 @@ typedef struct {
     fc_axis rows, cols;
     fc_padded padded;
     const uint8_t *row_marks, *run_marks;
-    ptrdiff_t N, C, tap_rows, tap_cols, direct, highest_mark, weights_finite;
+    ptrdiff_t N, C, tap_rows, tap_cols, far, direct, paired, highest_mark, weights_finite;
     volatile int status;
 } fc_plane_args;
 
 /* grad_weight[c, tap] = sum over pixels of grad_out * x, lanes along channels. A chunk is a share of all N * targets
- * output rows; its sums are partial[chunk][vector of channels][tap][lane]. */
+ * output rows; its sums are partial[chunk][vector of channels][tap][lane]. row_step, far as in fc_pixel_args. */
 typedef struct {
     const void *grad_out, *x;
     void *partial, *grad_weight;
     fc_strides grad_out_strides, x_strides;
     fc_axis rows, cols;
     fc_sweep sweep;
-    ptrdiff_t N, C, taps, tap_cols, chunks, vectors_per_item;
+    ptrdiff_t N, C, taps, tap_cols, row_step, far, chunks, vectors_per_item;
     volatile int status;
 } fc_pixel_grad_args;
+
+/* The same of planes, whose rows are neighbours: vectors of channels are brought together, rows of a block at a time.
+ * Blocks are first target row, end, first source row, end; pixels are those of the largest. A chunk is a share of all
+ * N * block_count blocks. */
+typedef struct {
+    fc_pixel_grad_args planes;
+    const int64_t *row_blocks;
+    ptrdiff_t block_count, x_pixels, grad_out_pixels;
+    volatile int status;
+} fc_strip_grad_args;
 
 /* The same with lanes along columns. A chunk is a share of all N * blocks blocks; its sums are partial[chunk][C][tap]. */
 typedef struct {
@@ -73,14 +85,14 @@ typedef struct {
     fc_strides grad_out_strides, x_strides;
     fc_axis rows, cols;
     fc_padded padded;
-    ptrdiff_t N, C, tap_rows, tap_cols, chunks, channels_per_item;
+    ptrdiff_t N, C, tap_rows, tap_cols, far, chunks, channels_per_item;
     volatile int status;
 } fc_plane_grad_args;
 
 /* The kernels of one dtype and level; items are named where the kernels are. */
 typedef struct {
     ptrdiff_t lanes;
-    fc_kernel pixel_sum, pixel_grad, pixel_reduce, plane_check, plane_sum, plane_grad, plane_reduce;
+    fc_kernel pixel_sum, pixel_grad, pixel_reduce, strip_grad, plane_check, plane_sum, plane_grad, plane_reduce;
 } fc_depthwise_kernels;
 
 FC_DECLARE_TABLES(fc_depthwise_kernels, fc_depthwise)

@@ -32,8 +32,10 @@ FC_INLINE void FC_W(grad_nine)(const int S, const FC_FN(grad_job) *job, ptrdiff_
     const ptrdiff_t place_0 = job->places[0], place_1 = job->places[1], place_2 = job->places[2];
     FC_EACH_NINE(FC_NINE_ZERO)
     ptrdiff_t row_0 = 0;
-    for (; row_0 + 4 <= job->rows; row_0 += 4)
+    for (; row_0 + 4 <= job->rows; row_0 += 4) {
+        if (begin == 0) FC_FN(prefetch_ahead)(&job->ahead, row_0, 4);
         for (ptrdiff_t j = begin; j < end; j += FC_WIDE_LANES) FC_GRAD_TILE(4)
+    }
     for (ptrdiff_t j = begin; j < end; j += FC_WIDE_LANES) {
         if (job->rows - row_0 == 3) FC_GRAD_TILE(3)
         if (job->rows - row_0 == 2) FC_GRAD_TILE(2)

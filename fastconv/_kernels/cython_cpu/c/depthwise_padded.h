@@ -44,10 +44,16 @@ static inline void fc_copy_rows(void *target, ptrdiff_t to_pitch, const void *so
     for (; count > 0; count--, to += to_pitch, from += from_pitch) fc_copy(to, from, bytes);
 }
 
-/* Aligned zeros; what is to be freed is *block. NULL where there is no memory. */
-static inline void *fc_zeros(ptrdiff_t bytes, void **block) {
-    *block = calloc(1, (size_t)bytes + FC_ALIGNMENT);
+/* Aligned memory; what is to be freed is *block. NULL where there is none. */
+static inline void *fc_aligned(ptrdiff_t bytes, void **block) {
+    *block = malloc((size_t)bytes + FC_ALIGNMENT);
     return *block == NULL ? NULL : (char *)*block + (-(uintptr_t)*block & (FC_ALIGNMENT - 1));
+}
+
+/* The same, filled with zeros. */
+static inline void *fc_zeros(ptrdiff_t bytes, void **block) {
+    void *memory = fc_aligned(bytes, block);
+    return memory == NULL ? NULL : memset(memory, 0, (size_t)bytes);
 }
 #endif
 
@@ -114,4 +120,17 @@ static void FC_FN(pad_rows)(const fc_padded *padded, const real *plane, const fc
 static inline ptrdiff_t FC_FN(block_steps)(const fc_padded *padded, ptrdiff_t first) {
     const ptrdiff_t left = padded->rows.counts[0] - first;
     return left < padded->block ? left : padded->block;
+}
+
+/* What the next block reads and writes: row i of these two arrays begins after i sizes. Nothing where sizes are 0. */
+typedef struct {
+    const real *first[2];
+    ptrdiff_t sizes[2];
+} FC_FN(ahead);
+
+/* Asks for the places of some rows, while the same rows of this block are summed. */
+static inline void FC_FN(prefetch_ahead)(const FC_FN(ahead) *ahead, ptrdiff_t row, ptrdiff_t rows) {
+    for (int array = 0; array < 2; array++)
+        for (ptrdiff_t i = row * ahead->sizes[array]; i < (row + rows) * ahead->sizes[array]; i += FC_LINE)
+            __builtin_prefetch(ahead->first[array] + i, 0, 2);
 }

@@ -2,7 +2,7 @@
 
 #ifndef FASTCONV_DEPTHWISE_PAIRS_H
 #define FASTCONV_DEPTHWISE_PAIRS_H
-/* Lanes of two vectors of 16, 8, 4 or 2: the even ones, the odd ones, their lower and their upper halves in turn. */
+/* Lanes of two vectors of 16, 8, 4, 2 or 1: the even ones, the odd ones, their lower and their upper halves in turn. */
 #define FC_EVEN_16 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
 #define FC_ODD_16 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31
 #define FC_LOWER_16 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
@@ -15,6 +15,10 @@
 #define FC_ODD_4 1, 3, 5, 7
 #define FC_LOWER_4 0, 4, 1, 5
 #define FC_UPPER_4 2, 6, 3, 7
+#define FC_EVEN_1 0
+#define FC_ODD_1 1
+#define FC_LOWER_1 0
+#define FC_UPPER_1 1
 #define FC_EVEN_2 0, 2
 #define FC_ODD_2 1, 3
 #define FC_LOWER_2 0, 2
@@ -56,21 +60,33 @@
 #endif
 
 #undef FC_PIECES
+#undef FC_JOIN_WHOLE
+#undef FC_JOIN_HALF
 #if FC_VECTOR_BYTES / FC_REAL_BYTES == 16
 FC_DEFINE_PAIRS(16)
 FC_DEFINE_PAIRS(8)
 FC_DEFINE_PAIRS(4)
 #define FC_PIECES(M) M##_PIECES(16) M##_PIECES(8) M##_PIECES(4)
+#define FC_JOIN_WHOLE FC_FN(join_16)
+#define FC_JOIN_HALF FC_FN(join_8)
 #elif FC_VECTOR_BYTES / FC_REAL_BYTES == 8
 FC_DEFINE_PAIRS(8)
 FC_DEFINE_PAIRS(4)
 #define FC_PIECES(M) M##_PIECES(8) M##_PIECES(4)
+#define FC_JOIN_WHOLE FC_FN(join_8)
+#define FC_JOIN_HALF FC_FN(join_4)
 #elif FC_VECTOR_BYTES / FC_REAL_BYTES == 4
 FC_DEFINE_PAIRS(4)
+FC_DEFINE_PAIRS(2)
 #define FC_PIECES(M) M##_PIECES(4)
+#define FC_JOIN_WHOLE FC_FN(join_4)
+#define FC_JOIN_HALF FC_FN(join_2)
 #else
 FC_DEFINE_PAIRS(2)
+FC_DEFINE_PAIRS(1)
 #define FC_PIECES(M) M##_PIECES(2)
+#define FC_JOIN_WHOLE FC_FN(join_2)
+#define FC_JOIN_HALF FC_FN(join_1)
 #endif
 
 FC_INLINE void FC_FN(split_pairs)(const real *from, ptrdiff_t count, real *even, real *odd) {

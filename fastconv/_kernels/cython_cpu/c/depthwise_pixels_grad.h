@@ -21,11 +21,7 @@ FC_INLINE void FC_FN(grad_sweep_vector)(const int P, const int S, const fc_pixel
     for (ptrdiff_t r = tile->row_first; r < tile->row_last; r++) {
         const real *x = source + a->rows.sources[r] * a->x_strides.h;
         vec acc_0 = {0}, acc_1 = {0}, acc_2 = {0};
-        if (S == 1) {
-            FC_SWEEP_1(FC_SWEEP_SOURCE, FC_GRAD_USE)
-        } else {
-            FC_SWEEP_2(FC_SWEEP_SOURCE, FC_GRAD_USE)
-        }
+        FC_SWEEP(FC_SWEEP_SOURCE, FC_GRAD_USE)
         sums[a->rows.taps[r] * 3] += acc_0;
         sums[a->rows.taps[r] * 3 + 1] += acc_1;
         sums[a->rows.taps[r] * 3 + 2] += acc_2;
@@ -57,9 +53,14 @@ typedef struct {
 
 FC_INLINE void FC_FN(grad_sweep_tile)(const int P, const int S, const fc_pixel_grad_args *a, const fc_pixel_tile *tile,
                                       const FC_FN(grad_item) *item) {
-    for (ptrdiff_t v = item->first; v < item->last; v++)
-        FC_FN(grad_sweep_vector)(P, S, a, tile, FC_FIRST_CHANNEL(v * FC_LANES, a->C),
-                                 item->sums + (v - item->first) * a->taps);
+    for (ptrdiff_t v = item->first; v < item->last; v++) {
+        const ptrdiff_t c = FC_FIRST_CHANNEL(v * FC_LANES, a->C);
+        FC_FN(prefetch_rows)((const real *)a->x + tile->next_source + c, &a->x_strides, tile->next_rows, P * S);
+        if (tile->next_rows > 0)
+            FC_FN(prefetch_rows)
+            ((const real *)a->grad_out + tile->target + a->grad_out_strides.h + c, &a->grad_out_strides, 1, P);
+        FC_FN(grad_sweep_vector)(P, S, a, tile, c, item->sums + (v - item->first) * a->taps);
+    }
 }
 
 FC_INLINE void FC_FN(grad_entries_tile)(const int P, const fc_pixel_grad_args *a, const fc_pixel_tile *tile,
@@ -82,11 +83,12 @@ static void FC_FN(grad_flush)(const fc_pixel_grad_args *a, FC_FN(grad_item) *ite
 static void FC_FN(grad_sweep_row)(const fc_pixel_grad_args *a, fc_pixel_tile tile, ptrdiff_t source, ptrdiff_t target,
                                   FC_FN(grad_item) *item) {
     const fc_sweep *sweep = &a->sweep;
-    const ptrdiff_t width = fc_tile_width(sweep->count);
+    const ptrdiff_t width = fc_tile_width(sweep->count), next = fc_next_source(&tile, &a->rows, a->x_strides.h);
     for (ptrdiff_t j = 0; j < sweep->count; j += width) {
         const ptrdiff_t pixels = sweep->count - j < width ? sweep->count - j : width;
         tile.source = source + (sweep->source + j * sweep->step) * a->x_strides.w;
         tile.target = target + (sweep->start + j) * a->grad_out_strides.w;
+        tile.next_source = tile.source + next;
         tile.skip_first = sweep->head && j == 0;
         tile.skip_last = sweep->tail && j + pixels == sweep->count;
         if (sweep->step == 1) {
@@ -113,11 +115,12 @@ static void FC_FN(grad_entries_row)(const fc_pixel_grad_args *a, fc_pixel_tile t
     }
 }
 
-/* One output row against all input rows that it meets. */
-static void FC_FN(grad_row)(const fc_pixel_grad_args *a, ptrdiff_t n, ptrdiff_t row, FC_FN(grad_item) *item) {
-    const ptrdiff_t source = n * a->x_strides.n;
-    const ptrdiff_t target = n * a->grad_out_strides.n + row * a->grad_out_strides.h;
-    const fc_pixel_tile tile = {.row_first = a->rows.first[row], .row_last = a->rows.first[row + 1]};
+/* One output row against all input rows that it meets, in an image that begins at these elements. */
+static void FC_FN(grad_row)(const fc_pixel_grad_args *a, ptrdiff_t source, ptrdiff_t target, ptrdiff_t row,
+                            FC_FN(grad_item) *item) {
+    target += row * a->grad_out_strides.h;
+    fc_pixel_tile tile = {.row_first = a->rows.first[row], .row_last = a->rows.first[row + 1]};
+    tile.next_rows = a->far && tile.row_last > tile.row_first ? a->row_step : 0;
     if (a->sweep.count > 0) FC_FN(grad_sweep_row)(a, tile, source, target, item);
     for (ptrdiff_t r = 0; r < a->cols.run_count; r++) {
         const int64_t *run = a->cols.runs + 4 * r;
@@ -145,7 +148,9 @@ static void FC_FN(pixel_grad)(void *ctx, ptrdiff_t lo, ptrdiff_t hi, ptrdiff_t s
         item.total = (vec *)a->partial + (chunk * vectors + item.first) * a->taps;
         memset(item.total, 0, (size_t)((item.last - item.first) * a->taps) * sizeof(vec));
         for (ptrdiff_t row = chunk * all_rows / a->chunks; row < (chunk + 1) * all_rows / a->chunks; row++)
-            FC_FN(grad_row)(a, row / a->rows.targets, row % a->rows.targets, &item);
+            FC_FN(grad_row)
+            (a, row / a->rows.targets * a->x_strides.n, row / a->rows.targets * a->grad_out_strides.n,
+             row % a->rows.targets, &item);
         FC_FN(grad_flush)(a, &item);
     }
     free(sums);

@@ -8,6 +8,7 @@ typedef struct {
     const ptrdiff_t *places;
     real *target, bias;
     ptrdiff_t taps, pitch, step, rows, columns, target_pitch;
+    FC_FN(ahead) ahead;
     int nine, roomy;
 } FC_FN(plane_job);
 
@@ -19,14 +20,20 @@ typedef real FC_FN(fc_half) __attribute__((vector_size(FC_HALF_BYTES), aligned(s
 #undef FC_W
 #undef FC_WIDE_LANES
 #define FC_WIDE_LANES ((ptrdiff_t)(sizeof(wide) / sizeof(real)))
+#undef FC_WIDE_JOIN
 #define wide vec
 #define FC_W(name) FC_FN(name##_whole)
+#define FC_WIDE_JOIN FC_JOIN_WHOLE
 #include "depthwise_tile.h"
+#include "depthwise_pair_tile.h"
 #undef wide
 #undef FC_W
+#undef FC_WIDE_JOIN
 #define wide FC_FN(fc_half)
 #define FC_W(name) FC_FN(name##_half)
+#define FC_WIDE_JOIN FC_JOIN_HALF
 #include "depthwise_tile.h"
+#include "depthwise_pair_tile.h"
 
 static inline void FC_FN(run_job)(const FC_FN(plane_job) *job) {
     const ptrdiff_t half = FC_LANES / 2, rest = job->columns % FC_LANES, whole = job->columns - rest;
@@ -35,6 +42,21 @@ static inline void FC_FN(run_job)(const FC_FN(plane_job) *job) {
         FC_FN(plane_columns_whole)(job, whole == 0 ? 0 : job->columns - FC_LANES, job->columns);
     else if (rest > 0)
         FC_FN(plane_columns_half)(job, job->columns < half ? 0 : job->columns - half, job->columns);
+}
+
+/* The same of a job for each of two phases of rows and of columns. */
+static inline void FC_FN(run_pairs)(const FC_FN(plane_job) *jobs) {
+    const ptrdiff_t columns = jobs->columns;
+    for (ptrdiff_t row = 0; row < jobs->rows; row += FC_PAIR_ROWS) {
+        const ptrdiff_t last = jobs->rows - row < FC_PAIR_ROWS ? jobs->rows : row + FC_PAIR_ROWS;
+        ptrdiff_t j = 0;
+        FC_FN(prefetch_ahead)(&jobs->ahead, row, last - row);
+        for (; j + FC_LANES <= columns; j += FC_LANES) FC_FN(pair_columns_whole)(jobs, row, last, j);
+        if (columns - j > FC_LANES / 2)
+            FC_FN(pair_columns_whole)(jobs, row, last, j == 0 ? 0 : columns - FC_LANES);
+        else if (columns > j)
+            FC_FN(pair_columns_half)(jobs, row, last, columns < FC_LANES / 2 ? 0 : columns - FC_LANES / 2);
+    }
 }
 
 /* What stays the same in one call: a job for each phase of rows and of columns. places and order have an entry per tap,
@@ -152,11 +174,21 @@ static void FC_FN(plane_item)(const fc_plane_args *a, const FC_FN(plane_call) *c
     else
         for (ptrdiff_t t = 0; t < taps; t++) call->weights[t] = weight[call->order[t]];
     if (a->direct) {
-        FC_FN(plane_job) *job = call->jobs;
-        job->rows = count;
-        job->bias = bias;
-        job->target = target + first * a->target_strides.h;
-        FC_FN(run_job)(job);
+        const ptrdiff_t step = a->padded.rows.step * a->source_strides.h;
+        const ptrdiff_t target_step = a->padded.rows.phases * a->target_strides.h;
+        for (ptrdiff_t i = 0; i < a->padded.rows.phases * a->padded.cols.phases; i++) {
+            FC_FN(plane_job) *job = call->jobs + i;
+            job->rows = count;
+            job->bias = bias;
+            job->target = target + first * target_step;
+            if (a->far)
+                job->ahead = (FC_FN(ahead)){.first = {source + (first + count) * step, job->target + count * target_step},
+                                            .sizes = {step, target_step}};
+        }
+        if (a->paired)
+            FC_FN(run_pairs)(call->jobs);
+        else
+            FC_FN(run_job)(call->jobs);
     } else {
         FC_FN(sum_block)(a, call, bias, first, count, target);
     }

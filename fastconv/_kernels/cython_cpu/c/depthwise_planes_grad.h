@@ -6,6 +6,7 @@ typedef struct {
     const real *source, *grad_out;
     const ptrdiff_t *places;
     ptrdiff_t taps, pitch, step, rows, columns, grad_pitch;
+    FC_FN(ahead) ahead;
     int nine;
 } FC_FN(grad_job);
 
@@ -51,6 +52,11 @@ static void FC_FN(plane_grad_block)(const fc_plane_grad_args *a, ptrdiff_t n, pt
     FC_FN(grad_job) job = {.source = buffers->padded, .places = buffers->places, .taps = a->tap_rows * a->tap_cols,
                            .pitch = a->padded.pitch, .step = a->padded.rows.step, .rows = count,
                            .columns = a->cols.targets, .grad_out = grad_out, .grad_pitch = strides->h};
+    if (a->far) {
+        const ptrdiff_t step = a->padded.rows.step * a->x_strides.h;
+        job.ahead = (FC_FN(ahead)){.first = {x + (first + count) * step, grad_out + count * strides->h},
+                                   .sizes = {step, strides->h}};
+    }
     job.nine = a->tap_rows == 3 && a->tap_cols == 3 && row_places[2] == row_places[0] + 2;
     FC_FN(pad_rows)(&a->padded, x, &a->x_strides, first, count, buffers->padded);
     if (strides->w != 1 || (job.columns % FC_LANES != 0 && job.columns % FC_LANES != half)) {

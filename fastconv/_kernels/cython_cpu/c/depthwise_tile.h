@@ -85,7 +85,9 @@ FC_INLINE void FC_W(nine_tile)(const int R, const int S, const FC_FN(plane_job) 
 FC_INLINE void FC_W(nine_rows)(const int S, const FC_FN(plane_job) *job, ptrdiff_t begin, ptrdiff_t end) {
     const FC_W(nine) w = {FC_EACH_NINE(FC_NINE_LOAD)};
     for (ptrdiff_t row = 0; row < job->rows; row += FC_TILE_ROWS) {
-        FC_WITH_ROWS(FC_W(nine_tile), job->rows - row, S, job, &w, row, begin, end)
+        const ptrdiff_t rows = job->rows - row < FC_TILE_ROWS ? job->rows - row : FC_TILE_ROWS;
+        if (begin == 0) FC_FN(prefetch_ahead)(&job->ahead, row, rows);
+        FC_WITH_ROWS(FC_W(nine_tile), rows, S, job, &w, row, begin, end)
     }
 }
 

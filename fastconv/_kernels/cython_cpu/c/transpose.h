@@ -5,8 +5,6 @@
 #define FASTCONV_TRANSPOSE_H
 /* Elements from what is read or written to what is asked for: no processor foresees so many rows at once. */
 #define FC_AHEAD (4 * FC_LINE)
-/* How many times two halves are interleaved until a square is transposed: log2 of its lanes. */
-#define FC_STAGES (FC_LANES == 16 ? 4 : FC_LANES == 8 ? 3 : FC_LANES == 4 ? 2 : 1)
 #endif
 
 #undef FC_LOW
@@ -25,15 +23,64 @@
 #define FC_HIGH(a, b) FC_SHUFFLE(a, b, 1, 3)
 #endif
 
-/* Interleaving the halves of the rows log2(lanes) times moves element (i, j) to (j, i). */
+/* Pieces of 16 bytes, inside which processors shuffle without being told the order by a register: their elements
+ * interleaved, the lower and the upper ones; the even and the odd pieces. */
+#define FC_PIECE ((int)(16 / sizeof(real)))
+#define FC_PIECE_COUNT ((int)(FC_LANES / FC_PIECE))
+#undef FC_INNER_LOW
+#undef FC_INNER_HIGH
+#undef FC_EVEN_PIECES
+#undef FC_ODD_PIECES
+#if FC_REAL_BYTES == 4 && FC_VECTOR_BYTES == 64
+#define FC_INNER_LOW(a, b) FC_SHUFFLE(a, b, 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29)
+#define FC_INNER_HIGH(a, b) FC_SHUFFLE(a, b, 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31)
+#define FC_EVEN_PIECES(a, b) FC_SHUFFLE(a, b, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27)
+#define FC_ODD_PIECES(a, b) FC_SHUFFLE(a, b, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31)
+#elif FC_REAL_BYTES == 4 && FC_VECTOR_BYTES == 32
+#define FC_INNER_LOW(a, b) FC_SHUFFLE(a, b, 0, 8, 1, 9, 4, 12, 5, 13)
+#define FC_INNER_HIGH(a, b) FC_SHUFFLE(a, b, 2, 10, 3, 11, 6, 14, 7, 15)
+#define FC_EVEN_PIECES(a, b) FC_SHUFFLE(a, b, 0, 1, 2, 3, 8, 9, 10, 11)
+#define FC_ODD_PIECES(a, b) FC_SHUFFLE(a, b, 4, 5, 6, 7, 12, 13, 14, 15)
+#elif FC_VECTOR_BYTES == 64
+#define FC_INNER_LOW(a, b) FC_SHUFFLE(a, b, 0, 8, 2, 10, 4, 12, 6, 14)
+#define FC_INNER_HIGH(a, b) FC_SHUFFLE(a, b, 1, 9, 3, 11, 5, 13, 7, 15)
+#define FC_EVEN_PIECES(a, b) FC_SHUFFLE(a, b, 0, 1, 4, 5, 8, 9, 12, 13)
+#define FC_ODD_PIECES(a, b) FC_SHUFFLE(a, b, 2, 3, 6, 7, 10, 11, 14, 15)
+#elif FC_VECTOR_BYTES == 32
+#define FC_INNER_LOW(a, b) FC_SHUFFLE(a, b, 0, 4, 2, 6)
+#define FC_INNER_HIGH(a, b) FC_SHUFFLE(a, b, 1, 5, 3, 7)
+#define FC_EVEN_PIECES(a, b) FC_SHUFFLE(a, b, 0, 1, 4, 5)
+#define FC_ODD_PIECES(a, b) FC_SHUFFLE(a, b, 2, 3, 6, 7)
+#else
+#define FC_INNER_LOW(a, b) FC_LOW(a, b)
+#define FC_INNER_HIGH(a, b) FC_HIGH(a, b)
+#define FC_EVEN_PIECES(a, b) (a)
+#define FC_ODD_PIECES(a, b) (b)
+#endif
+
+/* Squares of a piece by interleaving the halves of their rows until element (i, j) is at (j, i); then the square of
+ * pieces, by parting the even from the odd ones as many times. */
 FC_INLINE void FC_FN(transpose_square)(vec *rows) {
     vec other[FC_LANES];
 #pragma GCC unroll 4
-    for (int stage = 0; stage < FC_STAGES; stage++) {
+    for (int stage = 1; stage < FC_PIECE; stage *= 2) {
 #pragma GCC unroll 8
         for (int i = 0; i < FC_LANES / 2; i++) {
-            other[2 * i] = FC_LOW(rows[i], rows[i + FC_LANES / 2]);
-            other[2 * i + 1] = FC_HIGH(rows[i], rows[i + FC_LANES / 2]);
+            const int first = i / (FC_PIECE / 2) * FC_PIECE, row = i % (FC_PIECE / 2);
+            const vec upper = rows[first + row], lower = rows[first + row + FC_PIECE / 2];
+            other[first + 2 * row] = FC_INNER_LOW(upper, lower);
+            other[first + 2 * row + 1] = FC_INNER_HIGH(upper, lower);
+        }
+#pragma GCC unroll 16
+        for (int i = 0; i < FC_LANES; i++) rows[i] = other[i];
+    }
+#pragma GCC unroll 4
+    for (int stage = 1; stage < FC_PIECE_COUNT; stage *= 2) {
+#pragma GCC unroll 8
+        for (int i = 0; i < FC_LANES / 2; i++) {
+            const int first = i / FC_PIECE * 2 * FC_PIECE + i % FC_PIECE;
+            other[i] = FC_EVEN_PIECES(rows[first], rows[first + FC_PIECE]);
+            other[i + FC_LANES / 2] = FC_ODD_PIECES(rows[first], rows[first + FC_PIECE]);
         }
 #pragma GCC unroll 16
         for (int i = 0; i < FC_LANES; i++) rows[i] = other[i];
@@ -77,7 +124,7 @@ FC_INLINE void FC_FN(transpose_any)(const real *from, const int64_t *from_rows, 
 }
 
 /* to[j * to_step + i] = from[i * from_step + j] for i < rows, j < columns. */
-static void FC_FN(transpose)(const real *from, ptrdiff_t from_step, real *to, ptrdiff_t to_step, ptrdiff_t rows,
+static inline void FC_FN(transpose)(const real *from, ptrdiff_t from_step, real *to, ptrdiff_t to_step, ptrdiff_t rows,
                              ptrdiff_t columns) {
     FC_FN(transpose_any)(from, NULL, from_step, to, NULL, to_step, rows, columns, columns);
 }
