@@ -11,7 +11,7 @@ from fastconv._kernels import plan
 from fastconv._kernels.plan import VectorUnit
 from fastconv.bench.cases import AWKWARD_CONVS
 
-UNITS = (VectorUnit(4, 2, 12), VectorUnit(16, 4, 12))
+UNITS = (VectorUnit(4, 2, 12, 4), VectorUnit(16, 4, 12, 4))
 every_case = pytest.mark.parametrize("case", AWKWARD_CONVS, ids=lambda case: case.name)
 every_unit = pytest.mark.parametrize("unit", UNITS, ids=lambda unit: f"{unit.vectors} x {unit.lanes}")
 

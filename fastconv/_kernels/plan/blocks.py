@@ -20,11 +20,13 @@ ITEM_PIXELS = 256
 
 @dataclass(frozen=True, slots=True)
 class VectorUnit:
-    """What the plan knows of a machine: lanes of a vector, vectors of a tile at most, columns of the widest tile."""
+    """What the plan knows of a machine and a dtype: lanes of a vector, vectors of a tile at most, columns of the widest
+    tile, bytes of an element."""
 
     lanes: int
     vectors: int
     columns: int
+    itemsize: int
 
 
 def channel_blocks(channels: int, unit: VectorUnit) -> np.ndarray:

@@ -18,6 +18,10 @@ _PLANS = 256
 # rows then share the rows between them, as long as they fit in the second cache.
 _CHEAP_PIXEL = 256
 _PACKED = 150_000
+# Bytes of a target from which on it goes past the caches: most last levels are not larger, and would lose it, and the
+# source with it, before another layer reads it. A smaller one stays where that layer finds it.
+_STREAMED_BYTES = 1 << 25
+_LINE = 64
 # Weights whose packing costs less than handing it to the threads as a task of its own.
 _FEW_WEIGHTS = 1 << 13
 
@@ -36,6 +40,7 @@ class SumPlan:
     channels and a range of input channels (0: several items read them, all are packed beforehand), the table of offsets
     (two integers each).
     Of the source rows from the first one on, every ``row_step``-th is read.
+    ``streams``: every item writes whole cache lines, if the target begins with one, and better past the caches.
     """
 
     rows: axes.AxisPlan
@@ -60,6 +65,7 @@ class SumPlan:
     packed_weight: int
     entries: int
     items: int
+    streams: bool
 
 
 @lru_cache(maxsize=_PLANS)
@@ -94,10 +100,9 @@ def sum_plan(
     row_blocks = _row_blocks(rows, target[2], height)
     source_rows = int((row_blocks[:, 3] - row_blocks[:, 2]).max())
     c_range = C if dots or joined > 1 else blocks.channel_range(C, taps, g.cols.kernel, unit.lanes)
-    pixel_step = _pixel_step(source_channels, unit.lanes)
     behind = unit.lanes if joined > 1 else 0  # the last pixel's vector may end behind its channels
     pixels, width = images * height * target[3], unit.vectors * unit.lanes
-    readers = -(-g.N // images) * len(row_blocks)
+    pixel_step, readers = _pixel_step(source_channels, unit.lanes), -(-g.N // images) * len(row_blocks)
     most_taps = math.prod(int(np.diff(axis.first).max()) for axis in (rows, cols))
     return SumPlan(
         rows=rows,
@@ -122,6 +127,7 @@ def sum_plan(
         packed_weight=c_range * taps * width if readers == 1 or readers * K * C * taps <= _FEW_WEIGHTS else 0,
         entries=most_taps * -(-c_range // blocks.BLOCK_TERMS),
         items=readers * g.groups * -(-len(k_blocks) // k_group),
+        streams=not dots and _streams(target, row_blocks if packs_target else None, k_blocks, K, unit),
     )
 
 
@@ -163,6 +169,17 @@ def _row_blocks(plan: axes.AxisPlan, rows: int, height: int) -> np.ndarray:
         sources = plan.sources[plan.first[low] : plan.first[high]]
         table.append((low, high, int(sources.min()), int(sources.max()) + 1) if len(sources) else (low, high, 0, 0))
     return np.array(table, np.int64)
+
+
+def _streams(target: Shape, row_blocks: np.ndarray | None, k_blocks: np.ndarray, K: int, unit: VectorUnit) -> bool:
+    """Whether to write past the caches: planes in ``row_blocks``, or, without them, pixels in blocks of channels.
+
+    Part of a line would be read before it is written, or be sent to memory more than once.
+    """
+    if math.prod(target) * unit.itemsize < _STREAMED_BYTES or K % unit.lanes:
+        return False
+    widths = k_blocks[:, 1] * unit.lanes if row_blocks is None else (row_blocks[:, 1] - row_blocks[:, 0]) * target[3]
+    return not (widths * unit.itemsize % _LINE).any()
 
 
 def _row_step(plan: axes.AxisPlan) -> int:

@@ -9,6 +9,7 @@
  *
  *   FC_ORDERED_TERMS:    acc[p] += w[e + t * w_step] * x[e + p * x_shift][orders[t]]
  *   FC_ORDERED_COLUMNS:  acc[p] += w[e + t * w_step] * x[e + t * x_step][orders[p]] */
+#include "stream.h"
 #include "vector.h"
 
 #ifndef FASTCONV_PANEL_H
@@ -44,6 +45,7 @@ enum {
     FC_BIAS_LANES = 1,   /* bias[lane] */
     FC_BIAS_COLUMNS = 2, /* bias[p] */
     FC_RELU = 4,
+    FC_STREAMS = 8,      /* past the caches: all lanes are valid, all places aligned to vectors */
 };
 
 /* All that the tiles of one region share. Steps and shifts are in elements. */
@@ -118,6 +120,8 @@ typedef struct {
         else                                                                                              \
             memcpy(place_, &acc_##o##_##p, (size_t)(a->channels - o * FC_LANES) * sizeof(real));          \
     }
+#define FC_STREAM_LANES(o, p) \
+    if (o < V && p < P) FC_STREAM_STORE((vec *)(target + p * a->target_step + o * FC_LANES), acc_##o##_##p);
 #endif
 
 #if defined(__clang__)
@@ -192,6 +196,10 @@ FC_INLINE void FC_FN(panel)(const int V, const int P, const int kind, const fc_p
         FC_EACH(FC_RECTIFY)
     }
     const int whole = a->channels == V * FC_LANES;
+    if (a->ending & FC_STREAMS) {
+        FC_EACH(FC_STREAM_LANES)
+        return;
+    }
     FC_EACH(FC_STORE)
 }
 
