@@ -81,6 +81,19 @@ def test_numba_keeps_sums_in_registers(kind, dtype):
 
 
 @x86_alone
+@pytest.mark.parametrize("kind", ["panel", "groups"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_numba_stores_every_sum_past_the_caches_where_asked(kind, dtype):
+    pytest.importorskip("numba")
+    from fastconv._kernels.numba_cpu import microkernels
+
+    found = tiles(compiled_functions(getattr(microkernels, kind)(dtype, 1).assembly()), rf"{kind}_(\d+)x(\d+)")
+    assert found
+    for (vectors, columns), instructions in found.items():
+        assert sum(line.streams() for line in instructions) == vectors * columns
+
+
+@x86_alone
 @pytest.mark.parametrize("kind", ["pixel_sum", "plane_sum", "grad"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_depthwise_tiles_of_numba_keep_sums_in_registers(dtype, kind):
@@ -118,6 +131,9 @@ def test_c_keeps_sums_in_registers(kind, level, dtype):
         pytest.skip("the extension has no symbols")
     register, widest = LEVELS[level]
     assert_tiles(functions, f"{kind}_*_{dtype}_{level}", register, widest[kind])
+    if kind in ("panel", "groups"):
+        for (vectors, columns), instructions in tiles(functions, rf"{kind}_(\d+)x(\d+)_{dtype}_{level}").items():
+            assert sum(line.streams() for line in instructions) == vectors * columns
 
 
 @pytest.fixture(scope="module")

@@ -171,7 +171,7 @@ def test_tap_positions_are_the_places_in_the_window(rows, cols):
 def test_groups_are_joined_as_far_as_they_divide_and_fit(channels, groups, lanes, joined):
     C, K = channels
     g = Conv2dGeometry.of((1, C, 5, 5), (K, C // groups, 3, 3), None, groups=groups)
-    unit = plan.VectorUnit(lanes, 4, 12)
+    unit = plan.VectorUnit(lanes, 4, 12, 4)
     assert plan.joined_groups(g, unit) == joined
     assert (plan.groups_reason(g, C, unit) is None) == (joined > 1 and lanes <= C)
 
@@ -180,7 +180,7 @@ def test_groups_are_joined_as_far_as_they_divide_and_fit(channels, groups, lanes
 def test_joined_groups_are_never_cut(kernel):
     """A vector of x has all their channels: with another beginning it would end behind the array."""
     g = Conv2dGeometry.of((1, 16, 44, 44), (16, 8, kernel, kernel), None, groups=2)
-    made = plan.grad_weight_plan(g, ("channels_last", "channels_last"), plan.VectorUnit(16, 4, 12), joined=2)
+    made = plan.grad_weight_plan(g, ("channels_last", "channels_last"), plan.VectorUnit(16, 4, 12, 4), joined=2)
     assert made.c_block == made.C == 8
 
 

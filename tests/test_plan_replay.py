@@ -11,7 +11,7 @@ from fastconv._kernels import plan
 from fastconv._kernels.plan import VectorUnit
 from fastconv.bench.cases import AWKWARD_CONVS
 
-UNITS = (VectorUnit(4, 2, 12), VectorUnit(16, 4, 12))
+UNITS = (VectorUnit(4, 2, 12, 4), VectorUnit(16, 4, 12, 4))
 every_case = pytest.mark.parametrize("case", AWKWARD_CONVS, ids=lambda case: case.name)
 every_unit = pytest.mark.parametrize("unit", UNITS, ids=lambda unit: f"{unit.vectors} x {unit.lanes}")
 
@@ -146,7 +146,7 @@ FIRST_LAYERS = [case for case in AWKWARD_CONVS if case.name.startswith("first la
 def test_a_first_layer_plan_replayed_is_forward(case, unit):
     g = geometry_of(case)
     inputs, outputs = reference_outputs(case, "float64", "conv2d_forward")
-    made = plan.first_layer_plan(g, FORMATS[:1] * 2, unit, 8)
+    made = plan.first_layer_plan(g, FORMATS[:1] * 2, unit)
     if isinstance(made, str):
         assert "leave lanes empty" in made
         return
@@ -185,4 +185,4 @@ def copied(padded, x):
 )
 def test_what_is_no_first_layer_is_declined_with_the_reason(name, formats, reason):
     case = next(case for case in AWKWARD_CONVS if case.name == name)
-    assert reason in plan.first_layer_plan(geometry_of(case), formats, UNITS[1], 4)
+    assert reason in plan.first_layer_plan(geometry_of(case), formats, UNITS[1])

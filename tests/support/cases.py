@@ -42,3 +42,22 @@ DEPTHWISE = (
     depthwise("circular", 1, 20, 5, 18, padding=1, padding_mode="circular"),
     depthwise("circular, five by five", 1, 16, 7, 9, 5, padding=((4, 1), (2, 3)), padding_mode="circular"),
 )
+
+
+def lines(name, x_shape, weight_shape, **parameters):
+    return ConvCase(name, "here", x_shape, weight_shape, **parameters)
+
+
+# Targets that some items, formats and vectors fill in whole cache lines.
+WHOLE_LINES = (
+    lines("lines of both", (2, 32, 9, 16), (64, 32, 3, 3), padding=1),
+    lines("lines of both, strided", (2, 16, 16, 32), (32, 16, 3, 3), stride=2, padding=1),
+    lines("lines of both, ranges of channels", (1, 144, 4, 16), (192, 144, 3, 3), padding=1, bias=False),
+    lines("lines of both, groups", (1, 64, 5, 16), (96, 32, 3, 3), padding=1, groups=2),
+    lines("lines of both, groups that share vectors", (2, 64, 4, 16), (64, 8, 3, 3), padding=1, groups=8),
+    lines("lines of both, pointwise", (3, 32, 8, 8), (80, 32, 1, 1)),
+    lines("lines of both, several images", (5, 16, 4, 8), (32, 16, 2, 3), padding=((0, 1), (1, 1))),
+    lines("lines of both, blocks of rows", (1, 16, 41, 48), (16, 16, 3, 3), padding=1, bias=False),
+    lines("lines of pixels", (2, 48, 7, 15), (32, 48, 3, 3), padding=1),
+    lines("lines of planes", (2, 20, 6, 16), (24, 20, 3, 3), padding=1),
+)

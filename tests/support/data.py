@@ -10,6 +10,7 @@ FORMATS = (arrays.CONTIGUOUS, arrays.CHANNELS_LAST)
 DTYPES = ("float32", "float64")
 # Odd, so that the fenced array is aligned to its items only.
 FENCE = 67
+LINE = 64
 
 
 def named_rng(*names) -> np.random.Generator:
@@ -54,12 +55,16 @@ class Fenced:
     def __init__(self, shape, dtype, wanted=arrays.CONTIGUOUS, values=None):
         dtype = np.dtype(dtype)
         size = int(np.prod(shape))
-        self.buffer = np.full(size + 2 * FENCE, np.nan if dtype.kind == "f" else 0xEE, dtype)
+        self.buffer = self._memory(size + 2 * FENCE, dtype)
+        self.buffer[...] = np.nan if dtype.kind == "f" else 0xEE
         self.array = shaped(self.buffer[FENCE : FENCE + size], shape, wanted)
         if values is not None:
             self.array[...] = values
             self.buffer.flags.writeable = self.array.flags.writeable = False
         self.before = self.buffer.copy()
+
+    def _memory(self, count, dtype):
+        return np.empty(count, dtype)
 
     def check(self, message=""):
         """The fence is as it was."""
@@ -69,3 +74,12 @@ class Fenced:
     def check_unchanged(self, message=""):
         """Everything is as it was."""
         assert_same_bits(self.buffer, self.before, f"{message}: an input was written")
+
+
+class Aligned(Fenced):
+    """The same where the array begins with a cache line."""
+
+    def _memory(self, count, dtype):
+        spare = np.empty(count + LINE // dtype.itemsize, dtype)
+        begin = -(spare.ctypes.data + FENCE * dtype.itemsize) % LINE // dtype.itemsize
+        return spare[begin : begin + count]

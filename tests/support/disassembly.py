@@ -25,6 +25,10 @@ class Instruction:
         """Whether this multiplies and adds vectors of a kind: %xmm, %ymm, %zmm; .4s, .2d."""
         return bool(_MULTIPLY_ADD.fullmatch(self.name)) and register in self.operands
 
+    def streams(self):
+        """Whether this writes a vector past the caches."""
+        return "movnt" in self.name
+
     def spills(self):
         """Whether this moves a vector to or from the stack."""
         return bool(_VECTOR.search(self.operands) and _ON_STACK.search(self.operands))

@@ -3,6 +3,7 @@
 import argparse
 import faulthandler
 import sys
+from contextlib import nullcontext
 from functools import partial
 
 
@@ -10,6 +11,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("backend")
     parser.add_argument("--paged", action="store_true")
+    parser.add_argument("--streaming", action="store_true")
     parser.add_argument("--bare", action="store_true")
     parser.add_argument("--lacking", type=int, default=0)
     parser.add_argument("--skew", type=int, default=0)
@@ -19,20 +21,24 @@ def main():
     options = parser.parse_intermixed_args()
     faulthandler.enable()
     sys.modules.update(dict.fromkeys(options.without))
-    from support.data import DTYPES, Fenced
+    from support.data import DTYPES, Aligned, Fenced
     from support.kernel_calls import check_all
+    from support.streaming import everything_streamed
 
     fences = [Fenced]
     if options.paged:
         from support.paged import Paged
 
         fences = [partial(Paged, at_end=True), partial(Paged, at_end=False)]
+    if options.streaming:
+        fences = [Aligned]
     if options.bare:
         from support.bare import Bare
 
         fences = [partial(Bare, lacking=options.lacking, skew=options.skew)]
     chosen = options.cases or None, options.dtype or DTYPES
-    print("checks:", sum(check_all(options.backend, fence, *chosen) for fence in fences))
+    with everything_streamed() if options.streaming else nullcontext():
+        print("checks:", sum(check_all(options.backend, fence, *chosen) for fence in fences))
     if options.backend == "cython":
         from fastconv._kernels.cython_cpu import machine
 

@@ -8,10 +8,11 @@ from fastconv import _kernels
 from fastconv._kernels.contract import OK, OPERATIONS, Declined, Kernel, Problem, offsets_dtype
 from fastconv.bench.cases import AWKWARD_CONVS, AWKWARD_POOLS
 from fastconv.geometry import Conv2dGeometry, Pool2dGeometry
-from support.cases import DEPTHWISE
+from support.cases import DEPTHWISE, WHOLE_LINES
 from support.data import DTYPES, FORMATS, Fenced, assert_same_bits, integers, named_rng
 
 CONV_OPERATIONS = tuple(name for name in OPERATIONS if name.startswith("conv2d"))
+CONV_CASES = AWKWARD_CONVS + DEPTHWISE + WHOLE_LINES
 POOL_OPERATIONS = tuple(name for name in OPERATIONS if name.startswith("max_pool2d"))
 _ACTIVATIONS = ("x", "out", "grad_out", "grad_input")
 
@@ -123,9 +124,9 @@ def assert_exact(backend, op, case, dtype, fence=Fenced, activation=None):
 
 
 def check_all(backend, fence=Fenced, names=None, dtypes=DTYPES):
-    """Every exact check of the awkward and the depthwise cases, or of the named ones; returns how many there were."""
+    """Every exact check of all cases, or of the named ones; returns how many there were."""
     count = 0
-    for operations, cases in ((CONV_OPERATIONS, AWKWARD_CONVS + DEPTHWISE), (POOL_OPERATIONS, AWKWARD_POOLS)):
+    for operations, cases in ((CONV_OPERATIONS, CONV_CASES), (POOL_OPERATIONS, AWKWARD_POOLS)):
         chosen = [case for case in cases if names is None or case.name in names]
         for op, case, dtype in itertools.product(operations, chosen, dtypes):
             assert_exact(backend, op, case, dtype, fence)

@@ -30,7 +30,7 @@ cdef extern from "conv2d_args.h" nogil:
         Py_ssize_t row_block_count, row_step, k_block_count, images, k_group, c_range, block_terms, range_terms
         Py_ssize_t pixel_step, entries, packed_source, sums, packed_target, packed_weight, scratch_bytes
         Py_ssize_t joined, source_channels
-        int flipped, dots, relu
+        int flipped, dots, relu, streams
         fc_pack_args packing
     ctypedef struct fc_conv2d_kernels:
         Py_ssize_t lanes, vectors, columns
@@ -103,6 +103,7 @@ cdef class Sum:
         a.packed_source, a.sums, a.packed_target = made.packed_source, made.sums, made.packed_target
         a.packed_weight = made.packed_weight
         p.flipped = a.flipped = transposed
+        a.streams = made.streams
         p.group_stride = g.K_g * g.C_g * p.taps
         p.c_stride, p.k_stride = (g.C_g * p.taps, p.taps) if transposed else (p.taps, g.C_g * p.taps)
         scratch = unit.vectors * unit.lanes + a.sums + a.packed_source + a.packed_target + a.packed_weight
@@ -153,8 +154,9 @@ cdef class Sum:
 
 def vector_unit(problem):
     """What the plan must know of this machine's kernels."""
-    kernels = fc_conv2d_select(FLOAT_TYPES[problem.dtype].storage.itemsize)
-    return plan.VectorUnit(kernels.lanes, kernels.vectors, kernels.columns)
+    cdef int itemsize = FLOAT_TYPES[problem.dtype].storage.itemsize
+    kernels = fc_conv2d_select(itemsize)
+    return plan.VectorUnit(kernels.lanes, kernels.vectors, kernels.columns, itemsize)
 
 
 def _prepare_dots(problem, transposed):

@@ -27,7 +27,7 @@ cdef extern from "first_layer_args.h" nogil:
         const int64_t *entries
         const int64_t *blocks
         Py_ssize_t C, K, taps, out_rows, out_cols, block_count, per_chunk, plane, buffer, scratch_bytes
-        int relu
+        int relu, streams
     ctypedef struct fc_first_layer_kernels:
         Py_ssize_t lanes, vectors, columns
         fc_kernel first_layer
@@ -49,7 +49,7 @@ cdef class FirstLayer:
         self.plan, self.problem, self.needs_finite = made, problem, made.needs_finite
         self.has_bias = "bias" in problem.optional
         a = &self.args
-        a.relu = problem.activation == contract.RELU
+        a.relu, a.streams = problem.activation == contract.RELU, made.streams
         a.source_strides = strides(arrays.element_strides(g.x_shape, arrays.CONTIGUOUS))
         a.padded = padded_of(made.padded)
         a.entries, a.blocks = <const int64_t*> address(made.entries), <const int64_t*> address(made.blocks)
@@ -81,8 +81,7 @@ cdef class FirstLayer:
 
 
 def _prepare(problem):
-    itemsize = FLOAT_TYPES[problem.dtype].storage.itemsize
-    made = plan.first_layer_plan(problem.geometry, problem.formats, vector_unit(problem), itemsize)
+    made = plan.first_layer_plan(problem.geometry, problem.formats, vector_unit(problem))
     if isinstance(made, str):
         return contract.Declined(made)
     run = FirstLayer(problem, made)

@@ -7,6 +7,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from fastconv._kernels.numba_cpu.settings import HAS_STREAMING
+
 _WORD = ir.IntType(64)
 _BYTE = ir.IntType(8)
 
@@ -97,6 +99,19 @@ def prefetch_read(typingctx, address):
         return context.get_dummy_value()
 
     return types.void(types.int64), codegen
+
+
+@intrinsic
+def fence_streams(typingctx):
+    """Let other threads see what went past the caches before what is written from here on."""
+
+    def codegen(context, builder, signature, args):
+        if HAS_STREAMING:
+            function = ir.FunctionType(ir.VoidType(), [])
+            builder.call(cgutils.get_or_insert_function(builder.module, function, "llvm.x86.sse.sfence"), [])
+        return context.get_dummy_value()
+
+    return types.void(), codegen
 
 
 def _word_place(builder, address, index):

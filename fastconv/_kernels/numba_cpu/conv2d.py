@@ -134,6 +134,8 @@ class _Sum:
             **{"k_blocks": made.k_blocks.ctypes.data, "k_block_count": len(made.k_blocks), "k_group": made.k_group},
             **panel_values(self._dtype, made.k_blocks, kind),
             transpose=microkernels.transpose(self._dtype).address,
+            transpose_streaming=microkernels.transpose_streaming(self._dtype).address if made.streams else 0,
+            streams=made.streams,
             **{"N": g.N, "groups": made.groups, "C": made.C, "K": made.K, "taps": self._taps, "itemsize": size},
             **{"joined": made.joined, "source_channels": made.source_channels},
             # Of planes, the only ones that need them.

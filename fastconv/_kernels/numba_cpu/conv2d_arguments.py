@@ -18,21 +18,21 @@ PANELS = tuple(f"panel_{vectors + 1}" for vectors in range(MAX_VECTORS))
 # the scratch begins. ``packing`` is the address of a PACK where ``packed`` is a weight as it is, else 0.
 SUM = structure(
     *PANELS, *strided("source"), *strided("target"), *planned("rows"), *planned("cols"), *SCRATCH, "packed", "bias",
-    "row_blocks", "k_blocks", "transpose", "N", "groups", "C", "K", "taps", "tap_cols", "itemsize",
-    "source_cols", "target_cols", "row_block_count", "row_step", "k_block_count", "images", "k_group", "c_range",
-    "block_terms", "range_terms", "pixel_step", "packs_source", "packs_target", "flipped", "dots", "relu", "joined",
-    "source_channels", "packing", "entries_at", "bias_at", "orders_at", "sums_at", "packed_source_at",
-    "packed_target_at", "packed_weight_at", "packed_rows_at",
+    "row_blocks", "k_blocks", "transpose", "transpose_streaming", "N", "groups", "C", "K", "taps", "tap_cols",
+    "itemsize", "source_cols", "target_cols", "row_block_count", "row_step", "k_block_count", "images", "k_group",
+    "c_range", "block_terms", "range_terms", "pixel_step", "packs_source", "packs_target", "streams", "flipped", "dots",
+    "relu", "joined", "source_channels", "packing", "entries_at", "bias_at", "orders_at", "sums_at",
+    "packed_source_at", "packed_target_at", "packed_weight_at", "packed_rows_at",
 )  # fmt: skip
 # What a slot works with, and what an item has prepared in it: addresses, then steps in bytes, of the source (from the
 # origin of the first image) and of the target (from that of the block of channels); images n .. of group g, target
 # rows lo .. hi - 1. ``columns`` are those of the widest tile, ``column`` is the number of the next one's first column:
-# the place of its sums.
+# the place of its sums. ``streams`` says that the target goes past the caches.
 WORK = structure(
     "panels", "panel", "entries", "bias", "orders", "sums", "packed_source", "packed_target", "packed_weight",
     "packed_rows", "source", "target",
     "source_n", "source_h", "source_w", "target_n", "target_h", "target_w",
-    "n", "images", "g", "lo", "hi", "source_lo", "source_hi", "columns", "column",
+    "n", "images", "g", "lo", "hi", "source_lo", "source_hi", "columns", "column", "streams",
 )  # fmt: skip
 WORK_BYTES = WORK.itemsize
 # Strides are in bytes.
@@ -79,7 +79,7 @@ POINTWISE_WORK_BYTES = POINTWISE_WORK.itemsize
 FIRST_LAYER = structure(
     *PANELS, *strided("x"), "weight", "bias", "target", *SCRATCH, *PADDED, "move", "entries", "row_vectors", "C", "K",
     "taps", "itemsize", "out_rows", "out_cols", "row_vector_count", "per_chunk", "plane", "buffer_bytes", "relu",
-    "sums_at", "buffer_at",
+    "streams", "sums_at", "buffer_at",
 )  # fmt: skip
 # What a slot works with: addresses; ``buffer`` is the copy of a channel's rows, ``copy`` that of all.
 FIRST_LAYER_WORK = structure("panel", "sums", "buffer", "copy")

@@ -74,14 +74,14 @@ class _FirstLayer:
             **{"row_vectors": made.blocks.ctypes.data, "row_vector_count": len(made.blocks)},
             **{"C": g.C, "K": g.K, "itemsize": size, "out_rows": g.rows.out, "out_cols": g.cols.out},
             **{"plane": made.plane * size, "buffer_bytes": self._buffer_bytes},
-            relu=self._problem.activation == RELU,
+            **{"relu": self._problem.activation == RELU, "streams": made.streams},
             **{"sums_at": self._sums_at, "buffer_at": self._buffer_at},
         )
 
 
 def _prepare(problem: Problem) -> Kernel | Declined:
-    itemsize = np.dtype(problem.dtype).itemsize
-    made = plan.first_layer_plan(problem.geometry, problem.formats, microkernels.unit(itemsize), itemsize)
+    unit = microkernels.unit(np.dtype(problem.dtype).itemsize)
+    made = plan.first_layer_plan(problem.geometry, problem.formats, unit)
     if isinstance(made, str):
         return Declined(made)
     run = _FirstLayer(problem, made)

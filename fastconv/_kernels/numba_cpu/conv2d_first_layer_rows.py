@@ -5,12 +5,14 @@ from __future__ import annotations
 
 from numba import carray
 
-from fastconv._kernels.numba_cpu.addresses import call, clear_bytes, pointer, word
+from fastconv._kernels.numba_cpu.addresses import call, clear_bytes, fence_streams, pointer, word
 from fastconv._kernels.numba_cpu.conv2d_arguments import FIRST_LAYER, FIRST_LAYER_WORK, FIRST_LAYER_WORK_BYTES
 from fastconv._kernels.numba_cpu.conv2d_depthwise_padded import Elements, block_steps, padder
 from fastconv._kernels.numba_cpu.conv2d_planes import prefetch_planes
-from fastconv._kernels.numba_cpu.panel import BIAS_COLUMNS, PANEL, RELU
+from fastconv._kernels.numba_cpu.panel import BIAS_COLUMNS, PANEL, RELU, STREAMS
 from fastconv._kernels.numba_cpu.settings import COLUMNS, VECTOR_BYTES, serial
+
+_LINE = 64
 
 
 def first_layer_kernel(dtype: str):
@@ -35,8 +37,16 @@ def first_layer_kernel(dtype: str):
             target = a.target + n * a.K * plane + first * row_bytes
             for row in range(count):
                 sum_row(context, a, w, w.copy + row * a.down_step * a.pitch * a.itemsize, target + row * row_bytes)
+        if streams(a):
+            fence_streams()
 
     return first_layer
+
+
+@serial
+def streams(a):
+    """The plan says that lines are written whole if the first one is."""
+    return a.streams and a.target % _LINE == 0
 
 
 @serial
@@ -48,6 +58,7 @@ def open_slot(a, w, scratch):
     panel.count, panel.x_step, panel.w_step = a.C, a.taps * a.itemsize, a.plane
     panel.x_shift, panel.target_step = a.C * a.taps * a.itemsize, a.out_rows * a.out_cols * a.itemsize
     panel.ending = (BIAS_COLUMNS if a.bias != 0 else 0) | (RELU if a.relu else 0)
+    panel.ending |= STREAMS if streams(a) else 0
     panel.first, panel.last = True, True
     clear_bytes(w.copy, a.buffer_bytes)
 
@@ -65,7 +76,8 @@ def sum_row(context, a, w, pixels, target):
         for tile in range(1, tiles + 1):
             end = tile * a.K // tiles
             place = target + first + k * panel.target_step
-            prefetch_planes(place + most * panel.target_step, panel.target_step, size, 0, end - k)
+            if not panel.ending & STREAMS:
+                prefetch_planes(place + most * panel.target_step, panel.target_step, size, 0, end - k)
             panel.bias = a.bias + k * a.itemsize
             weight = a.weight + k * panel.x_shift
             call(word(context, vectors - 1), end - k, w.panel, weight, pixels + first, w.sums, place)

@@ -8,6 +8,7 @@ from fastconv._kernels.numba_cpu.addresses import (
     call,
     clear_bytes,
     copy_bytes,
+    fence_streams,
     pointer,
     prefetch_read,
     put_word,
@@ -16,7 +17,7 @@ from fastconv._kernels.numba_cpu.addresses import (
 from fastconv._kernels.numba_cpu.conv2d_arguments import BLOCK_BYTES, PACK, SUM, WORK, WORK_BYTES
 from fastconv._kernels.numba_cpu.conv2d_groups import lanes_before, list_orders
 from fastconv._kernels.numba_cpu.conv2d_pack import pack_range
-from fastconv._kernels.numba_cpu.panel import BIAS_LANES, PANEL, RELU
+from fastconv._kernels.numba_cpu.panel import BIAS_LANES, PANEL, RELU, STREAMS
 from fastconv._kernels.numba_cpu.settings import COLUMNS, GROUP_COLUMNS, VECTOR_BYTES, serial
 
 _LINE = 64
@@ -39,6 +40,8 @@ def sum_kernel():
         w.packed_source, w.packed_target = scratch + a.packed_source_at, scratch + a.packed_target_at
         w.packed_weight, w.packed_rows = scratch + a.packed_weight_at, scratch + a.packed_rows_at
         clear_bytes(w.bias, BLOCK_BYTES)
+        # The plan says that lines are written whole if the first one is.
+        w.streams = a.streams and a.target % _LINE == 0
         k_groups = -(-a.k_block_count // a.k_group)
         for item in range(lo, hi):
             rest = item // k_groups
@@ -51,6 +54,8 @@ def sum_kernel():
             take_source(a, w)
             for block in range(k_block, min(k_block + a.k_group, a.k_block_count)):
                 sum_block(a, w, block)
+        if w.streams:
+            fence_streams()
 
     return sum_items
 
@@ -101,9 +106,10 @@ def sum_block(a, w, block):
     w.target_n, w.target_h, w.target_w = pixels * width, a.target_cols * width, width
     w.target = w.packed_target - w.lo * w.target_h
     sum_ranges(a, w, block, vectors, channels)
+    transpose = a.transpose_streaming if w.streams else a.transpose
     for i in range(w.images):
         plane = target + i * a.target_n + w.lo * a.target_h
-        call(a.transpose, w.packed_target + i * w.target_n, width, 0, plane, a.target_c, 0, pixels, channels)
+        call(transpose, w.packed_target + i * w.target_n, width, 0, plane, a.target_c, 0, pixels, channels)
 
 
 @serial
@@ -126,6 +132,8 @@ def sum_ranges(a, w, block, vectors, channels):
         panel.x_step = panel.w_step = VECTOR_BYTES
         panel.w_shift, panel.target_shift = a.taps * a.C * a.itemsize, a.target_c
     panel.ending = (BIAS_LANES if a.bias != 0 else 0) | (RELU if a.relu else 0)
+    if w.streams and not a.packs_target:
+        panel.ending |= STREAMS
     for c0 in range(0, a.C, a.c_range):
         count = min(a.C - c0, a.c_range)
         packed = take_weight(a, w, block, c0)
@@ -231,7 +239,7 @@ def prefetch_tile(panel, x, target, width, size):
     for _ in range(width):
         for byte in range(0, panel.count * panel.x_step, _LINE):
             prefetch_read(x + byte)
-        if panel.last:
+        if panel.last and not panel.ending & STREAMS:
             for byte in range(0, size, _LINE):
                 prefetch_read(target + byte)
         x += panel.x_shift

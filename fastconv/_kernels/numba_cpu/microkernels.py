@@ -45,6 +45,12 @@ def _build_transpose(dtype: str):
     return transpose.transpose_module(dtype)
 
 
+def _build_transpose_streaming(dtype: str):
+    from fastconv._kernels.numba_cpu import transpose
+
+    return transpose.transpose_streaming_module(dtype)
+
+
 @cache
 def panel(dtype: str, vectors: int) -> NativeFunction:
     """The tiles of so many vectors."""
@@ -75,10 +81,16 @@ def transpose(dtype: str) -> NativeFunction:
     return NativeFunction(_build_transpose, (dtype,), _TRANSPOSE_ARGUMENTS)
 
 
+@cache
+def transpose_streaming(dtype: str) -> NativeFunction:
+    """The same past the caches."""
+    return NativeFunction(_build_transpose_streaming, (dtype,), _TRANSPOSE_ARGUMENTS)
+
+
 def native_functions(dtype: str) -> list[NativeFunction]:
     """All of one dtype."""
     tiles = [kind(dtype, vectors + 1) for kind in (panel, dots) for vectors in range(MAX_VECTORS)]
-    return [*tiles, groups(dtype, 1), group_weights(dtype, 1), transpose(dtype)]
+    return [*tiles, groups(dtype, 1), group_weights(dtype, 1), transpose(dtype), transpose_streaming(dtype)]
 
 
 def panel_values(
@@ -91,7 +103,7 @@ def panel_values(
 
 def unit(itemsize: int) -> plan.VectorUnit:
     """What the plan knows of this machine."""
-    return plan.VectorUnit(VECTOR_BYTES // itemsize, MAX_VECTORS, max(COLUMNS))
+    return plan.VectorUnit(VECTOR_BYTES // itemsize, MAX_VECTORS, max(COLUMNS), itemsize)
 
 
 def layout(*sizes: int) -> list[int]:

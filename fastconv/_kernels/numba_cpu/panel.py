@@ -17,8 +17,8 @@ from fastconv._kernels.numba_cpu.arguments import structure
 from fastconv._kernels.numba_cpu.settings import COLUMNS, VECTOR_BYTES
 from fastconv._kernels.numba_cpu.vectors import BYTES, WORD, Vectors, internal_function, load, shifted, smaller
 
-# How a panel ends.
-BIAS_LANES, BIAS_COLUMNS, RELU = 1, 2, 4
+# How a panel ends. STREAMS: past the caches; all lanes are valid, all places aligned to vectors.
+BIAS_LANES, BIAS_COLUMNS, RELU, STREAMS = 1, 2, 4, 8
 # All that the tiles of one region share. ``entries`` are pairs: offset in x, offset in w. ``per_chunk`` entries are
 # summed before their sum is added to the others': rounding errors stay small. ``target_step`` leads from one column to
 # the next, ``channels`` counts valid lanes, ``first`` says that sums hold nothing yet, ``last`` that the result goes
@@ -242,10 +242,21 @@ class Tile:
         return columns
 
     def _store(self, acc):
-        b, v, columns = self.b, self.v, self._target_columns()
-        valid = b.sub(self._field("channels"), WORD((self.vectors - 1) * v.lanes))
+        b, columns = self.b, self._target_columns()
         places = [shifted(b, columns[p], WORD(o * VECTOR_BYTES)) for p, o in self.places]
         stores = list(zip(self.places, acc, places, strict=True))
+        with b.if_else(self._asked(STREAMS)) as (past, into):
+            with past:
+                for _, value, place in stores:
+                    self.v.stream(b, value, place)
+            with into:
+                self._store_valid(stores)
+        b.ret_void()
+
+    def _store_valid(self, stores):
+        """Into the caches, and nothing where lanes are not valid."""
+        b, v = self.b, self.v
+        valid = b.sub(self._field("channels"), WORD((self.vectors - 1) * v.lanes))
         last = [store[1:] for store in stores if store[0][1] == self.vectors - 1]
         for _, value, place in (store for store in stores if store[0][1] < self.vectors - 1):
             v.store(b, value, place)
@@ -257,4 +268,3 @@ class Tile:
                 mask = v.first_lanes(b, valid)
                 for value, place in last:
                     v.store_masked(b, value, place, mask)
-        b.ret_void()

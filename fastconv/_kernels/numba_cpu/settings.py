@@ -37,6 +37,8 @@ def _features() -> dict[str, bool]:
 _FEATURES = _features()
 HAS_FMA = bool(_FEATURES.get("fma") or _FEATURES.get("neon"))
 VECTOR_BYTES = 64 if _FEATURES.get("avx512f") else 32 if _FEATURES.get("avx2") else 16
+# Whether a store can go past the caches; other threads see such stores in order behind a fence.
+HAS_STREAMING = bool(_FEATURES.get("sse2"))
 # AVX-512 and NEON have 32 vector registers, the others 16.
 MAX_VECTORS = 4 if _FEATURES.get("avx512f") or _FEATURES.get("neon") else 2
 # Columns of the widest tile of 1, 2, .. vectors: sums, weights and one more fit in the registers.

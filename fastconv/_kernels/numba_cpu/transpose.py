@@ -37,6 +37,25 @@ def transpose_module(dtype: str) -> ir.Module:
     return module
 
 
+def transpose_streaming_module(dtype: str) -> ir.Module:
+    """The same past the caches: no tables, whole squares, every row of the target aligned to vectors."""
+    module = ir.Module("transpose_streaming")
+    v = Vectors(module, dtype)
+    entry = ir.Function(module, ir.FunctionType(ir.VoidType(), [WORD] * 8), "entry")
+    b = ir.IRBuilder(entry.append_basic_block("entry"))
+    source, source_step, _, target, target_step, _, rows, columns = entry.args
+    with counted(b, columns, v.lanes) as j, counted(b, rows, v.lanes) as i:
+        origin, to = (
+            _stepped(b, b.inttoptr(b.add(address, b.mul(element, WORD(v.size))), BYTES), step, number)
+            for address, element, step, number in ((source, j, source_step, i), (target, i, target_step, j))
+        )
+        square = [v.load(b, _stepped(b, origin, source_step, WORD(row))) for row in range(v.lanes)]
+        for row, column in enumerate(_transposed(b, v, square)):
+            v.stream(b, column, _stepped(b, to, target_step, WORD(row)))
+    b.ret_void()
+    return module
+
+
 # Where row i of a matrix begins, given its first row, what tells (a step or the address of a table), and i: a value.
 def _stepped(b, origin, step, number):
     return shifted(b, origin, b.mul(step, number))

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from llvmlite import ir
 
-from fastconv._kernels.numba_cpu.settings import HAS_FMA, PERMUTE, VECTOR_BYTES
+from fastconv._kernels.numba_cpu.settings import HAS_FMA, HAS_STREAMING, PERMUTE, VECTOR_BYTES
 
 WORD = ir.IntType(64)
 BYTES = ir.IntType(8).as_pointer()
@@ -38,6 +38,13 @@ class Vectors:
     def store(self, builder, value, place):
         """Write a whole vector."""
         builder.store(value, builder.bitcast(place, self.kind.as_pointer()), align=self.size)
+
+    def stream(self, builder, value, place):
+        """Write a whole vector past the caches, where the machine can; the place is aligned to vectors."""
+        place = builder.bitcast(place, self.kind.as_pointer())
+        stored = builder.store(value, place, align=self.lanes * self.size)
+        if HAS_STREAMING:
+            stored.set_metadata("nontemporal", self.module.add_metadata([_INDEX(1)]))
 
     def store_sum(self, builder, value, place):
         """Write the sum of all lanes: that of their two halves, added lane by lane, and so on."""

@@ -3,29 +3,36 @@
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from fastconv._kernels.plan.axes import AxisPlan
-from fastconv.geometry import Conv2dGeometry
+from fastconv.geometry import Conv2dGeometry, Shape
 
 # Terms that are summed before their sum is added to the others', so that rounding errors stay small.
 BLOCK_TERMS = 160
 # Terms that one pass over an item's pixels sums: the packed weights of a block of channels (64 of float32: 80 KB) stay
 # in the second cache meanwhile.
 RANGE_TERMS = 320
+# Bytes of a target from which on it goes past the caches: most last levels are not larger, and would lose it, and the
+# source with it, before another layer reads it. A smaller one stays where that layer finds it.
+STREAMED_BYTES = 1 << 25
+_LINE = 64
 # Target pixels of one item: enough to read the weights from the second cache, few enough to share out.
 ITEM_PIXELS = 256
 
 
 @dataclass(frozen=True, slots=True)
 class VectorUnit:
-    """What the plan knows of a machine: lanes of a vector, vectors of a tile at most, columns of the widest tile."""
+    """What the plan knows of a machine and a dtype: lanes of a vector, vectors of a tile at most, columns of the widest
+    tile, bytes of an element."""
 
     lanes: int
     vectors: int
     columns: int
+    itemsize: int
 
 
 def channel_blocks(channels: int, unit: VectorUnit) -> np.ndarray:
@@ -57,6 +64,14 @@ def channel_range(channels: int, taps: int, tap_cols: int, lanes: int) -> int:
     if tap_cols * channels <= RANGE_TERMS:
         return channels
     return even(channels, RANGE_TERMS // taps // lanes * lanes, lanes)
+
+
+def streams(target: Shape, widths: np.ndarray, unit: VectorUnit) -> bool:
+    """Whether a target goes past the caches that is written in runs of ``widths`` elements.
+
+    Part of a line would be read before it is written, or be sent to memory more than once.
+    """
+    return math.prod(target) * unit.itemsize >= STREAMED_BYTES and not (widths * unit.itemsize % _LINE).any()
 
 
 def is_pointwise(g: Conv2dGeometry) -> bool:

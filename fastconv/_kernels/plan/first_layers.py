@@ -30,7 +30,8 @@ class FirstLayerPlan:
     ``padded`` is the copy of one channel's rows, ``plane`` its elements, ``buffer`` those of all channels and of what
     the last vector of a row reads behind them. ``entries`` has rows (offset in the weight, offset in the buffer), one
     for each tap, whose channels follow one another; ``per_chunk`` of them are summed in one go. ``needs_finite``: zeros
-    stand for padding, and none may be multiplied by an infinite weight.
+    stand for padding, and none may be multiplied by an infinite weight. ``streams``: the outputs of every row
+    are whole cache lines, if the target begins with one, and better past the caches.
     """
 
     padded: depthwise.Padded
@@ -40,12 +41,11 @@ class FirstLayerPlan:
     plane: int
     buffer: int
     needs_finite: bool
+    streams: bool
 
 
 @lru_cache(maxsize=_PLANS)
-def first_layer_plan(
-    g: Conv2dGeometry, formats: tuple[str, str], unit: VectorUnit, itemsize: int
-) -> FirstLayerPlan | str:
+def first_layer_plan(g: Conv2dGeometry, formats: tuple[str, str], unit: VectorUnit) -> FirstLayerPlan | str:
     """The plan, or why there is none."""
     if formats != (CONTIGUOUS, CONTIGUOUS):
         return "channels lie together"
@@ -54,19 +54,21 @@ def first_layer_plan(
     vectors = -(-g.cols.out // unit.lanes)
     if g.cols.out < _FILLED * vectors * unit.lanes:
         return f"rows of {g.cols.out} outputs leave lanes empty"
-    padded = depthwise.padded(g.rows, g.cols, g.padding_mode, False, itemsize)
+    padded = depthwise.padded(g.rows, g.cols, g.padding_mode, False, unit.itemsize)
     mark = max(int(lattice.marks.max()) for lattice in (padded.rows, padded.cols))
     if mark == depthwise.IRREGULAR:
         return "no padded copy holds what is summed"
-    plane = padded.height * padded.pitch
+    plane, row_blocks = padded.height * padded.pitch, blocks.channel_blocks(g.cols.out, unit)
+    whole = g.cols.out % unit.lanes == 0
     return FirstLayerPlan(
         padded=padded,
-        blocks=blocks.channel_blocks(g.cols.out, unit),
+        blocks=row_blocks,
         entries=_entries(padded, g.cols.kernel),
         per_chunk=max(1, blocks.BLOCK_TERMS // g.C),
         plane=plane,
         buffer=g.C * plane + vectors * unit.lanes,
         needs_finite=mark == depthwise.PADDED,
+        streams=whole and blocks.streams(g.out_shape, row_blocks[:, 1] * unit.lanes, unit),
     )
 
 

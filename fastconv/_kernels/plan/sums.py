@@ -36,6 +36,7 @@ class SumPlan:
     channels and a range of input channels (0: several items read them, all are packed beforehand), the table of offsets
     (two integers each).
     Of the source rows from the first one on, every ``row_step``-th is read.
+    ``streams``: every item writes whole cache lines, if the target begins with one, and better past the caches.
     """
 
     rows: axes.AxisPlan
@@ -60,6 +61,7 @@ class SumPlan:
     packed_weight: int
     entries: int
     items: int
+    streams: bool
 
 
 @lru_cache(maxsize=_PLANS)
@@ -83,8 +85,7 @@ def sum_plan(
     rows, cols = make(g.rows, g.padding_mode), make(g.cols, g.padding_mode)
     source, target = (g.out_shape, g.x_shape) if transposed else (g.x_shape, g.out_shape)
     source_channels, K = (g.K_g, g.C_g) if transposed else (g.C_g, g.K_g)
-    C = source_channels // joined
-    taps = g.rows.kernel * g.cols.kernel
+    C, taps = source_channels // joined, g.rows.kernel * g.cols.kernel
     k_blocks = blocks.channel_blocks(K, replace(unit, lanes=1) if dots else unit)
     packs_source = _is_planar(source, formats[0], source_channels)
     packs_target = _is_planar(target, formats[1], K) and not dots
@@ -94,11 +95,11 @@ def sum_plan(
     row_blocks = blocks.row_blocks(rows, height)
     source_rows = int((row_blocks[:, 3] - row_blocks[:, 2]).max())
     c_range = C if dots or joined > 1 else blocks.channel_range(C, taps, g.cols.kernel, unit.lanes)
-    pixel_step = _pixel_step(source_channels, unit.lanes)
     behind = unit.lanes if joined > 1 else 0  # the last pixel's vector may end behind its channels
     pixels, width = images * height * target[3], unit.vectors * unit.lanes
-    readers = -(-g.N // images) * len(row_blocks)
-    most_taps = math.prod(int(np.diff(axis.first).max()) for axis in (rows, cols))
+    pixel_step, readers = _pixel_step(source_channels, unit.lanes), -(-g.N // images) * len(row_blocks)
+    # What an item writes in one go: rows of a plane, or channels of a pixel.
+    widths = (row_blocks[:, 1] - row_blocks[:, 0]) * target[3] if packs_target else k_blocks[:, 1] * unit.lanes
     return SumPlan(
         rows=rows,
         cols=cols,
@@ -120,9 +121,15 @@ def sum_plan(
         sums=width * (pixels if c_range < C else unit.columns),
         packed_target=pixels * width if packs_target else 0,
         packed_weight=c_range * taps * width if readers == 1 or readers * K * C * taps <= _FEW_WEIGHTS else 0,
-        entries=most_taps * -(-c_range // blocks.BLOCK_TERMS),
+        entries=_most_taps(rows, cols) * -(-c_range // blocks.BLOCK_TERMS),
         items=readers * g.groups * -(-len(k_blocks) // k_group),
+        streams=not (dots or K % unit.lanes) and blocks.streams(target, widths, unit),
     )
+
+
+def _most_taps(rows: axes.AxisPlan, cols: axes.AxisPlan) -> int:
+    """Those of the target that has most."""
+    return math.prod(int(np.diff(axis.first).max()) for axis in (rows, cols))
 
 
 def _is_planar(shape: Shape, memory_format: str, channels: int) -> bool:

@@ -2,9 +2,7 @@
 #ifndef FASTCONV_BANDWIDTH_H
 #define FASTCONV_BANDWIDTH_H
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
+#include "stream.h"
 
 /* Between passes: the compiler must neither merge them nor make a library call of a loop. */
 #define FC_FENCE() __asm__ volatile("" ::: "memory")
@@ -34,23 +32,6 @@
 #define FC_WRITE(k) target[i + k] = value;
 #define FC_COPY(k) target[i + k] = source[i + k];
 #define FC_STREAM(k) FC_STREAM_STORE(target + i + k, source[i + k]);
-#endif
-
-/* A store that goes past the caches, where the processor has one. */
-#undef FC_STREAM_STORE
-#undef FC_STREAM_FENCE
-#if !defined(__x86_64__)
-#define FC_STREAM_STORE(address, value) (*(address) = (value))
-#define FC_STREAM_FENCE() ((void)0)
-#else
-#define FC_STREAM_FENCE() _mm_sfence()
-#if FC_VECTOR_BYTES == 64
-#define FC_STREAM_STORE(address, value) _mm512_stream_si512((void *)(address), (__m512i)(value))
-#elif FC_VECTOR_BYTES == 32
-#define FC_STREAM_STORE(address, value) _mm256_stream_si256((void *)(address), (__m256i)(value))
-#else
-#define FC_STREAM_STORE(address, value) _mm_stream_si128((void *)(address), (__m128i)(value))
-#endif
 #endif
 
 FC_BANDWIDTH(read, FC_READ)

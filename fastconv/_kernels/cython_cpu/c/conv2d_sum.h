@@ -48,6 +48,7 @@ typedef struct {
     const ptrdiff_t *columns; /* of the widest tiles */
     FC_FN(fc_mask) orders[FC_LANES / 2];
     ptrdiff_t column; /* number of the next tile's first column: the place of its sums */
+    int streams;      /* whether the target goes past the caches */
 } FC_FN(fc_work);
 
 /* One entry per tap, or per row of taps where its inputs and its weights follow one another, or several per tap where
@@ -84,7 +85,7 @@ FC_INLINE void FC_FN(prefetch_tile)(const fc_panel *panel, const real *x, const 
     const real *pixel = x + (panel->entry_count > 0 ? panel->entries[2 * panel->entry_count - 2] : 0);
     for (ptrdiff_t p = 0; p < width; p++, pixel += panel->x_shift, target += panel->target_step) {
         for (ptrdiff_t c = 0; c < panel->count; c += FC_LINE) __builtin_prefetch(pixel + c, 0, 2);
-        if (panel->last)
+        if (panel->last && !(panel->ending & FC_STREAMS))
             for (ptrdiff_t k = 0; k < size; k += FC_LINE) __builtin_prefetch(target + k, 1, 2);
     }
 }
@@ -134,6 +135,8 @@ static void FC_FN(sum_block)(const fc_sum_args *a, FC_FN(fc_work) *w, const fc_i
     panel.target_shift = w->target_strides.c;
     panel.channels = channels;
     panel.ending = (a->bias != NULL ? FC_BIAS_LANES : 0) | (a->relu ? FC_RELU : 0);
+    if (w->streams && !a->packed_target)
+        panel.ending |= FC_STREAMS;
     for (ptrdiff_t c0 = 0; c0 < a->C; c0 += a->c_range) {
         const ptrdiff_t range = a->C - c0 < a->c_range ? a->C - c0 : a->c_range;
         const real *packed = FC_FN(take_weight)(a, w, item, block, c0);
@@ -207,9 +210,10 @@ static void FC_FN(fill_planes)(const fc_sum_args *a, const FC_FN(fc_work) *w, co
     const ptrdiff_t cols = a->target_strides.h;
     real *target = (real *)a->target + item->n * a->target_strides.n + (item->g * a->K + k0) * a->target_strides.c;
     for (ptrdiff_t i = 0; i < item->images; i++)
-        FC_FN(transpose)
+        (w->streams ? FC_FN(transpose_streaming) : FC_FN(transpose))
         (w->packed_target + i * w->target_strides.n, w->target_strides.w,
-         target + i * a->target_strides.n + item->lo * cols, a->target_strides.c, (item->hi - item->lo) * cols, channels);
+         target + i * a->target_strides.n + item->lo * cols, a->target_strides.c, (item->hi - item->lo) * cols,
+         channels);
 }
 
 static void FC_FN(sum_item)(const fc_sum_args *a, FC_FN(fc_work) *w, const fc_item *item) {
@@ -239,6 +243,8 @@ static void FC_FN(sum)(void *ctx, ptrdiff_t lo, ptrdiff_t hi, ptrdiff_t slot) {
     w.entries = (int64_t *)(scratch + a->scratch_bytes) - 2 * a->entries; /* aligned, whatever lies before */
     w.tiles = a->dots ? FC_FN(dots_tiles) : a->joined > 1 ? FC_FN(group_tiles) : FC_FN(panels);
     w.columns = a->joined > 1 ? FC_FN(group_columns) : FC_FN(columns);
+    /* The plan says that lines are written whole if the first one is. */
+    w.streams = a->streams && (uintptr_t)a->target % (FC_LINE * sizeof(real)) == 0;
     memset(w.bias, 0, FC_BLOCK * sizeof(real));
     const ptrdiff_t k_groups = (a->k_block_count + a->k_group - 1) / a->k_group;
     for (ptrdiff_t i = lo; i < hi; i++) {
@@ -252,4 +258,6 @@ static void FC_FN(sum)(void *ctx, ptrdiff_t lo, ptrdiff_t hi, ptrdiff_t slot) {
         item.k_end = item.k_block + a->k_group < a->k_block_count ? item.k_block + a->k_group : a->k_block_count;
         FC_FN(sum_item)(a, &w, &item);
     }
+    if (w.streams)
+        FC_STREAM_FENCE();
 }

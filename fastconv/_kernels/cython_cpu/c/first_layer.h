@@ -10,7 +10,9 @@ static void FC_FN(sum_row_block)(const fc_first_layer_args *a, fc_panel *panel, 
     for (ptrdiff_t t = 0; t < tiles; t++) {
         const ptrdiff_t k = t * a->K / tiles, width = (t + 1) * a->K / tiles - k;
         panel->bias = a->bias != NULL ? (const real *)a->bias + k : NULL;
-        FC_FN(prefetch_planes)(target + (k + most) * panel->target_step, panel->target_step, vectors * FC_LANES, 0, width);
+        if (!(panel->ending & FC_STREAMS))
+            FC_FN(prefetch_planes)
+            (target + (k + most) * panel->target_step, panel->target_step, vectors * FC_LANES, 0, width);
         FC_FN(panels)[vectors - 1][width - 1]
         (panel, (const real *)a->weight + k * panel->x_shift, pixels, sums, target + k * panel->target_step);
     }
@@ -26,6 +28,9 @@ static void FC_FN(first_layer)(void *ctx, ptrdiff_t lo, ptrdiff_t hi, ptrdiff_t 
     panel.w_step = a->plane;
     panel.target_step = a->out_rows * a->out_cols;
     panel.ending = (a->bias != NULL ? FC_BIAS_COLUMNS : 0) | (a->relu ? FC_RELU : 0);
+    /* The plan says that lines are written whole if the first one is. */
+    if (a->streams && (uintptr_t)a->target % (FC_LINE * sizeof(real)) == 0)
+        panel.ending |= FC_STREAMS;
     panel.first = panel.last = 1;
     memset(copy, 0, (size_t)a->buffer * sizeof(real));
     for (ptrdiff_t item = lo; item < hi; item++) {
@@ -45,6 +50,8 @@ static void FC_FN(first_layer)(void *ctx, ptrdiff_t lo, ptrdiff_t hi, ptrdiff_t 
                  target + row * a->out_cols + col);
             }
     }
+    if (panel.ending & FC_STREAMS)
+        FC_STREAM_FENCE();
 }
 
 const fc_first_layer_kernels FC_FN(fc_first_layer) = {

@@ -14,7 +14,7 @@ typedef struct {
     fc_padded padded;
     const int64_t *entries, *blocks;
     ptrdiff_t C, K, taps, out_rows, out_cols, block_count, per_chunk, plane, buffer, scratch_bytes;
-    int relu;
+    int relu, streams;
 } fc_first_layer_args;
 
 /* The kernel of one dtype and level. */

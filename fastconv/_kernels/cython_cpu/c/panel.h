@@ -9,6 +9,7 @@
  *
  *   FC_ORDERED_TERMS:    acc[p] += w[e + t * w_step] * x[e + p * x_shift][orders[t]]
  *   FC_ORDERED_COLUMNS:  acc[p] += w[e + t * w_step] * x[e + t * x_step][orders[p]] */
+#include "stream.h"
 #include "vector.h"
 
 #ifndef FASTCONV_PANEL_H
@@ -44,6 +45,7 @@ enum {
     FC_BIAS_LANES = 1,   /* bias[lane] */
     FC_BIAS_COLUMNS = 2, /* bias[p] */
     FC_RELU = 4,
+    FC_STREAMS = 8,      /* past the caches: all lanes are valid, all places aligned to vectors */
 };
 
 /* All that the tiles of one region share. Steps and shifts are in elements. */
@@ -121,6 +123,8 @@ typedef struct {
             memcpy(place_, &tail_, (size_t)(channels - o * FC_LANES) * sizeof(real));      \
         }                                                                                  \
     }
+#define FC_STREAM_LANES(o, p) \
+    if (o < V && p < P) FC_STREAM_STORE((vec *)(target + p * target_step + o * FC_LANES), acc_##o##_##p);
 #endif
 
 #if defined(__clang__)
@@ -196,6 +200,10 @@ FC_INLINE void FC_FN(panel)(const int V, const int P, const int kind, const fc_p
     }
     /* Read before anything is written that might be them. */
     const ptrdiff_t target_step = a->target_step, channels = a->channels;
+    if (a->ending & FC_STREAMS) {
+        FC_EACH(FC_STREAM_LANES)
+        return;
+    }
     const int whole = channels == V * FC_LANES;
     FC_EACH(FC_STORE)
 }

@@ -1,4 +1,5 @@
 /* Transposition by squares of FC_LANES x FC_LANES in registers. */
+#include "stream.h"
 #include "vector.h"
 
 #ifndef FASTCONV_TRANSPOSE_H
@@ -127,4 +128,18 @@ FC_INLINE void FC_FN(transpose_any)(const real *from, const int64_t *from_rows, 
 static inline void FC_FN(transpose)(const real *from, ptrdiff_t from_step, real *to, ptrdiff_t to_step, ptrdiff_t rows,
                              ptrdiff_t columns) {
     FC_FN(transpose_any)(from, NULL, from_step, to, NULL, to_step, rows, columns, columns);
+}
+
+/* The same past the caches, in whole squares of aligned places: one channel's pixels after the other. */
+static void FC_FN(transpose_streaming)(const real *from, ptrdiff_t from_step, real *to, ptrdiff_t to_step,
+                                       ptrdiff_t rows, ptrdiff_t columns) {
+    for (ptrdiff_t j = 0; j < columns; j += FC_LANES)
+        for (ptrdiff_t i = 0; i < rows; i += FC_LANES) {
+            vec square[FC_LANES];
+#pragma GCC unroll 16
+            for (int r = 0; r < FC_LANES; r++) square[r] = *(const vec *)(from + (i + r) * from_step + j);
+            FC_FN(transpose_square)(square);
+#pragma GCC unroll 16
+            for (int r = 0; r < FC_LANES; r++) FC_STREAM_STORE((vec *)(to + (j + r) * to_step + i), square[r]);
+        }
 }
