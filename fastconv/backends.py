@@ -102,7 +102,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class LaunchRecord:
-    """One kernel call, as ``recording`` sees it; the weight was "packed" for it, "kept" from earlier, or "unpacked"."""
+    """One kernel call, as ``recording`` sees it; what became of the weight, None where it is used as it is."""
 
     op: str
     problem: Problem

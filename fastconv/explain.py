@@ -16,7 +16,8 @@ from fastconv.backends import LaunchRecord
 class Step:
     """One kernel call; ``flops`` counts floating-point operations, ``nbytes`` what must be read and written once.
 
-    The weight was "packed" for this call, "kept" from an earlier one, or "unpacked": packed while it was used.
+    The weight was "packed" for this call, "kept" from an earlier one, "unpacked", which is packed while it was used, or
+    None: used as it is.
     """
 
     op: str

@@ -3,6 +3,7 @@
 import ast
 import itertools
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -167,3 +168,12 @@ def test_nothing_is_left_to_do():
     unfinished = re.compile("|".join(("TO" + "DO", "FIX" + "ME", "XX" + "X")))
     files = itertools.chain(SOURCES, NATIVE, (ROOT / "benchmarks").rglob("*.py"))
     assert not [path for path in files if unfinished.search(path.read_text(encoding="utf-8"))]
+
+
+def test_the_top_level_is_fixed():
+    folders = {"fastconv", "benchmarks", "tests", "docs", ".ci"}
+    files = {"setup.py", "pyproject.toml", "README.md", "LICENSE", ".gitignore"}
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip("no checkout")
+    assert {path.split("/")[0] for path in listed.stdout.splitlines()} <= folders | files

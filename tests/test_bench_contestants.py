@@ -9,13 +9,14 @@ from support.kernel_calls import POOL_OPERATIONS, activations, problem_of, run_f
 
 import fastconv as fc
 import fastconv.functional as F
-from fastconv import arrays
+from fastconv import arrays, backends
 from fastconv._kernels.contract import Declined
 from fastconv.bench import lineup, ours, workloads
 from fastconv.bench.cases import AWKWARD_CONVS, AWKWARD_POOLS, NORMAL, SUBNORMAL, SUITES, ChainCase, ConvCase
 from fastconv.bench.check import examine
 from fastconv.bench.contestant import Prepared
 from fastconv.bench.peers import PEERS
+from fastconv.bench.timing import Budget
 from fastconv.bench.workloads import LAYOUTS
 from fastconv.errors import BackendUnavailableError
 
@@ -164,6 +165,19 @@ def test_chains_agree(contestant):
             prepared = contestant.prepare(workload.in_layout(layout))
             if isinstance(prepared, Prepared):
                 assert examine(prepared.result(prepared.call()), workload.in_layout(layout)).is_right
+
+
+@pytest.mark.parametrize("backend", lineup.compiled_backends())
+def test_kept_weights_are_kept(backend):
+    case = next(case for case in AWKWARD_CONVS if case.name == "channels above 64")
+    (contestant,) = lineup.backends([f"{backend}:kept"])
+    prepared = contestant.prepare(workloads.make(case, "forward", "float32"))
+    with backends.recording() as records:
+        for _ in range(Budget().warm_up):
+            prepared.call()
+        assert [record.weight for record in records][2:] == ["kept"]
+    for direction in ("grad_input", "grad_weight"):
+        assert isinstance(contestant.prepare(workloads.make(case, direction, "float32")), Declined)
 
 
 # One case for each algorithm.

@@ -68,8 +68,8 @@ def test_fractions_of_the_limits():
 
 
 def test_samples_of_a_disturbed_machine_are_taken_again():
-    """A neighbour takes half of the machine for half of each second, and then nobody's sample counts."""
-    clock = FalseClock(slowness=lambda now: 2.0 if now % 1.0 < 0.5 else 1.0)
+    """A neighbour takes half of the machine for a while of each second, and then nobody's sample counts."""
+    clock = FalseClock(slowness=lambda now: 2.0 if now % 1.0 < 0.15 else 1.0)
     contestants = [clock.contestant("a", 0.01), clock.contestant("b", 0.02)]
     limits = {1: Limits(1, {"float32": 1e12}, ())}
 

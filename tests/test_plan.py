@@ -9,7 +9,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from fastconv import arrays
 from fastconv._kernels import plan
+from fastconv._kernels.plan import depthwise
 from fastconv._kernels.plan.sweeps import sweep
 from fastconv.geometry import Axis, Conv2dGeometry
 from fastconv.parameters import PADDING_MODES
@@ -218,3 +220,54 @@ def test_grad_input_of_a_stride_of_two_is_swept(size, padding):
     swept = sweep(plan.grad_input_axis(Axis.of(size, 3, 2, (padding, padding), 1)), 3)
     assert swept.phases == 2
     assert swept.count >= size - 2
+
+
+UNIT = plan.VectorUnit(16, 4, 12, 4)
+LAST, PLANAR = (arrays.CHANNELS_LAST,) * 2, (arrays.CONTIGUOUS,) * 2
+
+
+def sum_of(*shapes, dots=False, **parameters):
+    """The plan of forward."""
+    return plan.sum_plan(Conv2dGeometry.of(*shapes, **parameters), False, LAST, UNIT, 2, dots)
+
+
+def test_weights_that_one_item_reads_are_packed_by_it():
+    # 512 channels of 3 x 3 taps are summed in ranges of 32, blocks of output channels have 4 vectors.
+    assert sum_of((1, 512, 7, 7), (512, 512, 3, 3), padding=1).packed_weight == 32 * 9 * 64
+    assert sum_of((1, 64, 8, 8), (40, 64, 1, 1)).packed_weight == 64 * 48
+    assert sum_of((16, 512, 7, 7), (512, 512, 3, 3), padding=1).packed_weight == 0
+    # Many items, but few weights.
+    assert sum_of((2, 3, 8, 8), (16, 3, 3, 3)).packed_weight == 27 * 16
+    assert sum_of((1, 512, 8, 8), (3, 512, 3, 3), padding=1, dots=True).packed_weight == 512 * 9 * 3
+
+
+@pytest.mark.parametrize(
+    ("shape", "kernel", "formats", "in_place"),
+    [
+        ((1, 512, 7, 7), 1, LAST, True),
+        ((1, 512, 7, 7), 1, PLANAR, True),
+        ((1, 512, 28, 28), 1, LAST, True),  # several pieces
+        ((1, 512, 7, 7), 3, LAST, False),  # not symmetric in its channels
+        ((1, 64, 56, 56), 1, LAST, False),  # segments, whose sums are added up
+        ((64, 512, 28, 28), 1, LAST, False),  # more pieces than are added up in one go
+    ],
+)
+def test_where_the_last_piece_writes_grad_weight(shape, kernel, formats, in_place):
+    g = Conv2dGeometry.of(shape, (shape[1], shape[1], kernel, kernel), padding=kernel // 2)
+    made = plan.grad_weight_plan(g, formats, UNIT)
+    assert made.in_place == in_place
+    assert not made.in_place or (made.exchanged and made.segments == 1 and made.pieces <= made.span)
+
+
+@pytest.mark.parametrize("rows", [7, 14, 50_000])
+@pytest.mark.parametrize("padding_mode", ["zeros", "reflect"])
+def test_strips_cover_all_rows_within_the_cache(rows, padding_mode, monkeypatch):
+    g = Conv2dGeometry.of((1, 32, rows, 1), (32, 1, 3, 1), padding=(1, 0), groups=32, padding_mode=padding_mode)
+    calls, row_blocks = [], depthwise.row_blocks
+    monkeypatch.setattr(depthwise, "row_blocks", lambda *given: calls.append(given) or row_blocks(*given))
+    made = depthwise.strips(plan.forward_axis(g.rows, padding_mode), g, 64)
+    assert len(calls) <= 1 + math.log2(rows)
+    assert made.row_blocks[0, 0] == 0
+    assert made.row_blocks[-1, 1] == rows
+    assert (made.row_blocks[1:, 0] == made.row_blocks[:-1, 1]).all()
+    assert 64 * (made.x_pixels + made.grad_out_pixels) <= depthwise._STRIP_BYTES

@@ -138,7 +138,7 @@ def assert_parts(made, g):
         assert made.c_block == made.C
 
 
-FIRST_LAYERS = [case for case in AWKWARD_CONVS if case.name.startswith("first layer,")]
+FIRST_LAYERS = [case for case in AWKWARD_CONVS if case.name.startswith("first layer,") and case.x_shape[3] != 37]
 
 
 @every_unit
@@ -147,9 +147,6 @@ def test_a_first_layer_plan_replayed_is_forward(case, unit):
     g = geometry_of(case)
     inputs, outputs = reference_outputs(case, "float64", "conv2d_forward")
     made = plan.first_layer_plan(g, FORMATS[:1] * 2, unit)
-    if isinstance(made, str):
-        assert "leave lanes empty" in made
-        return
     copy, weight = copied(made.padded, inputs["x"]), inputs["weight"].reshape(g.K, g.C, -1)
     found, covered = np.zeros(g.out_shape), np.zeros(g.cols.out, int)
     for first, vectors in made.blocks.tolist():

@@ -64,6 +64,8 @@ class _Sum:
         elements = (made.sums, made.packed_source, made.packed_target, made.packed_weight)
         parts = (*sizes, *(self._itemsize * count for count in elements), 8 * PACKED_ROWS)
         _, *self._starts, self.scratch_bytes = layout(*parts)
+        # Kernels know it by its address.
+        self._packing = self._pack_template()
 
     def __call__(self, *operands) -> int:
         return self._run(*operands)
@@ -100,8 +102,11 @@ class _Sum:
         chunk = grain(8 * self.packed_bytes // self._itemsize // items)
         return _pack_kernel().bound(self._packing, ("weight", "packed"), items, chunk, 8 * PACKED_ROWS)
 
-    @cached_property
-    def _packing(self) -> np.ndarray:
+    @property
+    def _taps(self) -> int:
+        return self._geometry.rows.kernel * self._geometry.cols.kernel
+
+    def _pack_template(self) -> np.ndarray:
         g, made, size = self._geometry, self._plan, self._itemsize
         outer, inner = g.C_g * self._taps * size, self._taps * size
         c_stride, k_stride = (outer, inner) if self._transposed else (inner, outer)
@@ -113,10 +118,6 @@ class _Sum:
             **{"flipped": self._transposed, "dots": self._dots, "itemsize": size},
             transpose=microkernels.transpose(self._dtype).address,
         )
-
-    @property
-    def _taps(self) -> int:
-        return self._geometry.rows.kernel * self._geometry.cols.kernel
 
     def _template(self, **more: int) -> np.ndarray:
         g, made, size = self._geometry, self._plan, self._itemsize

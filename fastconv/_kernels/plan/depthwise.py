@@ -147,14 +147,15 @@ def _shares(g, units, group, pieces):
 
 
 def strips(rows: axes.AxisPlan, g: Conv2dGeometry, vector_bytes: int) -> Strips:
-    """The highest blocks whose strips stay in the second cache."""
-    for height in range(g.rows.out, 0, -1):
+    """Blocks whose strips stay in the second cache, high ones: all rows, or a half, a quarter, ... of them."""
+    height = g.rows.out
+    while True:
         table = row_blocks(rows, height)
         x_rows, grad_out_rows = (int((table[:, i + 1] - table[:, i]).max()) for i in (2, 0))
         x_pixels, grad_out_pixels = x_rows * g.cols.size, grad_out_rows * g.cols.out
-        if (x_pixels + grad_out_pixels) * vector_bytes <= _STRIP_BYTES:
-            break
-    return Strips(table, x_pixels, grad_out_pixels)
+        if height == 1 or (x_pixels + grad_out_pixels) * vector_bytes <= _STRIP_BYTES:
+            return Strips(table, x_pixels, grad_out_pixels)
+        height = -(-height // 2)
 
 
 def padded(rows: Axis, cols: Axis, padding_mode: str, transposed: bool, itemsize: int) -> Padded:

@@ -33,8 +33,8 @@ class SumPlan:
     ``packed_source``, ``sums``, ``packed_target``, ``packed_weight`` and ``entries`` are the elements of scratch that a
     thread needs: channels of planes brought together with ``pixel_step`` elements from pixel to pixel, sums between two
     ranges of input channels, a block of the result before it is spread over planes, weights of a block of output
-    channels and a range of input channels (0: several items read them, all are packed beforehand), the table of offsets
-    (two integers each).
+    channels and a range of input channels (0: many, and several items read them: all are packed beforehand), the table
+    of offsets (two integers each).
     Of the source rows from the first one on, every ``row_step``-th is read.
     ``streams``: every item writes whole cache lines, if the target begins with one, and better past the caches.
     """
@@ -79,8 +79,7 @@ def sum_plan(
     ``dots``: target channels are few, and the lanes hold source channels instead, whose products are summed at the end.
     ``joined``: groups that are treated as one, because their channels share vectors.
     """
-    g = replace(geometry, groups=geometry.groups // joined)
-    g = _flattened(g) if blocks.is_pointwise(g) else g
+    g = _flattened(replace(geometry, groups=geometry.groups // joined))
     make = axes.grad_input_axis if transposed else axes.forward_axis
     rows, cols = make(g.rows, g.padding_mode), make(g.cols, g.padding_mode)
     source, target = (g.out_shape, g.x_shape) if transposed else (g.x_shape, g.out_shape)
@@ -93,13 +92,14 @@ def sum_plan(
     if packs_source and K * taps <= _CHEAP_PIXEL:
         height = max(height, min(target[2], 4 * g.rows.extent, _PACKED // (source_channels * target[3])))
     row_blocks = blocks.row_blocks(rows, height)
-    source_rows = int((row_blocks[:, 3] - row_blocks[:, 2]).max())
     c_range = C if dots or joined > 1 else blocks.channel_range(C, taps, g.cols.kernel, unit.lanes)
     behind = unit.lanes if joined > 1 else 0  # the last pixel's vector may end behind its channels
+    pixel_step = _pixel_step(source_channels, unit.lanes)
     pixels, width = images * height * target[3], unit.vectors * unit.lanes
-    pixel_step, readers = _pixel_step(source_channels, unit.lanes), -(-g.N // images) * len(row_blocks)
+    k_widths = k_blocks[:, 1] * (1 if dots else unit.lanes)
+    k_width, readers = int(k_widths.max()), -(-g.N // images) * len(row_blocks)
     # What an item writes in one go: rows of a plane, or channels of a pixel.
-    widths = (row_blocks[:, 1] - row_blocks[:, 0]) * target[3] if packs_target else k_blocks[:, 1] * unit.lanes
+    widths = (row_blocks[:, 1] - row_blocks[:, 0]) * target[3] if packs_target else k_widths
     return SumPlan(
         rows=rows,
         cols=cols,
@@ -117,14 +117,19 @@ def sum_plan(
         k_group=k_group,
         c_range=c_range,
         pixel_step=pixel_step,
-        packed_source=images * source_rows * source[3] * pixel_step + behind if packs_source else 0,
+        packed_source=images * _source_rows(row_blocks) * source[3] * pixel_step + behind if packs_source else 0,
         sums=width * (pixels if c_range < C else unit.columns),
         packed_target=pixels * width if packs_target else 0,
-        packed_weight=c_range * taps * width if readers == 1 or readers * K * C * taps <= _FEW_WEIGHTS else 0,
+        packed_weight=c_range * taps * k_width if readers == 1 or readers * K * C * taps <= _FEW_WEIGHTS else 0,
         entries=_most_taps(rows, cols) * -(-c_range // blocks.BLOCK_TERMS),
         items=readers * g.groups * -(-len(k_blocks) // k_group),
         streams=not (dots or K % unit.lanes) and blocks.streams(target, widths, unit),
     )
+
+
+def _source_rows(row_blocks: np.ndarray) -> int:
+    """Those of the block that reads most."""
+    return int((row_blocks[:, 3] - row_blocks[:, 2]).max())
 
 
 def _most_taps(rows: axes.AxisPlan, cols: axes.AxisPlan) -> int:
@@ -139,6 +144,8 @@ def _is_planar(shape: Shape, memory_format: str, channels: int) -> bool:
 
 def _flattened(g: Conv2dGeometry) -> Conv2dGeometry:
     """A pointwise convolution with all pixels of an image in one column: no tile ends at the end of a row."""
+    if not blocks.is_pointwise(g):
+        return g
     pixels = g.rows.size * g.cols.size
     return replace(g, rows=Axis(pixels, 1, 1, 0, 0, 1, pixels), cols=Axis(1, 1, 1, 0, 0, 1, 1))
 

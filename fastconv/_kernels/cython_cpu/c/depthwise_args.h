@@ -1,4 +1,4 @@
-/* What the depthwise kernels are told; filled by conv2d_depthwise.pyx from the geometry and its plan. */
+/* What the depthwise kernels are told; filled by the .pyx files from the geometry and its plan. */
 #ifndef FASTCONV_DEPTHWISE_ARGS_H
 #define FASTCONV_DEPTHWISE_ARGS_H
 

@@ -23,15 +23,15 @@ static void FC_FN(strip_grad)(void *ctx, ptrdiff_t lo, ptrdiff_t hi, ptrdiff_t s
     const fc_pixel_grad_args *planes = &a->planes;
     const ptrdiff_t vectors = (planes->C + FC_LANES - 1) / FC_LANES, blocks = planes->N * a->block_count;
     void *block;
-    real *scratch = fc_aligned((a->x_pixels + a->grad_out_pixels + planes->taps) * FC_VECTOR_BYTES, &block);
-    real *x = scratch, *grad_out = x + a->x_pixels * FC_LANES;
-    fc_pixel_grad_args strip = *planes;
-    FC_FN(grad_item) item = {.first = 0, .last = 1, .sums = (vec *)grad_out + a->grad_out_pixels};
+    real *x = fc_aligned((a->x_pixels + a->grad_out_pixels + planes->taps) * FC_VECTOR_BYTES, &block);
     (void)slot;
-    if (scratch == NULL) {
+    if (x == NULL) {
         a->status = 1;
         return;
     }
+    real *grad_out = x + a->x_pixels * FC_LANES;
+    fc_pixel_grad_args strip = *planes;
+    FC_FN(grad_item) item = {.first = 0, .last = 1, .sums = (vec *)grad_out + a->grad_out_pixels};
     memset(item.sums, 0, (size_t)planes->taps * sizeof(vec));
     strip.x = x, strip.grad_out = grad_out, strip.C = FC_LANES;
     strip.x_strides = fc_strip_strides(&planes->x_strides, FC_LANES);

@@ -131,7 +131,7 @@ static inline void FC_FN(transpose)(const real *from, ptrdiff_t from_step, real 
 }
 
 /* The same past the caches, in whole squares of aligned places: one channel's pixels after the other. */
-static void FC_FN(transpose_streaming)(const real *from, ptrdiff_t from_step, real *to, ptrdiff_t to_step,
+static inline void FC_FN(transpose_streaming)(const real *from, ptrdiff_t from_step, real *to, ptrdiff_t to_step,
                                        ptrdiff_t rows, ptrdiff_t columns) {
     for (ptrdiff_t j = 0; j < columns; j += FC_LANES)
         for (ptrdiff_t i = 0; i < rows; i += FC_LANES) {
