@@ -72,10 +72,9 @@ def test_what_is_written_follows_the_schema_and_comes_back(name, tmp_path):
     assert records.load(path) == RUNS[name]
 
 
-def test_published_runs_follow_the_schema(tmp_path):
-    """As this version reads them: they may be older than some fields."""
+def test_published_runs_follow_the_schema():
     for path in (Path(__file__).parents[1] / "benchmarks" / "results").glob("*.json"):
-        VALIDATOR.validate(content_of(records.load(path), tmp_path))
+        VALIDATOR.validate(json.loads(path.read_text(encoding="utf-8")))
 
 
 def test_a_record_is_a_line(tmp_path):
@@ -185,7 +184,7 @@ DAMAGED = {
     "null": ("null", "is no record of a benchmark run"),
     "another schema": (changed(schema="other"), "is no record of a benchmark run: it lacks 'schema': 'fastconv-bench'"),
     "no schema": (changed(schema=MISSING), "is no record of a benchmark run"),
-    "a newer version": (changed(schema_version=99), "has schema version 99; this fastconv reads version 1"),
+    "a newer version": (changed(schema_version=99), "has schema version 99; this fastconv reads version 2"),
     "no version": (changed(schema_version=MISSING), "has schema version None"),
     **{
         f"no {name}": (changed(**{name: MISSING}), f"does not follow the schema: .*'{name}'")

@@ -16,7 +16,7 @@ from fastconv.errors import FormatError
 from fastconv.weights.atomic import atomic_write
 
 SCHEMA = "fastconv-bench"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 # What became of a contestant in a case.
 TIMED = "timed"

@@ -20,7 +20,7 @@ cdef class PixelGradWeight:
 
     cdef fc_pixel_grad_args args
     cdef const fc_depthwise_kernels* kernels
-    cdef Py_ssize_t items, vectors
+    cdef Py_ssize_t items, item_flops, vectors
     cdef readonly Py_ssize_t scratch_bytes
     cdef object plans
 
@@ -36,10 +36,16 @@ cdef class PixelGradWeight:
         a.x_strides = strides(arrays.element_strides(g.x_shape, problem.formats[1]))
         a.N, a.C, a.taps, a.tap_cols = g.N, g.C, g.rows.kernel * g.cols.kernel, g.cols.kernel
         a.row_step, a.far = g.rows.stride, depthwise.is_far(g, itemsize)
+        a.status = contract.OK
         self.vectors = -(-g.C // self.kernels.lanes)
-        made = depthwise.pixel_shares(g, self.kernels.lanes)
-        a.vectors_per_item, a.chunks, a.status = made.group, made.chunks, contract.OK
+        self._share(g, depthwise.pixel_shares(g, self.kernels.lanes), itemsize)
+
+    cdef _share(self, g, made, Py_ssize_t itemsize):
+        """Who adds which sums."""
+        a = &self.args
+        a.vectors_per_item, a.chunks = made.group, made.chunks
         self.items = a.chunks * made.shares
+        self.item_flops = g.flops // max(1, self.items)
         self.scratch_bytes = a.chunks * self.vectors * self.kernels.lanes * a.taps * itemsize
 
     def __call__(self, grad_out, x, grad_weight):
@@ -48,9 +54,10 @@ cdef class PixelGradWeight:
         a.partial = take(self.scratch_bytes)
         if a.partial == NULL:
             return contract.OUT_OF_MEMORY
-        cdef Py_ssize_t items = self.items, vectors = self.vectors, chunk = grain(a.taps * a.chunks * self.kernels.lanes)
+        cdef Py_ssize_t items = self.items, vectors = self.vectors, item_chunk = grain(self.item_flops)
+        cdef Py_ssize_t chunk = grain(a.taps * a.chunks * self.kernels.lanes)
         with nogil:
-            parallel_for(self.kernels.pixel_grad, &a, items, 1)
+            parallel_for(self.kernels.pixel_grad, &a, items, item_chunk)
             if not a.status:
                 parallel_for(self.kernels.pixel_reduce, &a, vectors, chunk)
             give(a.partial, self.scratch_bytes)
@@ -65,16 +72,13 @@ cdef class StripGradWeight(PixelGradWeight):
 
     def __init__(self, problem):
         super().__init__(problem)
-        g, lanes = problem.geometry, self.kernels.lanes
-        vector_bytes = lanes * FLOAT_TYPES[problem.dtype].storage.itemsize
-        self.made = made = depthwise.strips(self.plans[0], g, vector_bytes)
+        g, lanes, itemsize = problem.geometry, self.kernels.lanes, FLOAT_TYPES[problem.dtype].storage.itemsize
+        self.made = made = depthwise.strips(self.plans[0], g, lanes * itemsize)
         a = &self.strip
         a.row_blocks, a.block_count = integers(made.row_blocks), len(made.row_blocks)
         a.x_pixels, a.grad_out_pixels, a.status = made.x_pixels, made.grad_out_pixels, contract.OK
-        shares = depthwise.strip_shares(g, lanes, a.block_count)
-        self.args.far, self.args.vectors_per_item, self.args.chunks = 0, shares.group, shares.chunks
-        self.items = shares.chunks * shares.shares
-        self.scratch_bytes = shares.chunks * self.vectors * vector_bytes * self.args.taps
+        self.args.far = 0
+        self._share(g, depthwise.strip_shares(g, lanes, a.block_count), itemsize)
 
     def __call__(self, grad_out, x, grad_weight):
         cdef fc_strip_grad_args a = self.strip
@@ -83,10 +87,10 @@ cdef class StripGradWeight(PixelGradWeight):
         a.planes.partial = take(self.scratch_bytes)
         if a.planes.partial == NULL:
             return contract.OUT_OF_MEMORY
-        cdef Py_ssize_t items = self.items, vectors = self.vectors
+        cdef Py_ssize_t items = self.items, vectors = self.vectors, item_chunk = grain(self.item_flops)
         cdef Py_ssize_t chunk = grain(a.planes.taps * a.planes.chunks * self.kernels.lanes)
         with nogil:
-            parallel_for(self.kernels.strip_grad, &a, items, 1)
+            parallel_for(self.kernels.strip_grad, &a, items, item_chunk)
             if not a.status:
                 parallel_for(self.kernels.pixel_reduce, &a.planes, vectors, chunk)
             give(a.planes.partial, self.scratch_bytes)

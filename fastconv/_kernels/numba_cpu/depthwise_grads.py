@@ -41,9 +41,9 @@ class PixelGradWeight(Pixels):
         made = self._shares
         values = {**dataclasses.asdict(made), **self._extra()}
         template = self._template("grad", VECTOR_BYTES, self._starts, **values)
-        reduced = self._taps * made.chunks * self._lanes * self._vectors
+        items, reduced = made.chunks * made.shares, self._taps * made.chunks * self._lanes * self._vectors
         steps = [
-            (kernel(self._kernel, self._dtype), made.chunks * made.shares, 1),
+            (kernel(self._kernel, self._dtype), items, grain(self._geometry.flops, items)),
             (kernel("pixel_reduce", self._dtype), self._vectors, grain(reduced, self._vectors)),
         ]
         operands = ("target", "x", "grad_weight")
