@@ -238,7 +238,7 @@ def test_weights_that_one_item_reads_are_packed_by_it():
     assert sum_of((16, 512, 7, 7), (512, 512, 3, 3), padding=1).packed_weight == 0
     # Many items, but few weights.
     assert sum_of((2, 3, 8, 8), (16, 3, 3, 3)).packed_weight == 27 * 16
-    assert sum_of((1, 512, 8, 8), (3, 512, 3, 3), padding=1, dots=True).packed_weight == 512 * 9 * 3
+    assert sum_of((1, 512, 4, 4), (3, 512, 3, 3), padding=1, dots=True).packed_weight == 512 * 9 * 3
 
 
 @pytest.mark.parametrize(
@@ -271,3 +271,16 @@ def test_strips_cover_all_rows_within_the_cache(rows, padding_mode, monkeypatch)
     assert made.row_blocks[-1, 1] == rows
     assert (made.row_blocks[1:, 0] == made.row_blocks[:-1, 1]).all()
     assert 64 * (made.x_pixels + made.grad_out_pixels) <= depthwise._STRIP_BYTES
+
+
+@pytest.mark.parametrize(
+    ("shape", "weight", "items"),
+    [
+        ((1, 832, 7, 7), (48, 832, 1, 1), 2),  # one block of channels
+        ((1, 832, 7, 7), (160, 832, 1, 1), 6),  # three
+        ((1, 832, 7, 7), (128, 832, 1, 1), 2),  # two
+        ((1, 832, 4, 4), (48, 832, 1, 1), 1),  # too small to share
+    ],
+)
+def test_few_items_are_shared_evenly(shape, weight, items):
+    assert sum_of(shape, weight).items == items

@@ -18,6 +18,8 @@ _PLANS = 256
 # rows then share the rows between them, as long as they fit in the second cache.
 _CHEAP_PIXEL = 256
 _PACKED = 150_000
+# Target pixels of which no item is cut: a few tiles.
+_FEWEST_PIXELS = 16
 # Weights whose packing costs less than handing it to the threads as a task of its own.
 _FEW_WEIGHTS = 1 << 13
 
@@ -166,6 +168,9 @@ def _item(planes, target_shape, k_blocks, packs_source, threads) -> tuple[int, i
     while items() < wanted and k_group > 1:
         k_group = -(-k_group // 2)
     while items() < wanted and height * cols > blocks.ITEM_PIXELS // 4 and height > 1:
+        height = -(-height // 2)
+    # Of few items each thread should have as many as the others.
+    while items() < 2 * threads and items() % threads and height * cols > _FEWEST_PIXELS and height > 1:
         height = -(-height // 2)
     return images, blocks.even(rows, height), k_group
 
