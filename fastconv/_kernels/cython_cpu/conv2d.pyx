@@ -123,8 +123,8 @@ cdef class Sum:
         cdef fc_pack_args p = self.args.packing
         p.weight, p.packed = address(weight), address(packed)
         cdef Py_ssize_t items = p.groups * p.k_block_count * -(-p.C // p.c_range)
-        # Moving an element takes as long as some operations.
-        cdef Py_ssize_t chunk = grain(8 * p.groups * p.group_stride // max(1, items))
+        # Moving an element takes as long as so many operations.
+        cdef Py_ssize_t chunk = grain(32 * p.groups * p.group_stride // max(1, items))
         with nogil:
             parallel_for(self.kernels.pack, &p, items, chunk)
         return packed

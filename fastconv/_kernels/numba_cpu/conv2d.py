@@ -98,8 +98,8 @@ class _Sum:
     def _fill_packed(self) -> Callable[..., int]:
         made = self._plan
         items = made.groups * len(made.k_blocks) * -(-made.C // made.c_range)
-        # Moving an element takes as long as some operations.
-        chunk = grain(8 * self.packed_bytes // self._itemsize // items)
+        # Moving an element takes as long as so many operations.
+        chunk = grain(32 * self.packed_bytes // self._itemsize // items)
         return _pack_kernel().bound(self._packing, ("weight", "packed"), items, chunk, 8 * PACKED_ROWS)
 
     @property
