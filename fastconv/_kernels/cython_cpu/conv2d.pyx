@@ -28,7 +28,7 @@ cdef extern from "conv2d_args.h" nogil:
         const int64_t *k_blocks
         Py_ssize_t N, groups, C, K, taps, tap_cols
         Py_ssize_t row_block_count, row_step, k_block_count, images, k_group, c_range, block_terms, range_terms
-        Py_ssize_t pixel_step, entries, packed_source, sums, packed_target, packed_weight, scratch_bytes
+        Py_ssize_t pixel_step, entries, packed_source, sums, packed_target, packed_weight, held_items, scratch_bytes
         Py_ssize_t joined, source_channels
         int flipped, dots, relu, streams
         fc_pack_args packing
@@ -69,7 +69,7 @@ cdef class Sum:
 
     cdef fc_sum_args args
     cdef const fc_conv2d_kernels* kernels
-    cdef bint has_bias
+    cdef bint has_bias, repacks
     cdef Py_ssize_t items, item_flops, itemsize
     cdef readonly Py_ssize_t packed_bytes
     cdef object plan
@@ -101,7 +101,7 @@ cdef class Sum:
         a.block_terms, a.range_terms = plan.BLOCK_TERMS, plan.RANGE_TERMS
         a.pixel_step, a.entries = made.pixel_step, made.entries
         a.packed_source, a.sums, a.packed_target = made.packed_source, made.sums, made.packed_target
-        a.packed_weight = made.packed_weight
+        a.packed_weight, a.held_items = made.packed_weight, made.held_items
         p.flipped = a.flipped = transposed
         a.streams = made.streams
         p.group_stride = g.K_g * g.C_g * p.taps
@@ -109,7 +109,7 @@ cdef class Sum:
         scratch = unit.vectors * unit.lanes + a.sums + a.packed_source + a.packed_target + a.packed_weight
         a.scratch_bytes = whole_lines(scratch * self.itemsize + 16 * a.entries)
         self.packed_bytes = made.groups * (a.K if a.dots else -(-a.K // unit.lanes) * unit.lanes) * a.C * a.taps * self.itemsize
-        self.items = made.items
+        self.items, self.repacks = made.items, made.repacks
         self.item_flops = g.flops // max(1, self.items)
 
     @property
@@ -135,7 +135,9 @@ cdef class Sum:
         return self._run(&a, source, rest)
 
     def run_unpacked(self, source, weight, *rest):
-        """The same with the weight as it is: items pack what they read."""
+        """The same with the weight as it is: items pack what they read, unless that is more work than packing once."""
+        if self.repacks and num_threads() == 1:
+            return self(source, self.pack(weight), *rest)
         cdef fc_sum_args a = self.args
         a.packing.weight = address(weight)
         return self._run(&a, source, rest)
@@ -144,6 +146,8 @@ cdef class Sum:
         a.source, a.target = address(source), address(rest[-1])
         a.bias = address(rest[0]) if self.has_bias else NULL
         cdef Py_ssize_t threads = num_threads(), items = self.items, chunk = grain(self.item_flops)
+        if a.packed == NULL:
+            chunk = max(chunk, a.held_items)
         with nogil:
             a.scratch = <char*> take(threads * a.scratch_bytes)
             if a.scratch != NULL:

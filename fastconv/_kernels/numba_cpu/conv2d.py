@@ -70,9 +70,11 @@ class _Sum:
     def __call__(self, *operands) -> int:
         return self._run(*operands)
 
-    def run_unpacked(self, *operands) -> int:
-        """The same with the weight as it is: items pack what they read."""
-        return self._run_unpacked(*operands)
+    def run_unpacked(self, source, weight, *rest) -> int:
+        """The same with the weight as it is: items pack what they read, unless that is more work than packing once."""
+        if self._plan.repacks and pool.get_num_threads() == 1:
+            return self._run(source, self.pack(weight), *rest)
+        return self._run_unpacked(source, weight, *rest)
 
     def pack(self, weight: np.ndarray) -> np.ndarray:
         """The weight as the kernel reads it: whole vectors, with zeros where output channels do not fill them."""
@@ -82,16 +84,16 @@ class _Sum:
 
     @cached_property
     def _run(self) -> Callable[..., int]:
-        return self._bound(self._template())
+        return self._bound(self._template(), 1)
 
     @cached_property
     def _run_unpacked(self) -> Callable[..., int]:
-        return self._bound(self._template(packing=self._packing.ctypes.data))
+        return self._bound(self._template(packing=self._packing.ctypes.data), self._plan.held_items)
 
-    def _bound(self, template: np.ndarray) -> Callable[..., int]:
+    def _bound(self, template: np.ndarray, together: int) -> Callable[..., int]:
         operands = ("source", "packed", *(["bias"] if self._has_bias else []), "target")
         items = self._plan.items
-        chunk = grain(self._geometry.flops // items)
+        chunk = max(grain(self._geometry.flops // items), together)
         return _sum_kernel().bound(template, operands, items, chunk, self.scratch_bytes)
 
     @cached_property
@@ -141,7 +143,7 @@ class _Sum:
             **{"joined": made.joined, "source_channels": made.source_channels},
             # Of planes, the only ones that need them.
             **{"source_cols": made.source_strides[2], "target_cols": made.target_strides[2], "images": made.images},
-            **{"tap_cols": g.cols.kernel, "c_range": made.c_range},
+            **{"tap_cols": g.cols.kernel, "c_range": made.c_range, "held_items": made.held_items},
             **{"block_terms": plan.BLOCK_TERMS, "range_terms": plan.RANGE_TERMS},
             **{"packs_source": made.packed_source > 0, "packs_target": made.packed_target > 0},
             **{"pixel_step": made.pixel_step * size, "flipped": self._transposed, "dots": self._dots},

@@ -40,6 +40,7 @@ def sum_kernel():
         w.packed_source, w.packed_target = scratch + a.packed_source_at, scratch + a.packed_target_at
         w.packed_weight, w.packed_rows = scratch + a.packed_weight_at, scratch + a.packed_rows_at
         clear_bytes(w.bias, BLOCK_BYTES)
+        w.held = -1
         # The plan says that lines are written whole if the first one is.
         w.streams = a.streams and a.target % _LINE == 0
         k_groups = -(-a.k_block_count // a.k_group)
@@ -118,8 +119,11 @@ def take_weight(a, w, block, c0):
     unit = a.itemsize if a.dots else VECTOR_BYTES
     if a.packing == 0:
         return a.packed + (w.g * -(-a.K * a.itemsize // unit) + word(a.k_blocks, 2 * block)) * unit * a.taps * a.C
-    pack_range(carray(pointer(a.packing), 1, PACK)[0], a.packed, w.g, block, c0, w.packed_weight, w.packed_rows)
-    return w.packed_weight - c0 * a.taps * word(a.k_blocks, 2 * block + 1) * unit
+    before = c0 * a.taps * word(a.k_blocks, 2 * block + 1) * unit
+    packed = w.packed_weight - (0 if a.held_items else before)
+    if w.held != w.g:
+        pack_range(carray(pointer(a.packing), 1, PACK)[0], a.packed, w.g, block, c0, packed + before, w.packed_rows)
+    return packed
 
 
 @serial
@@ -154,6 +158,7 @@ def sum_ranges(a, w, block, vectors, channels):
                 target = w.target + word(row, 0) * w.target_h + word(col, 0) * w.target_w
                 target += skipped * target_steps[_ROWS]
                 sum_region(w, panel, counts, source_steps, target_steps, source, packed, target, vectors)
+    w.held = w.g if a.held_items else -1
 
 
 @serial

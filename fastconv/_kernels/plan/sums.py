@@ -22,6 +22,13 @@ _PACKED = 150_000
 _FEWEST_PIXELS = 16
 # Weights whose packing costs less than handing it to the threads as a task of its own.
 _FEW_WEIGHTS = 1 << 13
+# Items that read the same weights, up to which each packs them for itself: weights that one core packs for another
+# travel between their caches, which costs more than packing twice where these are far apart.
+_FEW_READERS = 2
+# Packed weights that a thread holds from item to item: they share the second cache with what a tile reads.
+_HELD_BYTES = 1 << 19
+# Items to a thread, up to which it gets them all at once; of more it gets a quarter at a time.
+_FEW_ITEMS = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,6 +44,8 @@ class SumPlan:
     ranges of input channels, a block of the result before it is spread over planes, weights of a block of output
     channels and a range of input channels (0: many, and several items read them: all are packed beforehand), the table
     of offsets (two integers each).
+    Where all items read the same weights, ``held_items`` (else 0) follow one another in a thread, which holds all
+    ranges of the weights meanwhile. ``repacks``: a thread on its own would pack the same weights more than once.
     Of the source rows from the first one on, every ``row_step``-th is read.
     ``streams``: every item writes whole cache lines, if the target begins with one, and better past the caches.
     """
@@ -61,6 +70,8 @@ class SumPlan:
     sums: int
     packed_target: int
     packed_weight: int
+    held_items: int
+    repacks: bool
     entries: int
     items: int
     streams: bool
@@ -76,16 +87,12 @@ def sum_plan(
     dots: bool,
     joined: int = 1,
 ) -> SumPlan:
-    """The plan for ``threads`` threads; results do not depend on their number.
+    """The plan for ``threads`` threads, on whose number no result depends.
 
     ``dots``: target channels are few, and the lanes hold source channels instead, whose products are summed at the end.
-    ``joined``: groups that are treated as one, because their channels share vectors.
     """
     g = _flattened(replace(geometry, groups=geometry.groups // joined))
-    make = axes.grad_input_axis if transposed else axes.forward_axis
-    rows, cols = make(g.rows, g.padding_mode), make(g.cols, g.padding_mode)
-    source, target = (g.out_shape, g.x_shape) if transposed else (g.x_shape, g.out_shape)
-    source_channels, K = (g.K_g, g.C_g) if transposed else (g.C_g, g.K_g)
+    rows, cols, (source, source_channels), (target, K) = _roles(g, transposed)
     C, taps = source_channels // joined, g.rows.kernel * g.cols.kernel
     k_blocks = blocks.channel_blocks(K, replace(unit, lanes=1) if dots else unit)
     packs_source = _is_planar(source, formats[0], source_channels)
@@ -95,11 +102,13 @@ def sum_plan(
         height = max(height, min(target[2], 4 * g.rows.extent, _PACKED // (source_channels * target[3])))
     row_blocks = blocks.row_blocks(rows, height)
     c_range = C if dots or joined > 1 else blocks.channel_range(C, taps, g.cols.kernel, unit.lanes)
-    behind = unit.lanes if joined > 1 else 0  # the last pixel's vector may end behind its channels
     pixel_step = _pixel_step(source_channels, unit.lanes)
     pixels, width = images * height * target[3], unit.vectors * unit.lanes
     k_widths = k_blocks[:, 1] * (1 if dots else unit.lanes)
-    k_width, readers = int(k_widths.max()), -(-g.N // images) * len(row_blocks)
+    readers = -(-g.N // images) * len(row_blocks)
+    items = readers * g.groups * -(-len(k_blocks) // k_group)
+    weights = (C * taps * int(k_widths.max()), c_range * taps * int(k_widths.max()), K * C * taps)
+    holds = readers > 1 and g.groups == len(k_blocks) == 1 and weights[0] * unit.itemsize <= _HELD_BYTES
     # What an item writes in one go: rows of a plane, or channels of a pixel.
     widths = (row_blocks[:, 1] - row_blocks[:, 0]) * target[3] if packs_target else k_widths
     return SumPlan(
@@ -119,19 +128,40 @@ def sum_plan(
         k_group=k_group,
         c_range=c_range,
         pixel_step=pixel_step,
-        packed_source=images * _source_rows(row_blocks) * source[3] * pixel_step + behind if packs_source else 0,
+        packed_source=_packed_source(images, row_blocks, source[3] * pixel_step, joined, unit) if packs_source else 0,
         sums=width * (pixels if c_range < C else unit.columns),
         packed_target=pixels * width if packs_target else 0,
-        packed_weight=c_range * taps * k_width if readers == 1 or readers * K * C * taps <= _FEW_WEIGHTS else 0,
+        packed_weight=_packed_weight(weights, readers, holds),
+        held_items=_held_items(items, threads) if holds else 0,
+        repacks=readers > 1 and not holds,
         entries=_most_taps(rows, cols) * -(-c_range // blocks.BLOCK_TERMS),
-        items=readers * g.groups * -(-len(k_blocks) // k_group),
+        items=items,
         streams=not (dots or K % unit.lanes) and blocks.streams(target, widths, unit),
     )
 
 
-def _source_rows(row_blocks: np.ndarray) -> int:
-    """Those of the block that reads most."""
-    return int((row_blocks[:, 3] - row_blocks[:, 2]).max())
+def _roles(g: Conv2dGeometry, transposed: bool):
+    """Plans of both axes, then shape and channels of a group of the source and of the target."""
+    make = axes.grad_input_axis if transposed else axes.forward_axis
+    x, out = (g.x_shape, g.C_g), (g.out_shape, g.K_g)
+    return make(g.rows, g.padding_mode), make(g.cols, g.padding_mode), *((out, x) if transposed else (x, out))
+
+
+def _packed_weight(weights: tuple[int, int, int], readers: int, holds: bool) -> int:
+    """``weights``: those of a block of output channels, of one of its ranges of input channels, of all blocks."""
+    block, part, everything = weights
+    if holds:
+        return block
+    return part if readers <= _FEW_READERS or readers * everything <= _FEW_WEIGHTS else 0
+
+
+def _held_items(items: int, threads: int) -> int:
+    return -(-items // (threads if items <= _FEW_ITEMS * threads else 4 * threads))
+
+
+def _packed_source(images: int, row_blocks: np.ndarray, row: int, joined: int, unit: VectorUnit) -> int:
+    """All rows of the block that reads most; with joined groups, the last pixel's vector ends behind its channels."""
+    return images * int((row_blocks[:, 3] - row_blocks[:, 2]).max()) * row + (unit.lanes if joined > 1 else 0)
 
 
 def _most_taps(rows: axes.AxisPlan, cols: axes.AxisPlan) -> int:
@@ -158,7 +188,7 @@ def _item(planes, target_shape, k_blocks, packs_source, threads) -> tuple[int, i
     height = max(1, min(rows, blocks.ITEM_PIXELS // cols))
     images = max(1, min(N, blocks.ITEM_PIXELS // (rows * cols)))
     k_group = k_blocks if packs_source else 1
-    wanted = 4 * threads
+    wanted = (2 if packs_source else 4) * threads
 
     def items():
         return -(-planes // images) * -(-rows // height) * -(-k_blocks // k_group)

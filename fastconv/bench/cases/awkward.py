@@ -53,6 +53,7 @@ AWKWARD_CONVS = (
     _odd("depthwise, reflect", (1, 35, 6, 17), (35, 1, 3, 3), padding=1, groups=35, padding_mode="reflect"),
     _odd("channels above 64", (1, 70, 5, 7), (75, 70, 3, 3), padding=1),
     _odd("channels above 64, strided", (2, 65, 7, 6), (67, 65, 3, 3), stride=2, padding=1, bias=False),
+    _odd("channels above 48, many rows", (1, 50, 23, 24), (37, 50, 3, 3), padding=1),
     _odd("channels above 128", (1, 131, 4, 3), (5, 131, 2, 3), padding=1),
     _odd("one output channel", (1, 4, 6, 9), (1, 4, 3, 3), padding=1),
     _odd("width one", (2, 3, 9, 1), (4, 3, 3, 1)),

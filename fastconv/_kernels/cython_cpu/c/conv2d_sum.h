@@ -48,6 +48,7 @@ typedef struct {
     const ptrdiff_t *columns; /* of the widest tiles */
     FC_FN(fc_mask) orders[FC_LANES / 2];
     ptrdiff_t column; /* number of the next tile's first column: the place of its sums */
+    ptrdiff_t held;   /* group whose weights packed_weight has, in all ranges; -1: none */
     int streams;      /* whether the target goes past the caches */
 } FC_FN(fc_work);
 
@@ -122,8 +123,11 @@ static const real *FC_FN(take_weight)(const fc_sum_args *a, const FC_FN(fc_work)
     const ptrdiff_t first = a->k_blocks[2 * block], width = a->k_blocks[2 * block + 1] * unit;
     if (a->packed != NULL)
         return (const real *)a->packed + (item->g * all + first) * unit * a->taps * a->C;
-    FC_FN(pack_range)(&a->packing, item->g, block, c0, w->packed_weight);
-    return w->packed_weight - c0 * a->taps * width;
+    const ptrdiff_t before = c0 * a->taps * width;
+    real *packed = w->packed_weight - (a->held_items ? 0 : before);
+    if (w->held != item->g)
+        FC_FN(pack_range)(&a->packing, item->g, block, c0, packed + before);
+    return packed;
 }
 
 /* One block of output channels of an item: every region, once for each range of input channels. */
@@ -163,6 +167,7 @@ static void FC_FN(sum_block)(const fc_sum_args *a, FC_FN(fc_work) *w, const fc_i
             }
         }
     }
+    w->held = a->held_items ? item->g : -1;
 }
 
 /* Where the channels of joined groups are in a vector of their source. */
@@ -235,7 +240,7 @@ static void FC_FN(sum_item)(const fc_sum_args *a, FC_FN(fc_work) *w, const fc_it
 static void FC_FN(sum)(void *ctx, ptrdiff_t lo, ptrdiff_t hi, ptrdiff_t slot) {
     const fc_sum_args *a = ctx;
     char *scratch = a->scratch + slot * a->scratch_bytes;
-    FC_FN(fc_work) w = {.bias = (real *)scratch};
+    FC_FN(fc_work) w = {.bias = (real *)scratch, .held = -1};
     w.sums = w.bias + FC_BLOCK;
     w.packed_source = w.sums + a->sums;
     w.packed_target = w.packed_source + a->packed_source;

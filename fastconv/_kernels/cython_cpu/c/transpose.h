@@ -93,31 +93,42 @@ FC_INLINE ptrdiff_t FC_FN(row)(const int64_t *rows, ptrdiff_t step, ptrdiff_t i)
     return rows != NULL ? rows[i] : i * step;
 }
 
+/* A square of which the first `columns` columns are wanted; `foresees`: it is one of many along its rows. */
+FC_INLINE void FC_FN(transpose_part)(const real *from, const int64_t *from_rows, ptrdiff_t from_step, real *to,
+                                     const int64_t *to_rows, ptrdiff_t to_step, ptrdiff_t i, ptrdiff_t j,
+                                     ptrdiff_t columns, int foresees) {
+    vec square[FC_LANES];
+#pragma GCC unroll 16
+    for (int r = 0; r < FC_LANES; r++) {
+        const real *row = from + FC_FN(row)(from_rows, from_step, i + r) + j;
+        square[r] = *(const vec *)row;
+        if (foresees)
+            __builtin_prefetch(row + FC_AHEAD, 0, 2);
+    }
+    FC_FN(transpose_square)(square);
+#pragma GCC unroll 16
+    for (int r = 0; r < FC_LANES; r++)
+        if (r < columns) {
+            real *row = to + FC_FN(row)(to_rows, to_step, j + r) + i;
+            *(vec *)row = square[r];
+            if (foresees)
+                __builtin_prefetch(row + FC_AHEAD, 1, 2);
+        }
+}
+
 /* Row j of `to` [i] = row i of `from` [j] for i < rows, j < columns; elements j < readable of every row of `from` may be
  * read, so that a square that juts out need not be taken apart. */
 FC_INLINE void FC_FN(transpose_any)(const real *from, const int64_t *from_rows, ptrdiff_t from_step, real *to,
                                     const int64_t *to_rows, ptrdiff_t to_step, ptrdiff_t rows, ptrdiff_t columns,
                                     ptrdiff_t readable) {
     for (ptrdiff_t j0 = 0; j0 < columns; j0 += FC_LANES) {
-        const ptrdiff_t last = columns - j0 < FC_LANES ? columns : j0 + FC_LANES;
+        const ptrdiff_t left = columns - j0, last = left < FC_LANES ? columns : j0 + FC_LANES;
         ptrdiff_t i = 0;
-        for (; i + FC_LANES <= rows && j0 + FC_LANES <= readable; i += FC_LANES) {
-            vec square[FC_LANES];
-#pragma GCC unroll 16
-            for (int r = 0; r < FC_LANES; r++) {
-                const real *row = from + FC_FN(row)(from_rows, from_step, i + r) + j0;
-                square[r] = *(const vec *)row;
-                __builtin_prefetch(row + FC_AHEAD, 0, 2);
-            }
-            FC_FN(transpose_square)(square);
-#pragma GCC unroll 16
-            for (int r = 0; r < FC_LANES; r++)
-                if (j0 + r < last) {
-                    real *row = to + FC_FN(row)(to_rows, to_step, j0 + r) + i;
-                    *(vec *)row = square[r];
-                    __builtin_prefetch(row + FC_AHEAD, 1, 2);
-                }
-        }
+        for (; i + FC_LANES <= rows && j0 + FC_LANES <= readable; i += FC_LANES)
+            if (left < FC_LANES)
+                FC_FN(transpose_part)(from, from_rows, from_step, to, to_rows, to_step, i, j0, left, 0);
+            else
+                FC_FN(transpose_part)(from, from_rows, from_step, to, to_rows, to_step, i, j0, FC_LANES, 1);
         for (ptrdiff_t j = j0; j < last; j++)
             for (ptrdiff_t part = i; part < rows; part++)
                 to[FC_FN(row)(to_rows, to_step, j) + part] = from[FC_FN(row)(from_rows, from_step, part) + j];
