@@ -6,6 +6,8 @@ from llvmlite import ir
 
 from fastconv._kernels.numba_cpu.vectors import BYTES, WORD, Vectors, counted, internal_function, load, shifted, smaller
 
+# Rows that become the colours of pixels, side by side.
+_COLOURS = 3
 # Rows so few that a square would be empty for the most part.
 _FEW = 4
 # Bytes inside which processors shuffle without being told the order by a register.
@@ -32,7 +34,7 @@ def transpose_module(dtype: str) -> ir.Module:
             with then:
                 _squares(b, v, entry.args, _stepped, _listed)
             with otherwise:
-                _squares(b, v, entry.args, _stepped, _stepped)
+                _stepped_rows(b, v, entry.args)
     b.ret_void()
     return module
 
@@ -54,6 +56,43 @@ def transpose_streaming_module(dtype: str) -> ir.Module:
             v.stream(b, column, _stepped(b, to, target_step, WORD(row)))
     b.ret_void()
     return module
+
+
+def _stepped_rows(b, v, arguments):
+    """Without tables: three rows whose elements come together, as those of images do, or squares."""
+    source, source_step, _, target, target_step, _, rows, columns = arguments
+    together = b.icmp_signed("==", target_step, WORD(_COLOURS * v.size))
+    is_image = b.and_(b.icmp_signed("==", rows, WORD(_COLOURS)), together)
+    with b.if_else(is_image) as (then, otherwise):
+        with then:
+            whole, single = _pixels(v, v.lanes), _pixels(v, 1)
+            pixels = b.mul(b.sdiv(columns, WORD(v.lanes)), WORD(v.lanes))
+            for function, first, end, step in ((whole, WORD(0), pixels, v.lanes), (single, pixels, columns, 1)):
+                with b.if_then(b.icmp_signed("<", first, end)), counted(b, b.sub(end, first), step) as j:
+                    column = b.mul(b.add(first, j), WORD(v.size))
+                    at = (b.add(source, column), b.add(target, b.mul(column, WORD(_COLOURS))))
+                    b.call(function, [*(b.inttoptr(address, BYTES) for address in at), source_step])
+        with otherwise:
+            _squares(b, v, arguments, _stepped, _stepped)
+
+
+def _pixels(v, count):
+    """Of so many pixels, a vector of them or one, the colours brought together."""
+    function, b = internal_function(v.module, f"pixels{count}", [BYTES, BYTES, WORD])
+    source, target, step = function.args
+    planes = [_stepped(b, source, step, WORD(plane)) for plane in range(_COLOURS)]
+    if count == 1:
+        for number, place in enumerate(planes):
+            v.copy_element(b, place, shifted(b, target, WORD(number * v.size)))
+    else:
+        red, green, blue = (v.load(b, place) for place in planes)
+        for part in range(_COLOURS):
+            elements = [divmod(part * count + lane, _COLOURS) for lane in range(count)]
+            first = v.shuffle(b, red, green, [pixel + count * min(colour, 1) for pixel, colour in elements])
+            order = [lane if colour < 2 else count + pixel for lane, (pixel, colour) in enumerate(elements)]
+            v.store(b, v.shuffle(b, first, blue, order), shifted(b, target, WORD(part * count * v.size)))
+    b.ret_void()
+    return function
 
 
 # Where row i of a matrix begins, given its first row, what tells (a step or the address of a table), and i: a value.

@@ -116,19 +116,43 @@ FC_INLINE void FC_FN(transpose_part)(const real *from, const int64_t *from_rows,
         }
 }
 
+/* Three rows whose elements come together, as those of images do: written by fours, whose last one the next replace. */
+static inline void FC_FN(transpose_three)(const real *from, ptrdiff_t step, real *to, ptrdiff_t columns) {
+    ptrdiff_t j = 0;
+    for (; j + FC_LANES < columns; j += FC_LANES) {
+        const vec a = *(const vec *)(from + j), b = *(const vec *)(from + step + j), c = *(const vec *)(from + 2 * step + j);
+        const vec outer[2] = {FC_LOW(a, c), FC_HIGH(a, c)}, inner[2] = {FC_LOW(b, b), FC_HIGH(b, b)};
+        vec fours[4];
+        for (int half = 0; half < 2; half++) {
+            fours[2 * half] = FC_LOW(outer[half], inner[half]);
+            fours[2 * half + 1] = FC_HIGH(outer[half], inner[half]);
+        }
+        for (int pixel = 0; pixel < FC_LANES; pixel++)
+            memcpy(to + 3 * (j + pixel), (const real *)fours + 4 * pixel, 4 * sizeof(real));
+    }
+    for (; j < columns; j++)
+        for (int row = 0; row < 3; row++) to[3 * j + row] = from[row * step + j];
+}
+
 /* Row j of `to` [i] = row i of `from` [j] for i < rows, j < columns; elements j < readable of every row of `from` may be
  * read, so that a square that juts out need not be taken apart. */
 FC_INLINE void FC_FN(transpose_any)(const real *from, const int64_t *from_rows, ptrdiff_t from_step, real *to,
                                     const int64_t *to_rows, ptrdiff_t to_step, ptrdiff_t rows, ptrdiff_t columns,
                                     ptrdiff_t readable) {
+    if (rows == 3 && to_step == 3 && from_rows == NULL && to_rows == NULL) {
+        FC_FN(transpose_three)(from, from_step, to, columns);
+        return;
+    }
     for (ptrdiff_t j0 = 0; j0 < columns; j0 += FC_LANES) {
         const ptrdiff_t left = columns - j0, last = left < FC_LANES ? columns : j0 + FC_LANES;
         ptrdiff_t i = 0;
-        for (; i + FC_LANES <= rows && j0 + FC_LANES <= readable; i += FC_LANES)
+        for (; rows >= FC_LANES && i < rows && j0 + FC_LANES <= readable; i += FC_LANES) {
+            const ptrdiff_t at = i + FC_LANES <= rows ? i : rows - FC_LANES; /* what is left is done with its neighbours */
             if (left < FC_LANES)
-                FC_FN(transpose_part)(from, from_rows, from_step, to, to_rows, to_step, i, j0, left, 0);
+                FC_FN(transpose_part)(from, from_rows, from_step, to, to_rows, to_step, at, j0, left, 0);
             else
-                FC_FN(transpose_part)(from, from_rows, from_step, to, to_rows, to_step, i, j0, FC_LANES, 1);
+                FC_FN(transpose_part)(from, from_rows, from_step, to, to_rows, to_step, at, j0, FC_LANES, 1);
+        }
         for (ptrdiff_t j = j0; j < last; j++)
             for (ptrdiff_t part = i; part < rows; part++)
                 to[FC_FN(row)(to_rows, to_step, j) + part] = from[FC_FN(row)(from_rows, from_step, part) + j];
