@@ -36,12 +36,17 @@ void fc_parallel_for(fc_range_fn fn, void *ctx, ptrdiff_t n, ptrdiff_t grain, pt
 struct region {
     fc_range_fn fn;
     void *ctx;
-    ptrdiff_t n, chunk, chunks;
+    ptrdiff_t n, chunk, chunks, shares;
     unsigned fp_mode;
 };
 
+/* The number of a share's next chunk. */
+struct share {
+    _Alignas(CACHE_LINE) _Atomic(ptrdiff_t) next;
+};
+
 static _Alignas(CACHE_LINE) atomic_uint gate;
-static _Alignas(CACHE_LINE) _Atomic(ptrdiff_t) next_chunk;
+static struct share shares[FC_MAX_THREADS];
 static _Alignas(CACHE_LINE) struct region region;  /* written by the owner of `busy` while nobody is inside */
 static _Alignas(CACHE_LINE) atomic_int busy;
 static atomic_int sleepers;
@@ -70,12 +75,18 @@ static void set_fp_mode(unsigned mode) { (void)mode; }
 static void pause_cpu(void) {}
 #endif
 
-static void take_chunks(const struct region *r, ptrdiff_t slot)
+static ptrdiff_t first_chunk(const struct region *r, ptrdiff_t share) { return share * r->chunks / r->shares; }
+
+/* A thread begins with the same share in every region, because its core has in its caches what the last one read and
+ * wrote there; then it takes from the others what they have not begun. */
+static void take_chunks(const struct region *r, ptrdiff_t slot, ptrdiff_t own)
 {
-    ptrdiff_t index;
-    while ((index = atomic_fetch_add_explicit(&next_chunk, 1, memory_order_relaxed)) < r->chunks) {
-        ptrdiff_t lo = index * r->chunk;
-        r->fn(r->ctx, lo, r->n - lo > r->chunk ? lo + r->chunk : r->n, slot);
+    for (ptrdiff_t i = 0; i < r->shares; i++) {
+        ptrdiff_t share = (own + i) % r->shares, end = first_chunk(r, share + 1), index;
+        while ((index = atomic_fetch_add_explicit(&shares[share].next, 1, memory_order_relaxed)) < end) {
+            ptrdiff_t lo = index * r->chunk;
+            r->fn(r->ctx, lo, r->n - lo > r->chunk ? lo + r->chunk : r->n, slot);
+        }
     }
     atomic_fetch_and_explicit(&gate, INSIDE, memory_order_relaxed); /* nothing is left: let nobody else in */
 }
@@ -120,19 +131,19 @@ static void wait_until_open(void)
     pthread_mutex_unlock(&wake_lock);
 }
 
-static void *run_worker(void *unused)
+static void *run_worker(void *number)
 {
     for (;;) {
         ptrdiff_t slot = enter_region();
         if (slot) {
             struct region mine = region;
             set_fp_mode(mine.fp_mode);
-            take_chunks(&mine, slot);
+            take_chunks(&mine, slot, (ptrdiff_t)number);
             atomic_fetch_sub_explicit(&gate, 1, memory_order_release);
         }
         wait_until_open();
     }
-    return unused;
+    return NULL;
 }
 
 /* Signals are for the threads of the program, except those that say that the worker itself went wrong. */
@@ -183,7 +194,7 @@ static void create_workers(ptrdiff_t wanted)
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     pthread_attr_setstacksize(&attributes, STACK_BYTES);
     block_signals(&before);
-    while (workers < wanted && pthread_create(&worker_ids[workers], &attributes, run_worker, NULL) == 0)
+    while (workers < wanted && pthread_create(&worker_ids[workers], &attributes, run_worker, (void *)(workers + 1)) == 0)
         workers++;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attributes);
@@ -194,7 +205,8 @@ static void open_region(const struct region *r, ptrdiff_t helpers)
 {
     create_workers(helpers);
     region = *r;
-    atomic_store_explicit(&next_chunk, 0, memory_order_relaxed);
+    for (ptrdiff_t i = 0; i < r->shares; i++)
+        atomic_store_explicit(&shares[i].next, first_chunk(r, i), memory_order_relaxed);
     atomic_store(&gate, (unsigned)helpers * TICKET);
     int asleep = atomic_load(&sleepers);
     if (asleep == 0)
@@ -241,7 +253,8 @@ static struct region divide(fc_range_fn fn, void *ctx, ptrdiff_t n, ptrdiff_t gr
     ptrdiff_t grains = n / grain + (n % grain != 0);
     ptrdiff_t factor = grains / (nthreads * CHUNKS_PER_THREAD);
     ptrdiff_t chunk = factor > 1 ? factor * grain : grain;
-    return (struct region){fn, ctx, n, chunk, n / chunk + (n % chunk != 0), fp_mode()};
+    ptrdiff_t chunks = n / chunk + (n % chunk != 0);
+    return (struct region){fn, ctx, n, chunk, chunks, chunks < nthreads ? chunks : nthreads, fp_mode()};
 }
 
 void fc_parallel_for(fc_range_fn fn, void *ctx, ptrdiff_t n, ptrdiff_t grain, ptrdiff_t nthreads)
@@ -256,8 +269,8 @@ void fc_parallel_for(fc_range_fn fn, void *ctx, ptrdiff_t n, ptrdiff_t grain, pt
         return;
     }
     struct region r = divide(fn, ctx, n, grain > 1 ? grain : 1, nthreads);
-    open_region(&r, (r.chunks < nthreads ? r.chunks : nthreads) - 1);
-    take_chunks(&r, 0);
+    open_region(&r, r.shares - 1);
+    take_chunks(&r, 0, 0);
     wait_for_workers();
     atomic_store_explicit(&busy, 0, memory_order_release);
 }
