@@ -243,7 +243,8 @@ def test_weights_that_one_item_reads_are_packed_by_it():
 
 def test_weights_that_all_items_read_are_held_by_each_thread():
     # 14 blocks of rows for 2 threads; of many, a thread gets a quarter at a time.
-    made, many = sum_of((1, 64, 56, 56), (64, 64, 3, 3), padding=1), sum_of((1, 64, 224, 224), (64, 64, 3, 3), padding=1)
+    weight = (64, 64, 3, 3)
+    made, many = (sum_of((1, 64, size, size), weight, padding=1) for size in (56, 224))
     assert (made.packed_weight, made.items, made.held_items, made.repacks) == (64 * 9 * 64, 14, 7, False)
     assert (many.packed_weight, many.items, many.held_items, many.repacks) == (64 * 9 * 64, 224, 28, False)
     # Too many for the second cache; two blocks of output channels.
