@@ -242,14 +242,13 @@ def test_weights_that_one_item_reads_are_packed_by_it():
 
 
 def test_weights_that_all_items_read_are_held_by_each_thread():
-    # 14 blocks of rows for 2 threads; of many, a thread gets a quarter at a time.
-    weight = (64, 64, 3, 3)
-    made, many = (sum_of((1, 64, size, size), weight, padding=1) for size in (56, 224))
-    assert (made.packed_weight, made.items, made.held_items, made.repacks) == (64 * 9 * 64, 14, 7, False)
-    assert (many.packed_weight, many.items, many.held_items, many.repacks) == (64 * 9 * 64, 224, 28, False)
+    made = sum_of((1, 64, 56, 56), (64, 64, 3, 3), padding=1)
+    assert (made.packed_weight, made.items, made.holds, made.repacks) == (64 * 9 * 64, 14, True, False)
     # Too many for the second cache; two blocks of output channels.
-    assert sum_of((1, 512, 56, 56), (64, 512, 3, 3), padding=1).held_items == 0
+    assert not sum_of((1, 512, 56, 56), (64, 512, 3, 3), padding=1).holds
     assert sum_of((1, 64, 14, 14), (128, 64, 3, 3), padding=1).repacks
+    # Few items are all shared out at once, many a quarter at a time.
+    assert [plan.held_items(items, 2) for items in (1, 2, 3, 14, 16, 17, 224)] == [1, 1, 2, 7, 8, 3, 28]
 
 
 @pytest.mark.parametrize(

@@ -172,6 +172,22 @@ def test_workers_take_part(idle):
         time.sleep(idle)
 
 
+@workers
+def test_each_thread_begins_with_its_own_share():
+    pool.set_num_threads(2)
+    barrier, first = threading.Barrier(2, timeout=PATIENCE), {}
+
+    def body(lo, _hi, slot):
+        if slot not in first:
+            first[slot] = lo
+            barrier.wait()
+
+    for _ in range(5):
+        first.clear()
+        drive(body, 10, 1)
+        assert first == {0: 0, 1: 5}
+
+
 @native
 def test_compiled_function_from_numba():
     numba = pytest.importorskip("numba")

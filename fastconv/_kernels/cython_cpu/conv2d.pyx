@@ -28,9 +28,9 @@ cdef extern from "conv2d_args.h" nogil:
         const int64_t *k_blocks
         Py_ssize_t N, groups, C, K, taps, tap_cols
         Py_ssize_t row_block_count, row_step, k_block_count, images, k_group, c_range, block_terms, range_terms
-        Py_ssize_t pixel_step, entries, packed_source, sums, packed_target, packed_weight, held_items, scratch_bytes
+        Py_ssize_t pixel_step, entries, packed_source, sums, packed_target, packed_weight, scratch_bytes
         Py_ssize_t joined, source_channels
-        int flipped, dots, relu, streams
+        int flipped, dots, relu, streams, holds
         fc_pack_args packing
     ctypedef struct fc_conv2d_kernels:
         Py_ssize_t lanes, vectors, columns
@@ -71,6 +71,7 @@ cdef class Sum:
     cdef const fc_conv2d_kernels* kernels
     cdef bint has_bias, repacks
     cdef Py_ssize_t items, item_flops, itemsize
+    cdef Py_ssize_t held_items, holding_threads  # as many at once, for so many threads
     cdef readonly Py_ssize_t packed_bytes
     cdef object plan
 
@@ -101,13 +102,14 @@ cdef class Sum:
         a.block_terms, a.range_terms = plan.BLOCK_TERMS, plan.RANGE_TERMS
         a.pixel_step, a.entries = made.pixel_step, made.entries
         a.packed_source, a.sums, a.packed_target = made.packed_source, made.sums, made.packed_target
-        a.packed_weight, a.held_items = made.packed_weight, made.held_items
+        a.packed_weight, a.holds = made.packed_weight, made.holds
         p.flipped = a.flipped = transposed
         a.streams = made.streams
         p.group_stride = g.K_g * g.C_g * p.taps
         p.c_stride, p.k_stride = (g.C_g * p.taps, p.taps) if transposed else (p.taps, g.C_g * p.taps)
-        scratch = unit.vectors * unit.lanes + a.sums + a.packed_source + a.packed_target + a.packed_weight
+        scratch = unit.vectors * unit.lanes + a.sums + a.packed_source + a.packed_target
         a.scratch_bytes = whole_lines(scratch * self.itemsize + 16 * a.entries)
+        a.scratch_bytes += whole_lines(a.packed_weight * self.itemsize)
         self.packed_bytes = made.groups * (a.K if a.dots else -(-a.K // unit.lanes) * unit.lanes) * a.C * a.taps * self.itemsize
         self.items, self.repacks = made.items, made.repacks
         self.item_flops = g.flops // max(1, self.items)
@@ -132,6 +134,7 @@ cdef class Sum:
     def __call__(self, source, packed, *rest):
         cdef fc_sum_args a = self.args
         a.packed = address(packed)
+        a.scratch_bytes -= whole_lines(a.packed_weight * self.itemsize)
         return self._run(&a, source, rest)
 
     def run_unpacked(self, source, weight, *rest):
@@ -142,12 +145,17 @@ cdef class Sum:
         a.packing.weight = address(weight)
         return self._run(&a, source, rest)
 
+    cdef Py_ssize_t _held_items(self, Py_ssize_t threads) except -1:
+        if self.args.holds and threads != self.holding_threads:
+            self.holding_threads, self.held_items = threads, plan.held_items(self.items, threads)
+        return self.held_items
+
     cdef int _run(self, fc_sum_args* a, source, tuple rest) except -1:
         a.source, a.target = address(source), address(rest[-1])
         a.bias = address(rest[0]) if self.has_bias else NULL
         cdef Py_ssize_t threads = num_threads(), items = self.items, chunk = grain(self.item_flops)
         if a.packed == NULL:
-            chunk = max(chunk, a.held_items)
+            chunk = max(chunk, self._held_items(threads))
         with nogil:
             a.scratch = <char*> take(threads * a.scratch_bytes)
             if a.scratch != NULL:

@@ -64,6 +64,7 @@ class _Sum:
         elements = (made.sums, made.packed_source, made.packed_target, made.packed_weight)
         parts = (*sizes, *(self._itemsize * count for count in elements), 8 * PACKED_ROWS)
         _, *self._starts, self.scratch_bytes = layout(*parts)
+        self._unpacked_runs: dict[int, Callable[..., int]] = {}
         # Kernels know it by its address.
         self._packing = self._pack_template()
 
@@ -72,9 +73,10 @@ class _Sum:
 
     def run_unpacked(self, source, weight, *rest) -> int:
         """The same with the weight as it is: items pack what they read, unless that is more work than packing once."""
-        if self._plan.repacks and pool.get_num_threads() == 1:
+        threads = pool.get_num_threads()
+        if self._plan.repacks and threads == 1:
             return self._run(source, self.pack(weight), *rest)
-        return self._run_unpacked(source, weight, *rest)
+        return self._run_unpacked(threads)(source, weight, *rest)
 
     def pack(self, weight: np.ndarray) -> np.ndarray:
         """The weight as the kernel reads it: whole vectors, with zeros where output channels do not fill them."""
@@ -84,17 +86,22 @@ class _Sum:
 
     @cached_property
     def _run(self) -> Callable[..., int]:
-        return self._bound(self._template(), 1)
+        return self._bound(self._template(), 1, self._starts[-2])
 
-    @cached_property
-    def _run_unpacked(self) -> Callable[..., int]:
-        return self._bound(self._template(packing=self._packing.ctypes.data), self._plan.held_items)
+    def _run_unpacked(self, threads: int) -> Callable[..., int]:
+        """For so many threads: each should get a number of items at once."""
+        run = self._unpacked_runs.get(threads)
+        if run is None:
+            together = plan.held_items(self._plan.items, threads) if self._plan.holds else 1
+            template = self._template(packing=self._packing.ctypes.data)
+            run = self._unpacked_runs[threads] = self._bound(template, together, self.scratch_bytes)
+        return run
 
-    def _bound(self, template: np.ndarray, together: int) -> Callable[..., int]:
+    def _bound(self, template: np.ndarray, together: int, scratch_bytes: int) -> Callable[..., int]:
         operands = ("source", "packed", *(["bias"] if self._has_bias else []), "target")
         items = self._plan.items
         chunk = max(grain(self._geometry.flops // items), together)
-        return _sum_kernel().bound(template, operands, items, chunk, self.scratch_bytes)
+        return _sum_kernel().bound(template, operands, items, chunk, scratch_bytes)
 
     @cached_property
     def _fill_packed(self) -> Callable[..., int]:
@@ -141,9 +148,10 @@ class _Sum:
             streams=made.streams,
             **{"N": g.N, "groups": made.groups, "C": made.C, "K": made.K, "taps": self._taps, "itemsize": size},
             **{"joined": made.joined, "source_channels": made.source_channels},
+            source_cols=made.source_strides[2] // made.source_strides[3],
             # Of planes, the only ones that need them.
-            **{"source_cols": made.source_strides[2], "target_cols": made.target_strides[2], "images": made.images},
-            **{"tap_cols": g.cols.kernel, "c_range": made.c_range, "held_items": made.held_items},
+            **{"target_cols": made.target_strides[2], "images": made.images},
+            **{"tap_cols": g.cols.kernel, "c_range": made.c_range, "holds": made.holds},
             **{"block_terms": plan.BLOCK_TERMS, "range_terms": plan.RANGE_TERMS},
             **{"packs_source": made.packed_source > 0, "packs_target": made.packed_target > 0},
             **{"pixel_step": made.pixel_step * size, "flipped": self._transposed, "dots": self._dots},

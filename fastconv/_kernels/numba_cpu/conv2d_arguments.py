@@ -21,19 +21,19 @@ SUM = structure(
     "row_blocks", "k_blocks", "transpose", "transpose_streaming", "N", "groups", "C", "K", "taps", "tap_cols",
     "itemsize", "source_cols", "target_cols", "row_block_count", "row_step", "k_block_count", "images", "k_group",
     "c_range", "block_terms", "range_terms", "pixel_step", "packs_source", "packs_target", "streams", "flipped", "dots",
-    "relu", "joined", "source_channels", "packing", "held_items", "entries_at", "bias_at", "orders_at", "sums_at",
+    "relu", "joined", "source_channels", "packing", "holds", "entries_at", "bias_at", "orders_at", "sums_at",
     "packed_source_at", "packed_target_at", "packed_weight_at", "packed_rows_at",
 )  # fmt: skip
 # What a slot works with, and what an item has prepared in it: addresses, then steps in bytes, of the source (from the
 # origin of the first image) and of the target (from that of the block of channels); images n .. of group g, target
 # rows lo .. hi - 1. ``columns`` are those of the widest tile, ``column`` is the number of the next one's first column:
-# the place of its sums. ``held`` is the group whose weights ``packed_weight`` has in all ranges, -1 for none;
-# ``streams`` says that the target goes past the caches.
+# the place of its sums. ``is_packed`` says that ``packed_weight`` has the weights of all items, ``streams`` that the
+# target goes past the caches.
 WORK = structure(
     "panels", "panel", "entries", "bias", "orders", "sums", "packed_source", "packed_target", "packed_weight",
     "packed_rows", "source", "target",
     "source_n", "source_h", "source_w", "target_n", "target_h", "target_w",
-    "n", "images", "g", "lo", "hi", "source_lo", "source_hi", "columns", "column", "held", "streams",
+    "n", "images", "g", "lo", "hi", "source_lo", "source_hi", "columns", "column", "is_packed", "streams",
 )  # fmt: skip
 WORK_BYTES = WORK.itemsize
 # Strides are in bytes.

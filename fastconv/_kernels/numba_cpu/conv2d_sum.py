@@ -40,7 +40,7 @@ def sum_kernel():
         w.packed_source, w.packed_target = scratch + a.packed_source_at, scratch + a.packed_target_at
         w.packed_weight, w.packed_rows = scratch + a.packed_weight_at, scratch + a.packed_rows_at
         clear_bytes(w.bias, BLOCK_BYTES)
-        w.held = -1
+        w.is_packed = False
         # The plan says that lines are written whole if the first one is.
         w.streams = a.streams and a.target % _LINE == 0
         k_groups = -(-a.k_block_count // a.k_group)
@@ -63,7 +63,7 @@ def sum_kernel():
 
 @serial
 def take_source(a, w):
-    """The source of an item with its channels together: as it is, or copied from planes."""
+    """The source of an item with its channels together: as it is, copied from planes, or with another step."""
     first = w.g * a.source_channels
     source = a.source + w.n * a.source_n + first * a.source_c
     if a.joined > 1:
@@ -73,17 +73,23 @@ def take_source(a, w):
     if not a.packs_source:
         w.source, w.source_n, w.source_h, w.source_w = source, a.source_n, a.source_h, a.source_w
         return
-    pixels = (w.source_hi - w.source_lo) * a.source_cols
-    w.source_w = a.pixel_step
-    w.source_h, w.source_n = a.source_cols * w.source_w, pixels * w.source_w
     # Between the rows that are read there may be others; where all is padding there are none.
     rows = w.source_hi - w.source_lo
+    w.source_w = a.pixel_step
+    w.source_h = a.source_cols * w.source_w
+    w.source_n = rows * w.source_h
     together = max(1, rows) if a.row_step == 1 else 1
     for i in range(w.images):
         for row in range(0, rows, together * a.row_step):
             plane = source + i * a.source_n + (w.source_lo + row) * a.source_h
             packed = w.packed_source + i * w.source_n + row * w.source_h
-            call(a.transpose, plane, a.source_c, 0, packed, w.source_w, 0, a.source_channels, together * a.source_cols)
+            pixels = together * a.source_cols
+            if a.source_c == a.itemsize:
+                for pixel in range(pixels):
+                    place = packed + pixel * w.source_w
+                    copy_bytes(place, plane + pixel * a.source_w, a.source_channels * a.itemsize)
+            else:
+                call(a.transpose, plane, a.source_c, 0, packed, w.source_w, 0, a.source_channels, pixels)
     w.source = w.packed_source - w.source_lo * w.source_h
 
 
@@ -120,8 +126,8 @@ def take_weight(a, w, block, c0):
     if a.packing == 0:
         return a.packed + (w.g * -(-a.K * a.itemsize // unit) + word(a.k_blocks, 2 * block)) * unit * a.taps * a.C
     before = c0 * a.taps * word(a.k_blocks, 2 * block + 1) * unit
-    packed = w.packed_weight - (0 if a.held_items else before)
-    if w.held != w.g:
+    packed = w.packed_weight - (0 if a.holds else before)
+    if not w.is_packed:
         pack_range(carray(pointer(a.packing), 1, PACK)[0], a.packed, w.g, block, c0, packed + before, w.packed_rows)
     return packed
 
@@ -158,7 +164,7 @@ def sum_ranges(a, w, block, vectors, channels):
                 target = w.target + word(row, 0) * w.target_h + word(col, 0) * w.target_w
                 target += skipped * target_steps[_ROWS]
                 sum_region(w, panel, counts, source_steps, target_steps, source, packed, target, vectors)
-    w.held = w.g if a.held_items else -1
+    w.is_packed = a.holds
 
 
 @serial

@@ -14,7 +14,7 @@ from fastconv._kernels.plan.first_layers import FirstLayerPlan, first_layer_plan
 from fastconv._kernels.plan.grad_weights import GradWeightPlan, grad_weight_plan
 from fastconv._kernels.plan.groups import groups_reason, joined_groups
 from fastconv._kernels.plan.pointwise import PointwisePlan, pointwise_plan
-from fastconv._kernels.plan.sums import SumPlan, dots_reason, sum_plan
+from fastconv._kernels.plan.sums import SumPlan, dots_reason, held_items, sum_plan
 
 __all__ = [
     "BLOCK_TERMS",
@@ -34,6 +34,7 @@ __all__ = [
     "grad_weight_axis",
     "grad_weight_plan",
     "groups_reason",
+    "held_items",
     "is_pointwise",
     "joined_groups",
     "pointwise_plan",

@@ -48,8 +48,8 @@ typedef struct {
     const ptrdiff_t *columns; /* of the widest tiles */
     FC_FN(fc_mask) orders[FC_LANES / 2];
     ptrdiff_t column; /* number of the next tile's first column: the place of its sums */
-    ptrdiff_t held;   /* group whose weights packed_weight has, in all ranges; -1: none */
     int streams;      /* whether the target goes past the caches */
+    int is_packed;    /* whether packed_weight has the weights of all items */
 } FC_FN(fc_work);
 
 /* One entry per tap, or per row of taps where its inputs and its weights follow one another, or several per tap where
@@ -124,8 +124,8 @@ static const real *FC_FN(take_weight)(const fc_sum_args *a, const FC_FN(fc_work)
     if (a->packed != NULL)
         return (const real *)a->packed + (item->g * all + first) * unit * a->taps * a->C;
     const ptrdiff_t before = c0 * a->taps * width;
-    real *packed = w->packed_weight - (a->held_items ? 0 : before);
-    if (w->held != item->g)
+    real *packed = w->packed_weight - (a->holds ? 0 : before);
+    if (!w->is_packed)
         FC_FN(pack_range)(&a->packing, item->g, block, c0, packed + before);
     return packed;
 }
@@ -167,7 +167,7 @@ static void FC_FN(sum_block)(const fc_sum_args *a, FC_FN(fc_work) *w, const fc_i
             }
         }
     }
-    w->held = a->held_items ? item->g : -1;
+    w->is_packed = a->holds;
 }
 
 /* Where the channels of joined groups are in a vector of their source. */
@@ -177,7 +177,12 @@ static void FC_FN(order_groups)(const fc_sum_args *a, FC_FN(fc_work) *w, ptrdiff
     FC_FN(list_orders)(w->orders, a->C, a->K / a->joined, first - start);
 }
 
-/* The source of an item with its channels together: as it is, or copied from planes. */
+static void FC_FN(copy_pixels)(const real *from, ptrdiff_t from_step, real *to, ptrdiff_t to_step, ptrdiff_t pixels,
+                               ptrdiff_t channels) {
+    for (ptrdiff_t i = 0; i < pixels; i++) memcpy(to + i * to_step, from + i * from_step, (size_t)channels * sizeof(real));
+}
+
+/* The source of an item with its channels together: as it is, copied from planes, or with another step. */
 static void FC_FN(take_source)(const fc_sum_args *a, FC_FN(fc_work) *w, const fc_item *item) {
     const real *source = (const real *)a->source + item->n * a->source_strides.n + item->g * a->source_channels * a->source_strides.c;
     w->source = source;
@@ -186,15 +191,19 @@ static void FC_FN(take_source)(const fc_sum_args *a, FC_FN(fc_work) *w, const fc
         FC_FN(order_groups)(a, w, item->g * a->source_channels);
     if (!a->packed_source)
         return;
-    const ptrdiff_t cols = a->source_strides.h, rows = item->source_hi - item->source_lo;
+    const ptrdiff_t cols = a->source_strides.h / a->source_strides.w, rows = item->source_hi - item->source_lo;
     const ptrdiff_t together = a->row_step == 1 ? rows : 1; /* rows that are copied at once */
     w->source_strides = (fc_strides){.n = rows * cols * a->pixel_step, .c = 1, .h = cols * a->pixel_step, .w = a->pixel_step};
     for (ptrdiff_t i = 0; i < item->images; i++)
-        for (ptrdiff_t row = 0; row < rows; row += together * a->row_step)
-            FC_FN(transpose_any)
-            (source + i * a->source_strides.n + (item->source_lo + row) * cols, NULL, a->source_strides.c,
-             w->packed_source + i * w->source_strides.n + row * w->source_strides.h, NULL, a->pixel_step,
-             a->source_channels, together * cols, (rows - row) * cols);
+        for (ptrdiff_t row = 0; row < rows; row += together * a->row_step) {
+            const real *from = source + i * a->source_strides.n + (item->source_lo + row) * a->source_strides.h;
+            real *to = w->packed_source + i * w->source_strides.n + row * w->source_strides.h;
+            if (a->source_strides.c == 1)
+                FC_FN(copy_pixels)(from, a->source_strides.w, to, a->pixel_step, together * cols, a->source_channels);
+            else
+                FC_FN(transpose_any)(from, NULL, a->source_strides.c, to, NULL, a->pixel_step, a->source_channels,
+                                     together * cols, (rows - row) * cols);
+        }
     w->source = w->packed_source - item->source_lo * w->source_strides.h;
 }
 
@@ -240,7 +249,7 @@ static void FC_FN(sum_item)(const fc_sum_args *a, FC_FN(fc_work) *w, const fc_it
 static void FC_FN(sum)(void *ctx, ptrdiff_t lo, ptrdiff_t hi, ptrdiff_t slot) {
     const fc_sum_args *a = ctx;
     char *scratch = a->scratch + slot * a->scratch_bytes;
-    FC_FN(fc_work) w = {.bias = (real *)scratch, .held = -1};
+    FC_FN(fc_work) w = {.bias = (real *)scratch};
     w.sums = w.bias + FC_BLOCK;
     w.packed_source = w.sums + a->sums;
     w.packed_target = w.packed_source + a->packed_source;

@@ -6,6 +6,8 @@
 #define FASTCONV_TRANSPOSE_H
 /* Elements from what is read or written to what is asked for: no processor foresees so many rows at once. */
 #define FC_AHEAD (4 * FC_LINE)
+/* Rows that are moved element by element in less time than a square takes. */
+enum { FC_FEW_ROWS = 3 };
 #endif
 
 #undef FC_LOW
@@ -116,11 +118,13 @@ FC_INLINE void FC_FN(transpose_part)(const real *from, const int64_t *from_rows,
         }
 }
 
-/* Three rows whose elements come together, as those of images do: written by fours, whose last one the next replace. */
+/* Three rows whose elements come together, as those of images do: written by fours, of which the next ones replace the
+ * last element; so the last pixel of all is none of a vector. */
 static inline void FC_FN(transpose_three)(const real *from, ptrdiff_t step, real *to, ptrdiff_t columns) {
     ptrdiff_t j = 0;
     for (; j + FC_LANES < columns; j += FC_LANES) {
-        const vec a = *(const vec *)(from + j), b = *(const vec *)(from + step + j), c = *(const vec *)(from + 2 * step + j);
+        const real *at = from + j;
+        const vec a = *(const vec *)at, b = *(const vec *)(at + step), c = *(const vec *)(at + 2 * step);
         const vec outer[2] = {FC_LOW(a, c), FC_HIGH(a, c)}, inner[2] = {FC_LOW(b, b), FC_HIGH(b, b)};
         vec fours[4];
         for (int half = 0; half < 2; half++) {
@@ -146,8 +150,9 @@ FC_INLINE void FC_FN(transpose_any)(const real *from, const int64_t *from_rows, 
     for (ptrdiff_t j0 = 0; j0 < columns; j0 += FC_LANES) {
         const ptrdiff_t left = columns - j0, last = left < FC_LANES ? columns : j0 + FC_LANES;
         ptrdiff_t i = 0;
-        for (; rows >= FC_LANES && i < rows && j0 + FC_LANES <= readable; i += FC_LANES) {
-            const ptrdiff_t at = i + FC_LANES <= rows ? i : rows - FC_LANES; /* what is left is done with its neighbours */
+        for (; rows >= FC_LANES && rows - i > FC_FEW_ROWS && j0 + FC_LANES <= readable; i += FC_LANES) {
+            /* What is left is done with its neighbours. */
+            const ptrdiff_t at = i + FC_LANES <= rows ? i : rows - FC_LANES;
             if (left < FC_LANES)
                 FC_FN(transpose_part)(from, from_rows, from_step, to, to_rows, to_step, at, j0, left, 0);
             else

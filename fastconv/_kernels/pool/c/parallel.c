@@ -77,13 +77,15 @@ static void pause_cpu(void) {}
 
 static ptrdiff_t first_chunk(const struct region *r, ptrdiff_t share) { return share * r->chunks / r->shares; }
 
-/* A thread begins with the same share in every region, because its core has in its caches what the last one read and
- * wrote there; then it takes from the others what they have not begun. */
+/* Where all threads take part, each begins with the same share in every region, because its core has in its caches what
+ * the last one read and wrote there; then it takes from the others what they have not begun. */
 static void take_chunks(const struct region *r, ptrdiff_t slot, ptrdiff_t own)
 {
     for (ptrdiff_t i = 0; i < r->shares; i++) {
         ptrdiff_t share = (own + i) % r->shares, end = first_chunk(r, share + 1), index;
-        while ((index = atomic_fetch_add_explicit(&shares[share].next, 1, memory_order_relaxed)) < end) {
+        /* Looks first: threads that only pass an ended share leave its line where it is. */
+        while (atomic_load_explicit(&shares[share].next, memory_order_relaxed) < end
+               && (index = atomic_fetch_add_explicit(&shares[share].next, 1, memory_order_relaxed)) < end) {
             ptrdiff_t lo = index * r->chunk;
             r->fn(r->ctx, lo, r->n - lo > r->chunk ? lo + r->chunk : r->n, slot);
         }
@@ -138,7 +140,7 @@ static void *run_worker(void *number)
         if (slot) {
             struct region mine = region;
             set_fp_mode(mine.fp_mode);
-            take_chunks(&mine, slot, (ptrdiff_t)number);
+            take_chunks(&mine, slot, (ptrdiff_t)number < mine.shares ? (ptrdiff_t)number : slot);
             atomic_fetch_sub_explicit(&gate, 1, memory_order_release);
         }
         wait_until_open();
@@ -194,7 +196,8 @@ static void create_workers(ptrdiff_t wanted)
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     pthread_attr_setstacksize(&attributes, STACK_BYTES);
     block_signals(&before);
-    while (workers < wanted && pthread_create(&worker_ids[workers], &attributes, run_worker, (void *)(workers + 1)) == 0)
+    while (workers < wanted
+           && pthread_create(&worker_ids[workers], &attributes, run_worker, (void *)(workers + 1)) == 0)
         workers++;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attributes);
