@@ -148,9 +148,8 @@ class _Sum:
             streams=made.streams,
             **{"N": g.N, "groups": made.groups, "C": made.C, "K": made.K, "taps": self._taps, "itemsize": size},
             **{"joined": made.joined, "source_channels": made.source_channels},
-            source_cols=made.source_strides[2] // made.source_strides[3],
             # Of planes, the only ones that need them.
-            **{"target_cols": made.target_strides[2], "images": made.images},
+            **{"source_cols": made.source_strides[2], "target_cols": made.target_strides[2], "images": made.images},
             **{"tap_cols": g.cols.kernel, "c_range": made.c_range, "holds": made.holds},
             **{"block_terms": plan.BLOCK_TERMS, "range_terms": plan.RANGE_TERMS},
             **{"packs_source": made.packed_source > 0, "packs_target": made.packed_target > 0},

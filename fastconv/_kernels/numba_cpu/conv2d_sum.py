@@ -63,7 +63,7 @@ def sum_kernel():
 
 @serial
 def take_source(a, w):
-    """The source of an item with its channels together: as it is, copied from planes, or with another step."""
+    """The source of an item with its channels together: as it is, or copied from planes."""
     first = w.g * a.source_channels
     source = a.source + w.n * a.source_n + first * a.source_c
     if a.joined > 1:
@@ -83,13 +83,7 @@ def take_source(a, w):
         for row in range(0, rows, together * a.row_step):
             plane = source + i * a.source_n + (w.source_lo + row) * a.source_h
             packed = w.packed_source + i * w.source_n + row * w.source_h
-            pixels = together * a.source_cols
-            if a.source_c == a.itemsize:
-                for pixel in range(pixels):
-                    place = packed + pixel * w.source_w
-                    copy_bytes(place, plane + pixel * a.source_w, a.source_channels * a.itemsize)
-            else:
-                call(a.transpose, plane, a.source_c, 0, packed, w.source_w, 0, a.source_channels, pixels)
+            call(a.transpose, plane, a.source_c, 0, packed, w.source_w, 0, a.source_channels, together * a.source_cols)
     w.source = w.packed_source - w.source_lo * w.source_h
 
 

@@ -40,10 +40,10 @@ class SumPlan:
     ``source_channels``, of which each target sums over C.
 
     ``packed_source``, ``sums``, ``packed_target``, ``packed_weight`` and ``entries`` are the elements of scratch that a
-    thread needs: a source with its channels together and ``pixel_step`` elements from pixel to pixel, where it is made
-    of planes or its own step is a bad one, sums between two ranges of input channels, a block of the result before it
-    is spread over planes, weights of a block of output channels and a range of input channels (0: many, and several
-    items read them: all are packed beforehand), the table of offsets (two integers each).
+    thread needs: channels of planes brought together with ``pixel_step`` elements from pixel to pixel, sums between two
+    ranges of input channels, a block of the result before it is spread over planes, weights of a block of output
+    channels and a range of input channels (0: many, and several items read them: all are packed beforehand), the table
+    of offsets (two integers each).
     ``holds``: all items read the same weights, those of one group and one block, and a thread holds all their ranges
     through its ``held_items``. ``repacks``: a thread on its own would pack the same weights more than once.
     Of the source rows from the first one on, every ``row_step``-th is read.
@@ -96,7 +96,6 @@ def sum_plan(
     C, taps = source_channels // joined, g.rows.kernel * g.cols.kernel
     k_blocks = blocks.channel_blocks(K, replace(unit, lanes=1) if dots else unit)
     packs_source = _is_planar(source, formats[0], source_channels)
-    packs_source |= taps > 1 and not dots and joined == 1 and _aliases(source[1], unit.lanes)
     packs_target = _is_planar(target, formats[1], K) and not dots
     images, height, k_group = _item(g.N * g.groups, target, len(k_blocks), packs_source, threads)
     if packs_source and K * taps <= _CHEAP_PIXEL:
@@ -212,14 +211,9 @@ def _row_step(plan: axes.AxisPlan) -> int:
     return int(np.gcd.reduce(np.diff(np.unique(plan.sources)), initial=0)) or 1
 
 
-def _aliases(step: int, lanes: int) -> bool:
-    """Whether pixels so many elements apart share few sets of the first cache: it keeps none for the next tap."""
-    return step % (16 * lanes) == 0
-
-
 def _pixel_step(channels: int, lanes: int) -> int:
-    """Elements from pixel to pixel of a packed source."""
-    return channels + lanes if _aliases(channels, lanes) else channels
+    """Elements from pixel to pixel of a packed source: large powers of two would share few sets of the first cache."""
+    return channels + lanes if channels % (16 * lanes) == 0 else channels
 
 
 def dots_reason(g: Conv2dGeometry, transposed: bool, unit: VectorUnit) -> str | None:

@@ -56,7 +56,6 @@ AWKWARD_CONVS = (
     _odd("channels above 48, many rows", (1, 50, 23, 24), (37, 50, 3, 3), padding=1),
     _odd("channels above 128", (1, 131, 4, 3), (5, 131, 2, 3), padding=1),
     _odd("ranges of channels, many rows", (1, 130, 23, 19), (4, 130, 3, 3), padding=1),
-    _odd("channels whose pixels share sets", (2, 256, 5, 6), (20, 256, 3, 3), padding=1),
     _odd("one output channel", (1, 4, 6, 9), (1, 4, 3, 3), padding=1),
     _odd("width one", (2, 3, 9, 1), (4, 3, 3, 1)),
     _odd("width one, padded", (1, 3, 5, 1), (4, 3, 3, 3), padding=1),

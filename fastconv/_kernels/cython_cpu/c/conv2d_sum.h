@@ -177,12 +177,7 @@ static void FC_FN(order_groups)(const fc_sum_args *a, FC_FN(fc_work) *w, ptrdiff
     FC_FN(list_orders)(w->orders, a->C, a->K / a->joined, first - start);
 }
 
-static void FC_FN(copy_pixels)(const real *from, ptrdiff_t from_step, real *to, ptrdiff_t to_step, ptrdiff_t pixels,
-                               ptrdiff_t channels) {
-    for (ptrdiff_t i = 0; i < pixels; i++) memcpy(to + i * to_step, from + i * from_step, (size_t)channels * sizeof(real));
-}
-
-/* The source of an item with its channels together: as it is, copied from planes, or with another step. */
+/* The source of an item with its channels together: as it is, or copied from planes. */
 static void FC_FN(take_source)(const fc_sum_args *a, FC_FN(fc_work) *w, const fc_item *item) {
     const real *source = (const real *)a->source + item->n * a->source_strides.n + item->g * a->source_channels * a->source_strides.c;
     w->source = source;
@@ -191,19 +186,15 @@ static void FC_FN(take_source)(const fc_sum_args *a, FC_FN(fc_work) *w, const fc
         FC_FN(order_groups)(a, w, item->g * a->source_channels);
     if (!a->packed_source)
         return;
-    const ptrdiff_t cols = a->source_strides.h / a->source_strides.w, rows = item->source_hi - item->source_lo;
+    const ptrdiff_t cols = a->source_strides.h, rows = item->source_hi - item->source_lo;
     const ptrdiff_t together = a->row_step == 1 ? rows : 1; /* rows that are copied at once */
     w->source_strides = (fc_strides){.n = rows * cols * a->pixel_step, .c = 1, .h = cols * a->pixel_step, .w = a->pixel_step};
     for (ptrdiff_t i = 0; i < item->images; i++)
-        for (ptrdiff_t row = 0; row < rows; row += together * a->row_step) {
-            const real *from = source + i * a->source_strides.n + (item->source_lo + row) * a->source_strides.h;
-            real *to = w->packed_source + i * w->source_strides.n + row * w->source_strides.h;
-            if (a->source_strides.c == 1)
-                FC_FN(copy_pixels)(from, a->source_strides.w, to, a->pixel_step, together * cols, a->source_channels);
-            else
-                FC_FN(transpose_any)(from, NULL, a->source_strides.c, to, NULL, a->pixel_step, a->source_channels,
-                                     together * cols, (rows - row) * cols);
-        }
+        for (ptrdiff_t row = 0; row < rows; row += together * a->row_step)
+            FC_FN(transpose_any)
+            (source + i * a->source_strides.n + (item->source_lo + row) * cols, NULL, a->source_strides.c,
+             w->packed_source + i * w->source_strides.n + row * w->source_strides.h, NULL, a->pixel_step,
+             a->source_channels, together * cols, (rows - row) * cols);
     w->source = w->packed_source - item->source_lo * w->source_strides.h;
 }
 
