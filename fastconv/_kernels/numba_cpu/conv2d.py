@@ -151,6 +151,7 @@ class _Sum:
             # Of planes, the only ones that need them.
             **{"source_cols": made.source_strides[2], "target_cols": made.target_strides[2], "images": made.images},
             **{"tap_cols": g.cols.kernel, "c_range": made.c_range, "holds": made.holds},
+            far_weights=made.far_weights,
             **{"block_terms": plan.BLOCK_TERMS, "range_terms": plan.RANGE_TERMS},
             **{"packs_source": made.packed_source > 0, "packs_target": made.packed_target > 0},
             **{"pixel_step": made.pixel_step * size, "flipped": self._transposed, "dots": self._dots},

@@ -21,19 +21,21 @@ SUM = structure(
     "row_blocks", "k_blocks", "transpose", "transpose_streaming", "N", "groups", "C", "K", "taps", "tap_cols",
     "itemsize", "source_cols", "target_cols", "row_block_count", "row_step", "k_block_count", "images", "k_group",
     "c_range", "block_terms", "range_terms", "pixel_step", "packs_source", "packs_target", "streams", "flipped", "dots",
-    "relu", "joined", "source_channels", "packing", "holds", "entries_at", "bias_at", "orders_at", "sums_at",
-    "packed_source_at", "packed_target_at", "packed_weight_at", "packed_rows_at",
+    "relu", "joined", "source_channels", "packing", "holds", "far_weights", "entries_at", "bias_at", "orders_at",
+    "sums_at", "packed_source_at", "packed_target_at", "packed_weight_at", "packed_rows_at",
 )  # fmt: skip
 # What a slot works with, and what an item has prepared in it: addresses, then steps in bytes, of the source (from the
 # origin of the first image) and of the target (from that of the block of channels); images n .. of group g, target
 # rows lo .. hi - 1. ``columns`` are those of the widest tile, ``column`` is the number of the next one's first column:
 # the place of its sums. ``is_packed`` says that ``packed_weight`` has the weights of all items, ``streams`` that the
-# target goes past the caches.
+# target goes past the caches. ``next_weight`` is what no tile has asked for yet of the weights of the next range, of
+# which each asks for ``next_bytes``.
 WORK = structure(
     "panels", "panel", "entries", "bias", "orders", "sums", "packed_source", "packed_target", "packed_weight",
     "packed_rows", "source", "target",
     "source_n", "source_h", "source_w", "target_n", "target_h", "target_w",
     "n", "images", "g", "lo", "hi", "source_lo", "source_hi", "columns", "column", "is_packed", "streams",
+    "next_weight", "next_bytes",
 )  # fmt: skip
 WORK_BYTES = WORK.itemsize
 # Strides are in bytes.

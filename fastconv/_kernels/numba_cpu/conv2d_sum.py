@@ -138,9 +138,13 @@ def sum_ranges(a, w, block, vectors, channels):
     panel.ending = (BIAS_LANES if a.bias != 0 else 0) | (RELU if a.relu else 0)
     if w.streams and not a.packs_target:
         panel.ending |= STREAMS
+    tiles = -(-w.images * (w.hi - w.lo) * a.cols_targets // w.columns)
+    foresees = a.far_weights and a.packing == 0
     for c0 in range(0, a.C, a.c_range):
         count = min(a.C - c0, a.c_range)
         packed = take_weight(a, w, block, c0)
+        w.next_weight = packed + (c0 + count) * a.taps * panel.w_step
+        w.next_bytes = count * a.taps * panel.w_step // tiles if foresees else 0
         panel.first, panel.last = c0 == 0, c0 + count == a.C
         w.column = 0
         for r in range(a.rows_run_count):
@@ -217,11 +221,20 @@ def sum_region(w, panel, counts, source_steps, target_steps, source, packed, tar
                 end = tile * counts[axis] // tiles
                 width = end - begin
                 prefetch_tile(panel, x + end * x_step, to + end * to_step, width, size)
+                prefetch_weights(w)
                 sums, place = w.sums + w.column * size, to + begin * to_step
                 call(microkernel, width, w.panel, x + begin * x_step, packed, sums, place)
                 if keeps:
                     w.column += width
                 begin = end
+
+
+@serial
+def prefetch_weights(w):
+    """The first tile alone would wait for all weights of a range."""
+    for byte in range(0, w.next_bytes, _LINE):
+        prefetch_read(w.next_weight + byte)
+    w.next_weight += w.next_bytes
 
 
 @serial

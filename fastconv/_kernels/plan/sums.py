@@ -27,6 +27,8 @@ _FEW_WEIGHTS = 1 << 13
 _FEW_READERS = 2
 # Packed weights that a thread holds from item to item: they share the second cache with what a tile reads.
 _HELD_BYTES = 1 << 19
+# Bytes of packed weights, from which on a tile asks for its part of the next range's: processors fetch fewer in time.
+_FAR_BYTES = 1 << 23
 # Items to a thread, up to which it gets them all at once; of more it gets a quarter at a time.
 _FEW_ITEMS = 8
 
@@ -46,6 +48,7 @@ class SumPlan:
     of offsets (two integers each).
     ``holds``: all items read the same weights, those of one group and one block, and a thread holds all their ranges
     through its ``held_items``. ``repacks``: a thread on its own would pack the same weights more than once.
+    ``far_weights``: there are so many that those of the next range are to be asked for.
     Of the source rows from the first one on, every ``row_step``-th is read.
     ``streams``: every item writes whole cache lines, if the target begins with one, and better past the caches.
     """
@@ -72,6 +75,7 @@ class SumPlan:
     packed_weight: int
     holds: bool
     repacks: bool
+    far_weights: bool
     entries: int
     items: int
     streams: bool
@@ -133,6 +137,7 @@ def sum_plan(
         packed_weight=_packed_weight(weights, readers, holds),
         holds=holds,
         repacks=readers > 1 and not holds,
+        far_weights=g.groups * K * C * taps * unit.itemsize > _FAR_BYTES,
         entries=_most_taps(rows, cols) * -(-c_range // blocks.BLOCK_TERMS),
         items=items,
         streams=not (dots or K % unit.lanes) and blocks.streams(target, widths, unit),

@@ -48,6 +48,8 @@ typedef struct {
     const ptrdiff_t *columns; /* of the widest tiles */
     FC_FN(fc_mask) orders[FC_LANES / 2];
     ptrdiff_t column; /* number of the next tile's first column: the place of its sums */
+    const real *next_weight; /* of the range after this one: what no tile has asked for yet */
+    ptrdiff_t next_weights;  /* for which each tile asks */
     int streams;      /* whether the target goes past the caches */
     int is_packed;    /* whether packed_weight has the weights of all items */
 } FC_FN(fc_work);
@@ -91,6 +93,12 @@ FC_INLINE void FC_FN(prefetch_tile)(const fc_panel *panel, const real *x, const 
     }
 }
 
+/* The first tile alone would wait for all weights of a range. */
+FC_INLINE void FC_FN(prefetch_weights)(FC_FN(fc_work) *w) {
+    for (ptrdiff_t i = 0; i < w->next_weights; i += FC_LINE) __builtin_prefetch(w->next_weight + i, 0, 2);
+    w->next_weight += w->next_weights;
+}
+
 /* All tiles of a region; columns of a tile lie along the axis that needs the fewest tiles. */
 static void FC_FN(sum_region)(FC_FN(fc_work) *w, const fc_region *region, fc_panel *panel, const real *source,
                               const real *packed, real *target, ptrdiff_t vectors) {
@@ -108,6 +116,7 @@ static void FC_FN(sum_region)(FC_FN(fc_work) *w, const fc_region *region, fc_pan
             for (ptrdiff_t t = 0; t < tiles; t++) {
                 const ptrdiff_t begin = t * count / tiles, end = (t + 1) * count / tiles, width = end - begin;
                 FC_FN(prefetch_tile)(panel, x + end * panel->x_shift, to + end * panel->target_step, width, size);
+                FC_FN(prefetch_weights)(w);
                 panels[width - 1](panel, x + begin * panel->x_shift, packed, w->sums + w->column * size,
                                   to + begin * panel->target_step);
                 if (!(panel->first && panel->last))
@@ -141,9 +150,14 @@ static void FC_FN(sum_block)(const fc_sum_args *a, FC_FN(fc_work) *w, const fc_i
     panel.ending = (a->bias != NULL ? FC_BIAS_LANES : 0) | (a->relu ? FC_RELU : 0);
     if (w->streams && !a->packed_target)
         panel.ending |= FC_STREAMS;
+    const ptrdiff_t pixels = item->images * (item->hi - item->lo) * a->cols.targets;
+    const ptrdiff_t tiles = (pixels + w->columns[vectors - 1] - 1) / w->columns[vectors - 1];
+    const int foresees = a->packed != NULL && a->far_weights;
     for (ptrdiff_t c0 = 0; c0 < a->C; c0 += a->c_range) {
         const ptrdiff_t range = a->C - c0 < a->c_range ? a->C - c0 : a->c_range;
         const real *packed = FC_FN(take_weight)(a, w, item, block, c0);
+        w->next_weight = packed + (c0 + range) * a->taps * vectors * FC_LANES;
+        w->next_weights = foresees ? range * a->taps * vectors * FC_LANES / tiles : 0;
         panel.first = c0 == 0;
         panel.last = c0 + range == a->C;
         w->column = 0;
