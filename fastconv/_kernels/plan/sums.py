@@ -192,7 +192,7 @@ def _item(planes, target_shape, k_blocks, packs_source, threads) -> tuple[int, i
     """Images, target rows and blocks of channels of one item."""
     N, _, rows, cols = target_shape
     height = max(1, min(rows, blocks.ITEM_PIXELS // cols))
-    images = max(1, min(N, blocks.ITEM_PIXELS // (rows * cols)))
+    images = blocks.even(N, max(1, blocks.ITEM_PIXELS // (rows * cols)))
     k_group = k_blocks if packs_source else 1
     # Each item brings the channels of its planes together again.
     wanted = (2 if packs_source else 4) * threads
@@ -207,7 +207,7 @@ def _item(planes, target_shape, k_blocks, packs_source, threads) -> tuple[int, i
     while items() < wanted and height * cols > blocks.ITEM_PIXELS // 4 and height > 1:
         height = -(-height // 2)
     # Of few items each thread should have as many as the others.
-    while items() < 2 * threads and items() % threads and height * cols > _FEWEST_PIXELS and height > 1:
+    while items() < 4 * threads and items() % threads and height * cols > _FEWEST_PIXELS and height > 1:
         height = -(-height // 2)
     return images, blocks.even(rows, height), k_group
 
