@@ -251,6 +251,17 @@ def test_weights_that_all_items_read_are_held_by_each_thread():
     assert [plan.held_items(items, 2) for items in (1, 2, 3, 14, 16, 17, 224)] == [1, 1, 2, 7, 8, 3, 28]
 
 
+def test_weights_of_pointwise_gradients_are_read_in_place_where_few_items_read_them():
+    def in_place(*shapes):
+        return plan.sum_plan(Conv2dGeometry.of(*shapes), True, LAST, UNIT, 2, False).in_place
+
+    assert in_place((1, 512, 7, 7), (2048, 512, 1, 1))
+    assert in_place((1, 512, 28, 28), (128, 512, 1, 1))
+    assert not in_place((16, 512, 7, 7), (2048, 512, 1, 1))
+    assert not in_place((1, 24, 7, 7), (64, 24, 1, 1))
+    assert not in_place((1, 512, 7, 7), (2048, 512, 3, 3))
+
+
 @pytest.mark.parametrize(
     ("shape", "kernel", "formats", "in_place"),
     [

@@ -83,19 +83,23 @@ class Function:
     @classmethod
     def apply(cls, *inputs):
         """Run forward; record it where an input asks for gradients. Arrays in, arrays out; Tensors in, Tensors out."""
-        plain, tensors = [], []
+        plain, versions, tensors, wanted = [], [], [], False
         for item in inputs:
+            version = None
             if isinstance(item, Tensor):
                 tensors.append(item)
                 plain.append(item._array)
+                version = item._version
+                wanted = wanted or item._requires_grad
             else:
                 plain.append(unwrap(item) if isinstance(item, tuple) else item)
+            versions.append(version)
         if not tensors:
             return cls.forward(Context((False,) * len(inputs)), *plain)
         needs: tuple[bool, ...] = (False,) * len(inputs)
-        if is_grad_enabled():
+        if wanted and is_grad_enabled():
             needs = tuple([isinstance(item, Tensor) and item._requires_grad for item in inputs])
-        ctx = Context(needs, [item._version if isinstance(item, Tensor) else None for item in inputs])
+        ctx = Context(needs, versions)
         outputs = cls.forward(ctx, *plain)
         several = isinstance(outputs, tuple)
         wrapped = [_output_tensor(array, tensors) for array in (outputs if several else (outputs,))]

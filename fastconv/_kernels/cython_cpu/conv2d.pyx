@@ -30,7 +30,7 @@ cdef extern from "conv2d_args.h" nogil:
         Py_ssize_t row_block_count, row_step, k_block_count, images, k_group, c_range, block_terms, range_terms
         Py_ssize_t pixel_step, entries, packed_source, sums, packed_target, packed_weight, scratch_bytes
         Py_ssize_t joined, source_channels
-        int flipped, dots, relu, streams, holds, far_weights
+        int flipped, dots, relu, streams, holds, in_place, far_weights
         fc_pack_args packing
     ctypedef struct fc_conv2d_kernels:
         Py_ssize_t lanes, vectors, columns
@@ -104,7 +104,7 @@ cdef class Sum:
         a.packed_source, a.sums, a.packed_target = made.packed_source, made.sums, made.packed_target
         a.packed_weight, a.holds = made.packed_weight, made.holds
         p.flipped = a.flipped = transposed
-        a.streams, a.far_weights = made.streams, made.far_weights
+        a.streams, a.in_place, a.far_weights = made.streams, made.in_place, made.far_weights
         p.group_stride = g.K_g * g.C_g * p.taps
         p.c_stride, p.k_stride = (g.C_g * p.taps, p.taps) if transposed else (p.taps, g.C_g * p.taps)
         scratch = unit.vectors * unit.lanes + a.sums + a.packed_source + a.packed_target
@@ -184,7 +184,7 @@ def _prepare_groups(problem, transposed):
 
 def _prepare(name, problem, transposed, dots=False, joined=1):
     cdef Sum run = Sum(problem, transposed, dots, joined)
-    unpacked = run.run_unpacked if run.args.packed_weight else None
+    unpacked = run.run_unpacked if run.args.packed_weight or run.args.in_place else None
     return contract.Kernel(name, run, run.pack, run.scratch_bytes, run_unpacked=unpacked)
 
 

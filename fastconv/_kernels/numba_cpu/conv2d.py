@@ -56,7 +56,7 @@ class _Sum:
         unit = microkernels.unit(self._itemsize)
         threads = pool.default_num_threads()
         self._plan = made = plan.sum_plan(problem.geometry, transposed, problem.formats, unit, threads, dots, joined)
-        self.packs_itself = made.packed_weight > 0
+        self.takes_unpacked = made.in_place or made.packed_weight > 0
         width = made.K if dots else -(-made.K // unit.lanes) * unit.lanes
         self.packed_bytes = made.groups * width * self._taps * made.C * self._itemsize
         # Before the parts that the plan knows of: what the slot works with, the block's bias, orders of lanes.
@@ -151,7 +151,7 @@ class _Sum:
             # Of planes, the only ones that need them.
             **{"source_cols": made.source_strides[2], "target_cols": made.target_strides[2], "images": made.images},
             **{"tap_cols": g.cols.kernel, "c_range": made.c_range, "holds": made.holds},
-            far_weights=made.far_weights,
+            **{"in_place": made.in_place, "far_weights": made.far_weights},
             **{"block_terms": plan.BLOCK_TERMS, "range_terms": plan.RANGE_TERMS},
             **{"packs_source": made.packed_source > 0, "packs_target": made.packed_target > 0},
             **{"pixel_step": made.pixel_step * size, "flipped": self._transposed, "dots": self._dots},
@@ -178,7 +178,7 @@ def _unit(problem: Problem) -> plan.VectorUnit:
 
 def _prepare(name: str, problem: Problem, transposed: bool, dots: bool = False, joined: int = 1) -> Kernel:
     run = _Sum(problem, transposed, dots, joined)
-    return Kernel(name, run, run.pack, run.scratch_bytes, run_unpacked=run.run_unpacked if run.packs_itself else None)
+    return Kernel(name, run, run.pack, run.scratch_bytes, run_unpacked=run.run_unpacked if run.takes_unpacked else None)
 
 
 def prepare_direct(problem: Problem) -> Kernel:

@@ -21,8 +21,8 @@ SUM = structure(
     "row_blocks", "k_blocks", "transpose", "transpose_streaming", "N", "groups", "C", "K", "taps", "tap_cols",
     "itemsize", "source_cols", "target_cols", "row_block_count", "row_step", "k_block_count", "images", "k_group",
     "c_range", "block_terms", "range_terms", "pixel_step", "packs_source", "packs_target", "streams", "flipped", "dots",
-    "relu", "joined", "source_channels", "packing", "holds", "far_weights", "entries_at", "bias_at", "orders_at",
-    "sums_at", "packed_source_at", "packed_target_at", "packed_weight_at", "packed_rows_at",
+    "relu", "joined", "source_channels", "packing", "holds", "in_place", "far_weights", "entries_at", "bias_at",
+    "orders_at", "sums_at", "packed_source_at", "packed_target_at", "packed_weight_at", "packed_rows_at",
 )  # fmt: skip
 # What a slot works with, and what an item has prepared in it: addresses, then steps in bytes, of the source (from the
 # origin of the first image) and of the target (from that of the block of channels); images n .. of group g, target

@@ -119,10 +119,13 @@ def take_weight(a, w, block, c0):
     unit = a.itemsize if a.dots else VECTOR_BYTES
     if a.packing == 0:
         return a.packed + (w.g * -(-a.K * a.itemsize // unit) + word(a.k_blocks, 2 * block)) * unit * a.taps * a.C
+    packing = carray(pointer(a.packing), 1, PACK)[0]
+    if a.in_place:
+        return a.packed + w.g * packing.group_stride + word(a.k_blocks, 2 * block) * unit
     before = c0 * a.taps * word(a.k_blocks, 2 * block + 1) * unit
     packed = w.packed_weight - (0 if a.holds else before)
     if not w.is_packed:
-        pack_range(carray(pointer(a.packing), 1, PACK)[0], a.packed, w.g, block, c0, packed + before, w.packed_rows)
+        pack_range(packing, a.packed, w.g, block, c0, packed + before, w.packed_rows)
     return packed
 
 
@@ -132,6 +135,8 @@ def sum_ranges(a, w, block, vectors, channels):
     panel = carray(pointer(w.panel), 1, PANEL)[0]
     panel.entries, panel.bias, panel.orders, panel.channels = w.entries, w.bias, w.orders, channels
     panel.x_step, panel.w_step = a.itemsize, vectors * VECTOR_BYTES
+    if a.in_place and a.packing != 0:
+        panel.w_step = carray(pointer(a.packing), 1, PACK)[0].c_stride
     if a.dots:
         panel.x_step = panel.w_step = VECTOR_BYTES
         panel.w_shift, panel.target_shift = a.taps * a.C * a.itemsize, a.target_c

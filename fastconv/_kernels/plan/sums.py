@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +26,8 @@ _FEW_WEIGHTS = 1 << 13
 # Items that read the same weights, up to which each packs them for itself: weights that one core packs for another
 # travel between their caches. Packing a weight was measured as 0.2 ns, reading it so as 0.5 to 2 ns.
 _FEW_READERS = 2
+# Weights, each counted for every item that reads it, up to which they are not packed if they can be read in place.
+_NEAR_WEIGHTS = 1 << 18
 # Packed weights that a thread holds from item to item: they share the second cache with what a tile reads.
 _HELD_BYTES = 1 << 19
 # Bytes of packed weights, from which on a tile asks for its part of the next range's: processors fetch fewer in time.
@@ -48,7 +51,9 @@ class SumPlan:
     of offsets (two integers each).
     ``holds``: all items read the same weights, those of one group and one block, and a thread holds all their ranges
     through its ``held_items``. ``repacks``: a thread on its own would pack the same weights more than once.
-    ``far_weights``: there are so many that those of the next range are to be asked for.
+    ``in_place``: a block's weights of one sum lie together in memory, as they do in grad_input of 1 x 1 layers, and are
+    read there where they are not packed. ``far_weights``: there are so many that those of the next range are to be
+    asked for.
     Of the source rows from the first one on, every ``row_step``-th is read.
     ``streams``: every item writes whole cache lines, if the target begins with one, and better past the caches.
     """
@@ -75,6 +80,7 @@ class SumPlan:
     packed_weight: int
     holds: bool
     repacks: bool
+    in_place: bool
     far_weights: bool
     entries: int
     items: int
@@ -110,8 +116,8 @@ def sum_plan(
     k_widths = k_blocks[:, 1] * (1 if dots else unit.lanes)
     readers = -(-g.N // images) * len(row_blocks)
     items = readers * g.groups * -(-len(k_blocks) // k_group)
-    weights = (C * taps * int(k_widths.max()), c_range * taps * int(k_widths.max()), K * C * taps)
-    holds = readers > 1 and g.groups == len(k_blocks) == 1 and weights[0] * unit.itemsize <= _HELD_BYTES
+    is_one_block = g.groups == len(k_blocks) == 1
+    are_rows = transposed and taps == joined == 1 and not (dots or K % unit.lanes)
     # What an item writes in one go: rows of a plane, or channels of a pixel.
     widths = (row_blocks[:, 1] - row_blocks[:, 0]) * target[3] if packs_target else k_widths
     return SumPlan(
@@ -134,13 +140,10 @@ def sum_plan(
         packed_source=_packed_source(images, row_blocks, source, source_channels, joined, unit) if packs_source else 0,
         sums=width * (pixels if c_range < C else unit.columns),
         packed_target=pixels * width if packs_target else 0,
-        packed_weight=_packed_weight(weights, readers, holds),
-        holds=holds,
-        repacks=readers > 1 and not holds,
-        far_weights=g.groups * K * C * taps * unit.itemsize > _FAR_BYTES,
         entries=_most_taps(rows, cols) * -(-c_range // blocks.BLOCK_TERMS),
         items=items,
         streams=not (dots or K % unit.lanes) and blocks.streams(target, widths, unit),
+        **_weights(g, (C, c_range, K), int(k_widths.max()), readers, is_one_block, are_rows, unit.itemsize),
     )
 
 
@@ -151,12 +154,21 @@ def _roles(g: Conv2dGeometry, transposed: bool) -> tuple[axes.AxisPlan, axes.Axi
     return make(g.rows, g.padding_mode), make(g.cols, g.padding_mode), *((out, x) if transposed else (x, out))
 
 
-def _packed_weight(weights: tuple[int, int, int], readers: int, holds: bool) -> int:
-    """``weights``: those of a block of output channels, of one of its ranges of input channels, of all blocks."""
-    block, part, everything = weights
-    if holds:
-        return block
-    return part if readers <= _FEW_READERS or readers * everything <= _FEW_WEIGHTS else 0
+def _weights(g, channels, width, readers, is_one_block, are_rows, itemsize) -> dict[str, Any]:
+    """How weights come to the items: the fields of the plan that say so. ``channels``: C, those of a range, K."""
+    taps = g.rows.kernel * g.cols.kernel
+    C, c_range, K = channels
+    block, weights = C * taps * width, K * C * taps
+    in_place = are_rows and (readers <= _FEW_READERS or readers * weights <= _NEAR_WEIGHTS)
+    holds = is_one_block and readers > 1 and not in_place and block * itemsize <= _HELD_BYTES
+    packs = not in_place and (readers <= _FEW_READERS or readers * weights <= _FEW_WEIGHTS)
+    return {
+        "packed_weight": block if holds else c_range * taps * width if packs else 0,
+        "holds": holds,
+        "repacks": readers > 1 and not (holds or in_place),
+        "in_place": in_place,
+        "far_weights": g.groups * weights * itemsize > _FAR_BYTES,
+    }
 
 
 def held_items(items: int, threads: int) -> int:

@@ -17,8 +17,8 @@ typedef struct {
 } fc_pack_args;
 
 /* target[n, g*K + k, row, col] = ending(sum of weight * source); forward and grad_input are both of this form.
- * The counts of elements and blocks are those of plan.SumPlan, which explains them. Where nothing is packed yet, items
- * pack what they read of packing.weight. */
+ * The counts of elements and blocks are those of plan.SumPlan, which explains them. Where nothing is packed, items
+ * pack what they read of packing.weight, or read it in_place. */
 typedef struct {
     const void *source, *packed, *bias;
     void *target;
@@ -30,7 +30,7 @@ typedef struct {
     ptrdiff_t row_block_count, row_step, k_block_count, images, k_group, c_range, block_terms, range_terms;
     ptrdiff_t pixel_step, entries, packed_source, sums, packed_target, packed_weight, scratch_bytes;
     ptrdiff_t joined, source_channels; /* groups that are treated as one, because they share vectors; their channels */
-    int flipped, dots, relu, streams, holds, far_weights; /* dots: few target channels, sums along the lanes */
+    int flipped, dots, relu, streams, holds, in_place, far_weights; /* dots: few target channels, sums along the lanes */
     fc_pack_args packing;
 } fc_sum_args;
 

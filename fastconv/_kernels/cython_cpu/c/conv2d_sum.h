@@ -57,7 +57,7 @@ typedef struct {
 /* One entry per tap, or per row of taps where its inputs and its weights follow one another, or several per tap where
  * its channels are more than a block of terms. */
 static void FC_FN(list_entries)(const fc_sum_args *a, const FC_FN(fc_work) *w, ptrdiff_t row, ptrdiff_t col,
-                                ptrdiff_t c0, ptrdiff_t channels, ptrdiff_t width, fc_panel *panel) {
+                                ptrdiff_t c0, ptrdiff_t channels, ptrdiff_t step, fc_panel *panel) {
     const ptrdiff_t first = a->cols.first[col], taps = a->cols.first[col + 1] - first;
     ptrdiff_t merged = taps > 1 && channels == a->C && w->source_strides.w == channels &&
                        taps * channels <= a->range_terms;
@@ -74,7 +74,7 @@ static void FC_FN(list_entries)(const fc_sum_args *a, const FC_FN(fc_work) *w, p
             const ptrdiff_t weight = c0 * a->taps + (a->flipped ? a->taps - 1 - tap : tap) * channels;
             for (ptrdiff_t c = 0; c < channels; c += part, entry += 2) {
                 entry[0] = pixel + c0 + c;
-                entry[1] = (weight + c) * (a->dots ? 1 : width);
+                entry[1] = (weight + c) * (a->dots ? 1 : step);
             }
         }
     panel->entry_count = (entry - w->entries) / 2;
@@ -132,6 +132,8 @@ static const real *FC_FN(take_weight)(const fc_sum_args *a, const FC_FN(fc_work)
     const ptrdiff_t first = a->k_blocks[2 * block], width = a->k_blocks[2 * block + 1] * unit;
     if (a->packed != NULL)
         return (const real *)a->packed + (item->g * all + first) * unit * a->taps * a->C;
+    if (a->in_place)
+        return (const real *)a->packing.weight + item->g * a->packing.group_stride + first * unit;
     const ptrdiff_t before = c0 * a->taps * width;
     real *packed = w->packed_weight - (a->holds ? 0 : before);
     if (!w->is_packed)
@@ -143,7 +145,8 @@ static const real *FC_FN(take_weight)(const fc_sum_args *a, const FC_FN(fc_work)
 static void FC_FN(sum_block)(const fc_sum_args *a, FC_FN(fc_work) *w, const fc_item *item, ptrdiff_t block,
                              ptrdiff_t channels) {
     const ptrdiff_t vectors = a->k_blocks[2 * block + 1];
-    fc_panel panel = {.entries = w->entries, .bias = w->bias, .orders = w->orders, .x_step = 1, .w_step = vectors * FC_LANES};
+    const ptrdiff_t step = a->packed == NULL && a->in_place ? a->packing.c_stride : vectors * FC_LANES;
+    fc_panel panel = {.entries = w->entries, .bias = w->bias, .orders = w->orders, .x_step = 1, .w_step = step};
     panel.w_shift = a->taps * a->C;
     panel.target_shift = w->target_strides.c;
     panel.channels = channels;
@@ -172,7 +175,7 @@ static void FC_FN(sum_block)(const fc_sum_args *a, FC_FN(fc_work) *w, const fc_i
                     .source_step = {row[3] * w->source_strides.h, col[3] * w->source_strides.w, w->source_strides.n},
                     .target_step = {row[2] * w->target_strides.h, col[2] * w->target_strides.w, w->target_strides.n},
                 };
-                FC_FN(list_entries)(a, w, row[0], col[0], c0, range, vectors * FC_LANES, &panel);
+                FC_FN(list_entries)(a, w, row[0], col[0], c0, range, step, &panel);
                 FC_FN(sum_region)
                 (w, &region, &panel, w->source + j * region.source_step[FC_ROWS], packed,
                  w->target + row[0] * w->target_strides.h + j * region.target_step[FC_ROWS] +
