@@ -16,8 +16,8 @@ from fastconv.backends import LaunchRecord
 class Step:
     """One kernel call; ``flops`` counts floating-point operations, ``nbytes`` what must be read and written once.
 
-    The weight was "packed" for this call, "kept" from an earlier one, "unpacked", which is packed while it was used, or
-    None: used as it is.
+    The weight was "packed" for this call, "kept" from an earlier one, "unpacked", which is packed while it was used or
+    read in place by a kernel that could have had it packed, or None: used as it is.
     """
 
     op: str

@@ -138,7 +138,7 @@ cdef class Sum:
         return self._run(&a, source, rest)
 
     def run_unpacked(self, source, weight, *rest):
-        """The same with the weight as it is: items pack what they read, unless that is more work than packing once."""
+        """The same with the weight as it is: items read it in place or pack it, unless packing it once is less work."""
         if self.repacks and num_threads() == 1:
             return self(source, self.pack(weight), *rest)
         cdef fc_sum_args a = self.args

@@ -72,7 +72,7 @@ class _Sum:
         return self._run(*operands)
 
     def run_unpacked(self, source, weight, *rest) -> int:
-        """The same with the weight as it is: items pack what they read, unless that is more work than packing once."""
+        """The same with the weight as it is: items read it in place or pack it, unless packing it once is less work."""
         threads = pool.get_num_threads()
         if self._plan.repacks and threads == 1:
             return self._run(source, self.pack(weight), *rest)

@@ -28,14 +28,14 @@ SUM = structure(
 # origin of the first image) and of the target (from that of the block of channels); images n .. of group g, target
 # rows lo .. hi - 1. ``columns`` are those of the widest tile, ``column`` is the number of the next one's first column:
 # the place of its sums. ``is_packed`` says that ``packed_weight`` has the weights of all items, ``streams`` that the
-# target goes past the caches. ``next_weight`` is what no tile has asked for yet of the weights of the next range, of
-# which each asks for ``next_bytes``.
+# target goes past the caches. From ``next_weight`` to ``next_end`` is what no tile has asked for yet of the weights of
+# the next range, of which each asks for ``next_bytes``.
 WORK = structure(
     "panels", "panel", "entries", "bias", "orders", "sums", "packed_source", "packed_target", "packed_weight",
     "packed_rows", "source", "target",
     "source_n", "source_h", "source_w", "target_n", "target_h", "target_w",
     "n", "images", "g", "lo", "hi", "source_lo", "source_hi", "columns", "column", "is_packed", "streams",
-    "next_weight", "next_bytes",
+    "next_weight", "next_end", "next_bytes",
 )  # fmt: skip
 WORK_BYTES = WORK.itemsize
 # Strides are in bytes.

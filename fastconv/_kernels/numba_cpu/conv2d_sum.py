@@ -144,12 +144,13 @@ def sum_ranges(a, w, block, vectors, channels):
     if w.streams and not a.packs_target:
         panel.ending |= STREAMS
     tiles = -(-w.images * (w.hi - w.lo) * a.cols_targets // w.columns)
-    foresees = a.far_weights and a.packing == 0
+    foresees = a.far_weights and a.packing == 0 and not a.dots
     for c0 in range(0, a.C, a.c_range):
         count = min(a.C - c0, a.c_range)
         packed = take_weight(a, w, block, c0)
+        weights = count * a.taps * panel.w_step if foresees else 0
         w.next_weight = packed + (c0 + count) * a.taps * panel.w_step
-        w.next_bytes = count * a.taps * panel.w_step // tiles if foresees else 0
+        w.next_end, w.next_bytes = w.next_weight + weights, weights // tiles
         panel.first, panel.last = c0 == 0, c0 + count == a.C
         w.column = 0
         for r in range(a.rows_run_count):
@@ -237,9 +238,10 @@ def sum_region(w, panel, counts, source_steps, target_steps, source, packed, tar
 @serial
 def prefetch_weights(w):
     """The first tile alone would wait for all weights of a range."""
-    for byte in range(0, w.next_bytes, _LINE):
+    count = min(w.next_end - w.next_weight, w.next_bytes)
+    for byte in range(0, count, _LINE):
         prefetch_read(w.next_weight + byte)
-    w.next_weight += w.next_bytes
+    w.next_weight += count
 
 
 @serial

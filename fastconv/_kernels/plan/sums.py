@@ -218,9 +218,10 @@ def _item(planes, target_shape, k_blocks, packs_source, threads) -> tuple[int, i
         k_group = -(-k_group // 2)
     while items() < wanted and height * cols > blocks.ITEM_PIXELS // 4 and height > 1:
         height = -(-height // 2)
-    # Of few items each thread should have as many as the others.
-    while items() < 4 * threads and items() % threads and height * cols > _FEWEST_PIXELS and height > 1:
-        height = -(-height // 2)
+    # Of few items each thread should have as many as the others; the fewer they are, the smaller they may be.
+    for most, least in ((2 * threads, _FEWEST_PIXELS), (4 * threads, blocks.ITEM_PIXELS // 4)):
+        while items() < most and items() % threads and height * cols > least and height > 1:
+            height = -(-height // 2)
     return images, blocks.even(rows, height), k_group
 
 

@@ -40,6 +40,8 @@ AWKWARD_CONVS = (
     _odd("rows of padding alone", (1, 3, 5, 6), (18, 3, 3, 3), padding=17),
     _odd("inputs that no tap reads", (1, 5, 41, 41), (18, 5, 2, 2), stride=3, padding=1, bias=False),
     _odd("pointwise groups", (2, 20, 5, 7), (36, 5, 1, 1), groups=4),
+    _odd("pointwise groups of whole vectors", (2, 160, 7, 6), (660, 80, 1, 1), stride=2, padding=1, groups=2),
+    _odd("pointwise, reflected", (1, 32, 5, 4), (18, 32, 1, 1), padding=2, padding_mode="reflect"),
     _odd("groups of eight", (1, 64, 8, 14), (64, 8, 7, 3), padding=(3, 1), groups=8),
     _odd("depthwise", (2, 5, 8, 7), (5, 1, 3, 3), padding=1, groups=5),
     _odd("depthwise, strided", (1, 19, 9, 8), (19, 1, 3, 3), stride=2, padding=1, groups=19),

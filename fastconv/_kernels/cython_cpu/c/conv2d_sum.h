@@ -48,8 +48,8 @@ typedef struct {
     const ptrdiff_t *columns; /* of the widest tiles */
     FC_FN(fc_mask) orders[FC_LANES / 2];
     ptrdiff_t column; /* number of the next tile's first column: the place of its sums */
-    const real *next_weight; /* of the range after this one: what no tile has asked for yet */
-    ptrdiff_t next_weights;  /* for which each tile asks */
+    const real *next_weight, *next_end; /* of the range after this one: what no tile has asked for yet */
+    ptrdiff_t next_weights;             /* for which each tile asks */
     int streams;      /* whether the target goes past the caches */
     int is_packed;    /* whether packed_weight has the weights of all items */
 } FC_FN(fc_work);
@@ -95,8 +95,9 @@ FC_INLINE void FC_FN(prefetch_tile)(const fc_panel *panel, const real *x, const 
 
 /* The first tile alone would wait for all weights of a range. */
 FC_INLINE void FC_FN(prefetch_weights)(FC_FN(fc_work) *w) {
-    for (ptrdiff_t i = 0; i < w->next_weights; i += FC_LINE) __builtin_prefetch(w->next_weight + i, 0, 2);
-    w->next_weight += w->next_weights;
+    const ptrdiff_t left = w->next_end - w->next_weight, count = left < w->next_weights ? left : w->next_weights;
+    for (ptrdiff_t i = 0; i < count; i += FC_LINE) __builtin_prefetch(w->next_weight + i, 0, 2);
+    w->next_weight += count;
 }
 
 /* All tiles of a region; columns of a tile lie along the axis that needs the fewest tiles. */
@@ -155,12 +156,14 @@ static void FC_FN(sum_block)(const fc_sum_args *a, FC_FN(fc_work) *w, const fc_i
         panel.ending |= FC_STREAMS;
     const ptrdiff_t pixels = item->images * (item->hi - item->lo) * a->cols.targets;
     const ptrdiff_t tiles = (pixels + w->columns[vectors - 1] - 1) / w->columns[vectors - 1];
-    const int foresees = a->packed != NULL && a->far_weights;
+    const int foresees = a->packed != NULL && a->far_weights && !a->dots;
     for (ptrdiff_t c0 = 0; c0 < a->C; c0 += a->c_range) {
         const ptrdiff_t range = a->C - c0 < a->c_range ? a->C - c0 : a->c_range;
         const real *packed = FC_FN(take_weight)(a, w, item, block, c0);
+        const ptrdiff_t weights = foresees ? range * a->taps * vectors * FC_LANES : 0;
         w->next_weight = packed + (c0 + range) * a->taps * vectors * FC_LANES;
-        w->next_weights = foresees ? range * a->taps * vectors * FC_LANES / tiles : 0;
+        w->next_end = w->next_weight + weights;
+        w->next_weights = weights / tiles;
         panel.first = c0 == 0;
         panel.last = c0 + range == a->C;
         w->column = 0;

@@ -6,8 +6,8 @@
 #define FASTCONV_TRANSPOSE_H
 /* Elements from what is read or written to what is asked for: no processor foresees so many rows at once. */
 #define FC_AHEAD (4 * FC_LINE)
-/* Rows that are moved element by element in less time than a square takes. */
-enum { FC_FEW_ROWS = 3 };
+/* Fewer rows than these are moved element by element in less time than a square takes. */
+enum { FC_FEW_ROWS = 4 };
 #endif
 
 #undef FC_LOW
@@ -150,7 +150,8 @@ FC_INLINE void FC_FN(transpose_any)(const real *from, const int64_t *from_rows, 
     for (ptrdiff_t j0 = 0; j0 < columns; j0 += FC_LANES) {
         const ptrdiff_t left = columns - j0, last = left < FC_LANES ? columns : j0 + FC_LANES;
         ptrdiff_t i = 0;
-        for (; rows >= FC_LANES && rows - i > FC_FEW_ROWS && j0 + FC_LANES <= readable; i += FC_LANES) {
+        const ptrdiff_t least = FC_LANES < FC_FEW_ROWS ? FC_LANES : FC_FEW_ROWS;
+        for (; rows >= FC_LANES && rows - i >= least && j0 + FC_LANES <= readable; i += FC_LANES) {
             /* What is left is done with its neighbours. */
             const ptrdiff_t at = i + FC_LANES <= rows ? i : rows - FC_LANES;
             if (left < FC_LANES)
