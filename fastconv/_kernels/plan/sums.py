@@ -107,7 +107,7 @@ def sum_plan(
     k_blocks = blocks.channel_blocks(K, replace(unit, lanes=1) if dots else unit)
     packs_source = _is_planar(source, formats[0], source_channels)
     packs_target = _is_planar(target, formats[1], K) and not dots
-    images, height, k_group = _item(g.N * g.groups, target, len(k_blocks), packs_source, threads)
+    images, height, k_group = _item(g.N * g.groups, target, len(k_blocks), taps if packs_source else 0, threads)
     if packs_source and K * taps <= _CHEAP_PIXEL:
         height = max(height, min(target[2], 4 * g.rows.extent, _PACKED // (source_channels * target[3])))
     row_blocks = blocks.row_blocks(rows, height)
@@ -200,20 +200,25 @@ def _flattened(g: Conv2dGeometry) -> Conv2dGeometry:
     return replace(g, rows=Axis(pixels, 1, 1, 0, 0, 1, pixels), cols=Axis(1, 1, 1, 0, 0, 1, 1))
 
 
-def _item(planes, target_shape, k_blocks, packs_source, threads) -> tuple[int, int, int]:
-    """Images, target rows and blocks of channels of one item."""
+def _item(planes, target_shape, k_blocks, packed_taps, threads) -> tuple[int, int, int]:
+    """Images, target rows and blocks of channels of one item; ``packed_taps`` read a source that it packs (0: none)."""
     N, _, rows, cols = target_shape
     height = max(1, min(rows, blocks.ITEM_PIXELS // cols))
     images = blocks.even(N, max(1, blocks.ITEM_PIXELS // (rows * cols)))
-    k_group = k_blocks if packs_source else 1
+    k_group = k_blocks if packed_taps else 1
     # Each item brings the channels of its planes together again.
-    wanted = (2 if packs_source else 4) * threads
+    wanted = (2 if packed_taps else 4) * threads
 
     def items():
         return -(-planes // images) * -(-rows // height) * -(-k_blocks // k_group)
 
     while items() < wanted and images > 1:
         images = -(-images // 2)
+    # A single tap is summed in little more time than that takes: no pixel should be packed twice.
+    while packed_taps == 1 and items() < threads and height * cols > _FEWEST_PIXELS and height > 1:
+        height = -(-height // 2)
+    if packed_taps == 1 and items() >= threads:
+        wanted = threads
     while items() < wanted and k_group > 1:
         k_group = -(-k_group // 2)
     while items() < wanted and height * cols > blocks.ITEM_PIXELS // 4 and height > 1:

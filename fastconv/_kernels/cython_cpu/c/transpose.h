@@ -147,12 +147,13 @@ FC_INLINE void FC_FN(transpose_any)(const real *from, const int64_t *from_rows, 
         FC_FN(transpose_three)(from, from_step, to, columns);
         return;
     }
-    for (ptrdiff_t j0 = 0; j0 < columns; j0 += FC_LANES) {
+    for (ptrdiff_t begin = 0; begin < columns; begin += FC_LANES) {
+        /* What is left is done with its neighbours, of columns and of rows. */
+        const ptrdiff_t j0 = begin + FC_LANES > readable && columns >= FC_LANES ? columns - FC_LANES : begin;
         const ptrdiff_t left = columns - j0, last = left < FC_LANES ? columns : j0 + FC_LANES;
         ptrdiff_t i = 0;
         const ptrdiff_t least = FC_LANES < FC_FEW_ROWS ? FC_LANES : FC_FEW_ROWS;
         for (; rows >= FC_LANES && rows - i >= least && j0 + FC_LANES <= readable; i += FC_LANES) {
-            /* What is left is done with its neighbours. */
             const ptrdiff_t at = i + FC_LANES <= rows ? i : rows - FC_LANES;
             if (left < FC_LANES)
                 FC_FN(transpose_part)(from, from_rows, from_step, to, to_rows, to_step, at, j0, left, 0);
