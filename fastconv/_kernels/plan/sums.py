@@ -217,7 +217,7 @@ def _item(planes, target_shape, k_blocks, packed_taps, threads) -> tuple[int, in
     # A single tap is summed in little more time than that takes: a pixel should be packed for each thread at most, and
     # weights, which are more, for one of them if their blocks can be shared out.
     if packed_taps == 1 and k_blocks % threads == 0:
-        k_group = max(1, k_blocks // threads)
+        k_group = k_blocks // threads
     while packed_taps == 1 and items() < threads and height * cols > _FEWEST_PIXELS and height > 1:
         height = -(-height // 2)
     if packed_taps == 1 and items() >= threads:
