@@ -20,7 +20,8 @@ KERNELS = Path("fastconv/_kernels")
 REQUIRED = os.environ.get("FASTCONV_REQUIRE_EXT") == "1"
 IS_X86_64 = platform.machine().lower() in ("x86_64", "amd64")
 # The user's own come last, so that they win.
-COMPILE_FLAGS = ["-O3", "-g0", "-pthread", *shlex.split(os.environ.get("CFLAGS", ""))]
+# errno would keep square roots out of vectors.
+COMPILE_FLAGS = ["-O3", "-fno-math-errno", "-g0", "-pthread", *shlex.split(os.environ.get("CFLAGS", ""))]
 ISA_FLAGS = {
     "isa_v2": ["-march=x86-64-v2"],
     "isa_v3": ["-march=x86-64-v3"],

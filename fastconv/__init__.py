@@ -55,13 +55,17 @@ __all__ = [
 
 # Rooms that cost import time and that not every user enters: loaded when they are first named.
 _LAZY = ("datasets", "models", "nn", "optim", "plots", "training", "weights")
+# Functions that live in one of them.
+_LAZY_FUNCTIONS = {"fuse": "nn"}
 
 
 def __getattr__(name: str):
     if name in _LAZY:
         return import_module(f"fastconv.{name}")
+    if name in _LAZY_FUNCTIONS:
+        return getattr(import_module(f"fastconv.{_LAZY_FUNCTIONS[name]}"), name)
     raise AttributeError(f"module 'fastconv' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_LAZY])
+    return sorted([*globals(), *_LAZY, *_LAZY_FUNCTIONS])

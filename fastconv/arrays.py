@@ -58,6 +58,11 @@ def dense_4d(array: np.ndarray) -> tuple[np.ndarray, str]:
     return to_format(array, wanted), wanted
 
 
+def dense_any(array: np.ndarray) -> tuple[np.ndarray, str]:
+    """``dense_4d`` where formats mean something, ``dense`` for any other number of axes."""
+    return dense_4d(array) if array.ndim == 4 else (dense(array), CONTIGUOUS)
+
+
 def memory_format(array: np.ndarray) -> str | None:
     """CONTIGUOUS, CHANNELS_LAST or None; an array that is both counts as contiguous."""
     if array.flags.c_contiguous:

@@ -7,6 +7,7 @@ Output size of one axis, for input size n, kernel k, stride s, dilation d and pa
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from fastconv import parameters
@@ -180,6 +181,70 @@ class Pool2dGeometry:
     def flops(self) -> int:
         """Comparisons (or additions) of one pass: N C OH OW kH kW."""
         return self.N * self.C * self.rows.out * self.cols.out * self.taps
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelsGeometry:
+    """A pass over values that belong to channels: (N, C, H, W), or (N, C) as (N, C, 1, 1).
+
+    >>> ChannelsGeometry.of((8, 16, 7, 7)).count
+    392
+    """
+
+    N: int
+    C: int
+    H: int
+    W: int
+
+    @classmethod
+    def of(cls, x_shape: Shape) -> ChannelsGeometry:
+        """From a shape with channels and at most two more axes; raises ShapeError."""
+        if not 2 <= len(x_shape) <= 4:
+            raise ShapeError(f"expected 2D, 3D or 4D input with its channels second, got shape {x_shape}")
+        _check_extents("input", x_shape)
+        return cls(*x_shape[:2], *(1,) * (4 - len(x_shape)), *x_shape[2:])
+
+    @property
+    def pixels(self) -> int:
+        """Values of one channel of one image."""
+        return self.H * self.W
+
+    @property
+    def count(self) -> int:
+        """Values of one channel."""
+        return self.N * self.pixels
+
+    @property
+    def x_shape(self) -> Shape:
+        """(N, C, H, W)."""
+        return (self.N, self.C, self.H, self.W)
+
+    out_shape = x_shape
+
+    @property
+    def flops(self) -> int:
+        """Values: what is done to each depends on the operation."""
+        return self.count * self.C
+
+
+@dataclass(frozen=True, slots=True)
+class ElementsGeometry:
+    """A pass over arrays of one shape, element by element."""
+
+    shape: Shape
+
+    @property
+    def size(self) -> int:
+        """Elements."""
+        return math.prod(self.shape)
+
+    @property
+    def x_shape(self) -> Shape:
+        """The shape."""
+        return self.shape
+
+    out_shape = x_shape
+    flops = size
 
 
 def batched_shape(operation: str, shape: Shape) -> Shape:

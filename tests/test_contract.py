@@ -1,31 +1,44 @@
 """Every backend against the one table of operations, and the public functions against the promises of the contract."""
 
+import itertools
 import types
 
 import numpy as np
 import pytest
 from support.backends import every_backend
 from support.data import DTYPES, FORMATS, in_format, integers
-from support.kernel_calls import activations, geometry_of, operand_shapes, problem_of
+from support.kernel_calls import activations, geometry_of, operand_dtype, operand_shape, problem_of
 
 import fastconv as fc
 import fastconv.functional as F
-from fastconv import _kernels, arrays
+from fastconv import _kernels, arrays, optim
 from fastconv._kernels import contract
 from fastconv._kernels.contract import OPERATIONS, Declined, Kernel, Variant
 from fastconv.bench.cases import ConvCase, PoolCase
 from fastconv.errors import UnsupportedError
+from fastconv.geometry import ChannelsGeometry, ElementsGeometry
 
 CASES = {
     "conv2d": ConvCase("small", "here", (2, 4, 6, 5), (6, 2, 3, 3), stride=2, padding=1, groups=2),
     "max_pool2d": PoolCase("small", "here", (2, 4, 6, 5), 3, stride=2, padding=1),
 }
+SMALL = (2, 4, 6, 5)
 every_operation = pytest.mark.parametrize("op", OPERATIONS)
 
 
-def small_problem(op, variant=None, dtype="float32", present=("bias", "offsets")):
-    geometry = geometry_of(next(case for prefix, case in CASES.items() if op.startswith(prefix)))
-    return problem_of(op, geometry, dtype, FORMATS[:1] * len(activations(op)), present, variant)
+ALL_OPTIONS = tuple({name for operation in OPERATIONS.values() for name in operation.optional})
+
+
+def small_geometry(op):
+    case = next((case for prefix, case in CASES.items() if op.startswith(prefix)), None)
+    if case is not None:
+        return geometry_of(case)
+    return ChannelsGeometry.of(SMALL) if op.startswith("batch_norm") else ElementsGeometry(SMALL)
+
+
+def small_problem(op, variant=None, dtype="float32", present=ALL_OPTIONS):
+    given = [name for name in activations(op) if name in present or name not in OPERATIONS[op].optional]
+    return problem_of(op, small_geometry(op), dtype, FORMATS[:1] * len(given), present, variant)
 
 
 @every_backend
@@ -57,7 +70,7 @@ def test_every_variant_answers_by_name(backend, op):
 @every_operation
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_the_general_variant_takes_the_small_problem_with_and_without_options(backend, op, dtype):
-    for present in ((), ("bias", "offsets")):
+    for present in ((), ALL_OPTIONS):
         kernel = _kernels.load(backend).prepare(op, small_problem(op, dtype=dtype, present=present))
         assert isinstance(kernel, Kernel)
         assert kernel.pack is None or "weight" in OPERATIONS[op].inputs
@@ -134,16 +147,18 @@ class Inspector:
         return Kernel("inspected", run)
 
     def inspect(self, op, problem, operands):
-        operation, shapes = OPERATIONS[op], operand_shapes(problem.geometry)
+        operation = OPERATIONS[op]
         absent = set(operation.optional) - problem.optional
         names = [name for name in (*operation.inputs, *operation.outputs) if name not in absent]
-        formats = dict(zip(activations(op), problem.formats, strict=True))
+        formats = dict(
+            zip([name for name in activations(op) if name in names], problem.formats, strict=problem.formats != ())
+        )
         formats["offsets"] = formats.get("out", formats.get("grad_out"))
         assert len(names) == len(operands)
         for name, array in zip(names, operands, strict=True):
-            wanted = contract.offsets_dtype(problem.geometry) if name == "offsets" else problem.dtype
+            shape, wanted = operand_shape(op, problem.geometry, name), operand_dtype(problem, name)
             dense = array.transpose(0, 2, 3, 1) if formats.get(name) == arrays.CHANNELS_LAST else array
-            assert (type(array), array.shape, array.dtype) == (np.ndarray, shapes[name], np.dtype(wanted)), (op, name)
+            assert (type(array), array.shape, array.dtype) == (np.ndarray, shape, np.dtype(wanted)), (op, name)
             assert array.flags.aligned, (op, name)
             assert dense.flags.c_contiguous, (op, name, formats)
             assert 0 not in array.shape, (op, name)
@@ -165,6 +180,30 @@ def views(rng, shape, dtype):
     yield from (np.broadcast_to(plain[:, :1], shape), np.asfortranarray(plain), integers(rng, (1, *shape), dtype)[0])
 
 
+def use_passes(backend, x, rng):
+    """Every operation that goes over a whole array, in all its forms."""
+    C, dtype = x.shape[1], x.dtype.newbyteorder("=")
+    with fc.use_backend(backend):
+        for training, residual in itertools.product((True, False), (None, x)):
+            leaves = [fc.tensor(array, requires_grad=True) for array in (x, np.ones(C, dtype), np.ones(C, dtype))]
+            out = F.batch_norm(
+                leaves[0], *np.ones((2, C), dtype), *leaves[1:], training, residual=residual, activation="relu"
+            )
+            leaf = fc.tensor(x, requires_grad=True)
+            for result in (
+                out,
+                F.batch_norm(leaves[0], *np.ones((2, C), dtype), *leaves[1:], training),
+                leaf.relu(),
+                F.add_relu(leaf, x),
+            ):
+                for grad in views(rng, x.shape, x.dtype.newbyteorder("=")):
+                    result.backward(grad, retain_graph=True)
+        for steps in ({"SGD": {}}, {"SGD": {"momentum": 0.9}}, {"Adam": {}}, {"AdamW": {"amsgrad": True}}):
+            for optimizer, settings in steps.items():
+                for _ in range(2):
+                    getattr(optim, optimizer)([leaf], **settings).step()
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_public_functions_keep_the_preconditions_whatever_they_are_given(install, rng, dtype):
     inspector = Inspector()
@@ -183,4 +222,5 @@ def test_public_functions_keep_the_preconditions_whatever_they_are_given(install
         for grad in views(rng, pooled.shape, dtype):
             pooled.backward(grad, retain_graph=True)
         F.max_pool2d(x, 3, 2, 1, backend=name)
+        use_passes(name, x, rng)
     assert {op for op, _ in inspector.seen} == set(OPERATIONS)

@@ -21,6 +21,15 @@ OK = 0
 OUT_OF_MEMORY = 1
 RELU = "relu"  # what is below zero becomes zero; NaN and -0.0 stay
 OFFSETS_DTYPES = ("uint8", "uint16", "uint32")
+# Rows of the (rows, C) ``coefficients`` of batch normalisation: out = (x - mean) * scale + shift, and with statistics
+# of its own grad_input = grad_out * scale - offset - (x - mean) * slope. Without ``x``, grad_input = grad_out * scale.
+NORM_COEFFICIENTS = ("mean", "scale", "shift", "offset", "slope")
+# Rows of the (rows, C) ``sums`` in float64: of grad_out, and of grad_out * (x - mean). A problem with an activation has
+# grad_out pass where the output was not rectified.
+NORM_SUMS = ("grad", "grad_times_distance")
+# What a step of an optimiser is told, as float64. ``begins``: momentum_buffer is to be the gradient, whatever it holds.
+SGD_SETTINGS = ("lr", "weight_decay", "momentum", "share", "nesterov", "begins")
+ADAM_SETTINGS = ("step_size", "weight_decay", "shrink", "share", "keep_square", "share_square", "root", "eps")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +48,17 @@ OPERATIONS = {
     "conv2d_grad_bias": Operation(("grad_out",), ("grad_bias",)),
     "max_pool2d_forward": Operation(("x",), ("out", "offsets"), optional=("offsets",)),
     "max_pool2d_grad_input": Operation(("grad_out", "offsets"), ("grad_input",)),
+    "batch_norm_statistics": Operation(("x",), ("mean", "variance")),
+    "batch_norm_forward": Operation(("x", "coefficients", "residual"), ("out",), optional=("residual",)),
+    "batch_norm_grad_sums": Operation(("grad_out", "x", "coefficients"), ("sums",)),
+    "batch_norm_grad_input": Operation(("grad_out", "x", "coefficients"), ("grad_input",), optional=("x",)),
+    "relu_forward": Operation(("x",), ("out",)),
+    "relu_grad_input": Operation(("grad_out", "out"), ("grad_input",)),
+    "add_relu_forward": Operation(("x", "residual"), ("out",)),
+    "sgd_step_": Operation(("grad", "settings"), ("parameter", "momentum_buffer"), optional=("momentum_buffer",)),
+    "adam_step_": Operation(
+        ("grad", "settings"), ("parameter", "exp_avg", "exp_avg_sq", "max_exp_avg_sq"), optional=("max_exp_avg_sq",)
+    ),
 }
 
 

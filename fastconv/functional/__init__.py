@@ -5,6 +5,7 @@ import numpy as np
 from fastconv.autograd import Tensor
 from fastconv.functional.arithmetic import add, div, in_place, mul, neg, pow, sub
 from fastconv.functional.avg_pool2d import avg_pool2d
+from fastconv.functional.batch_norm import batch_norm
 from fastconv.functional.compare import comparison
 from fastconv.functional.conv2d import conv2d
 from fastconv.functional.cross_entropy import cross_entropy
@@ -14,13 +15,15 @@ from fastconv.functional.matmul import linear, matmul
 from fastconv.functional.max_pool2d import max_pool2d
 from fastconv.functional.max_unpool2d import max_unpool2d
 from fastconv.functional.reduce import argmax, mean, sum
-from fastconv.functional.relu import relu
+from fastconv.functional.relu import add_relu, relu
 from fastconv.functional.shape import cast, flatten, getitem, reshape
 
 __all__ = [
     "add",
+    "add_relu",
     "argmax",
     "avg_pool2d",
+    "batch_norm",
     "cast",
     "conv2d",
     "cross_entropy",

@@ -28,12 +28,19 @@ class Call:
         self.out_shape = geometry.out_shape
         self._tasks: dict[tuple, Task] = {}
 
-    def task(self, op: str, formats: tuple[str, ...], optional: frozenset[str] = _NOTHING) -> Task:
+    def task(
+        self,
+        op: str,
+        formats: tuple[str, ...],
+        optional: frozenset[str] = _NOTHING,
+        activation: str | None = None,
+    ) -> Task:
         """The task for operands in these memory formats."""
-        key = (op, formats, optional)
+        key = (op, formats, optional, activation)
         task = self._tasks.get(key)
         if task is None:
-            task = self._tasks[key] = Task(op, Problem(self.geometry, self.dtype.name, formats, optional))
+            problem = Problem(self.geometry, self.dtype.name, formats, optional, activation=activation)
+            task = self._tasks[key] = Task(op, problem)
         return task
 
 

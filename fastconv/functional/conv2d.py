@@ -7,13 +7,24 @@ import numpy as np
 from fastconv import arrays, backends, dtypes
 from fastconv.autograd import Function, unwrap
 from fastconv.functional.calls import Call, Calls
+from fastconv.functional.relu import checked_activation, rectified_gradient
 from fastconv.geometry import Conv2dGeometry, batched_shape
 
 _BIAS = frozenset({"bias"})
 
 
 def conv2d(
-    x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *, padding_mode="zeros", backend: str | None = None
+    x,
+    weight,
+    bias=None,
+    stride=1,
+    padding=0,
+    dilation=1,
+    groups=1,
+    *,
+    padding_mode="zeros",
+    activation: str | None = None,
+    backend: str | None = None,
 ):
     """Slide each of K filters over the input and sum products.
 
@@ -22,7 +33,8 @@ def conv2d(
     Shapes: (N, C, H, W), (K, C/groups, kH, kW), (K,) -> (N, K, OH, OW); (C, H, W) -> (K, OH, OW), with
     OH = floor((H + 2·pH − dH·(kH − 1) − 1) / sH) + 1. ``padding`` is an int, a pair, ``"valid"``, ``"same"`` (stride 1)
     or ``((top, bottom), (left, right))``; ``padding_mode`` is zeros, reflect, replicate or circular. Padded zeros are
-    not summed, so that an infinite or NaN weight has no effect over them. The result has the input's memory format.
+    not summed, so that an infinite or NaN weight has no effect over them. ``activation="relu"`` rectifies the result
+    while it is written. The result has the input's memory format.
 
     Raises ShapeError, ValueError, TypeError or DTypeError naming the argument; BackendUnavailableError for ``backend``.
 
@@ -32,14 +44,14 @@ def conv2d(
     [[8.0, 12.0], [20.0, 24.0]]
     """
     # A list: the tape looks for Tensors in tuples, and would hand on a copy of one, which no call is known by.
-    return Conv2d.apply(x, weight, bias, [stride, padding, dilation, groups, padding_mode], backend)
+    return Conv2d.apply(x, weight, bias, [stride, padding, dilation, groups, padding_mode], activation, backend)
 
 
 class Conv2d(Function):
     """Records the checked call and the kernel set, and only those arrays that the wanted gradients read."""
 
     @staticmethod
-    def forward(ctx, x, weight, bias, parameters, backend):
+    def forward(ctx, x, weight, bias, parameters, activation, backend):
         x = arrays.as_array(x, "input")
         weight = arrays.as_array(weight, "weight")
         bias_key = None
@@ -56,15 +68,20 @@ class Conv2d(Function):
         x, ctx.x_format = arrays.dense_4d(x if call.batched else x[None])
         weight, bias = arrays.dense(weight), None if bias is None else arrays.dense(bias)
         needs_grad = ctx.needs_input_grad
-        ctx.save(x if needs_grad[1] else None, weight if needs_grad[0] else None)
+        ctx.activation = checked_activation(activation)
         out = _forward(ctx, x, weight, bias)
+        rectified = out if activation and True in needs_grad else None
+        ctx.save(x if needs_grad[1] else None, weight if needs_grad[0] else None, rectified)
         return out if call.batched else out[0]
 
     @staticmethod
     def backward(ctx, grad_out):
-        x, weight = ctx.saved
+        x, weight, rectified = ctx.saved
         batched = ctx.call.batched
-        grad_out, grad_format = arrays.dense_4d(grad_out if batched else grad_out[None])
+        grad_out = grad_out if batched else grad_out[None]
+        if rectified is not None:
+            grad_out = rectified_gradient(ctx.kernels, grad_out, rectified)
+        grad_out, grad_format = arrays.dense_4d(grad_out)
         needs_x, needs_weight, needs_bias, *_ = ctx.needs_input_grad
         grad_input = None
         if needs_x:
@@ -72,7 +89,7 @@ class Conv2d(Function):
             grad_input = grad_input if batched else grad_input[0]
         grad_weight = _grad_weight(ctx, grad_out, grad_format, x) if needs_weight else None
         grad_bias = _grad_bias(ctx, grad_out, grad_format) if needs_bias else None
-        return grad_input, grad_weight, grad_bias, None, None
+        return grad_input, grad_weight, grad_bias, None, None, None
 
 
 _known = Calls()
@@ -99,11 +116,13 @@ def _forward(ctx, x, weight, bias):
     out = arrays.empty(call.out_shape, call.dtype.storage, layout)
     if not call.geometry.N:
         return out
-    version = ctx.version(1)
+    version, activation = ctx.version(1), ctx.activation
     if bias is None:
-        ctx.kernels.run(call.task("conv2d_forward", (layout, layout)), x, weight, out, version=version)
+        task = call.task("conv2d_forward", (layout, layout), activation=activation)
+        ctx.kernels.run(task, x, weight, out, version=version)
     else:
-        ctx.kernels.run(call.task("conv2d_forward", (layout, layout), _BIAS), x, weight, bias, out, version=version)
+        task = call.task("conv2d_forward", (layout, layout), _BIAS, activation)
+        ctx.kernels.run(task, x, weight, bias, out, version=version)
     return out
 
 

@@ -1,9 +1,14 @@
-"""The rectifier."""
+"""The rectifier, alone and after a sum."""
+
+from __future__ import annotations
 
 import numpy as np
 
-from fastconv import arrays
+from fastconv import arrays, backends, dtypes
+from fastconv._kernels.contract import RELU
 from fastconv.autograd import Function
+from fastconv.errors import ShapeError
+from fastconv.functional import passes
 
 
 def relu(x):
@@ -16,17 +21,64 @@ def relu(x):
     return ReLU.apply(x)
 
 
+def add_relu(x, residual):
+    """max(x + residual, 0) in one pass: the end of a residual block. Raises ShapeError, DTypeError.
+
+    Shapes: both alike, any number of axes.
+
+    >>> import numpy as np
+    >>> add_relu(np.array([-1.0, 2.0]), np.array([3.0, -5.0])).tolist()
+    [2.0, 0.0]
+    """
+    return AddReLU.apply(x, residual)
+
+
 class ReLU(Function):
     """The gradient passes where the output is not zero."""
 
     @staticmethod
     def forward(ctx, x):
         x = arrays.as_array(x, "input")
-        out = np.where(x < 0, x.dtype.type(0), x)
+        if not dtypes.is_supported(x.dtype):
+            return np.where(x < 0, x.dtype.type(0), x)
+        ctx.kernels = backends.select()
+        out = passes.run(ctx.kernels, "relu_forward", x)
         ctx.save(out)
         return out
 
     @staticmethod
     def backward(ctx, grad):
-        (out,) = ctx.saved
-        return np.where(out == 0, grad.dtype.type(0), grad)
+        return rectified_gradient(ctx.kernels, grad, *ctx.saved)
+
+
+class AddReLU(Function):
+    """Both have the gradient of the rectifier."""
+
+    @staticmethod
+    def forward(ctx, x, residual):
+        x, residual = arrays.as_array(x, "input"), arrays.as_array(residual, "residual")
+        dtypes.common_float_type(input=x, residual=residual)
+        if x.shape != residual.shape:
+            raise ShapeError(f"residual must have the shape of input, {x.shape}, got {residual.shape}")
+        ctx.kernels = backends.select()
+        out = passes.run(ctx.kernels, "add_relu_forward", x, residual)
+        ctx.save(out)
+        return out
+
+    @staticmethod
+    def backward(ctx, grad):
+        grad_input = rectified_gradient(ctx.kernels, grad, *ctx.saved)
+        return grad_input, grad_input
+
+
+def rectified_gradient(kernels: backends.KernelSet, grad: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """The gradient where the output is not zero, in the output's memory format."""
+    out, layout = arrays.dense_any(out)
+    return passes.run(kernels, "relu_grad_input", arrays.to_format(grad, layout), out)
+
+
+def checked_activation(activation: str | None) -> str | None:
+    """What may follow an operation in the same pass; raises ValueError for anything else."""
+    if activation not in (None, RELU):
+        raise ValueError(f"activation must be None or {RELU!r}, got {activation!r}")
+    return activation

@@ -2,10 +2,12 @@
 
 from fastconv.nn import init
 from fastconv.nn.activation import LogSoftmax, ReLU
+from fastconv.nn.batch_norm import BatchNorm2d
 from fastconv.nn.container import Sequential
 from fastconv.nn.conv import Conv2d
 from fastconv.nn.dropout import Dropout
 from fastconv.nn.flatten import Flatten
+from fastconv.nn.fusion import fuse
 from fastconv.nn.linear import Identity, Linear
 from fastconv.nn.loss import CrossEntropyLoss
 from fastconv.nn.module import Module
@@ -14,6 +16,7 @@ from fastconv.nn.pooling import AvgPool2d, MaxPool2d, MaxUnpool2d
 
 __all__ = [
     "AvgPool2d",
+    "BatchNorm2d",
     "Conv2d",
     "CrossEntropyLoss",
     "Dropout",
@@ -27,5 +30,6 @@ __all__ = [
     "Parameter",
     "ReLU",
     "Sequential",
+    "fuse",
     "init",
 ]

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 from fastconv import parameters
+from fastconv.nn import fusion
+from fastconv.nn.batch_norm import BatchNorm2d
+from fastconv.nn.conv import Conv2d
 from fastconv.nn.module import Module
 
 
@@ -35,10 +39,19 @@ class Sequential(Module):
             self.register_module(name, module)
 
     def forward(self, x):
-        """Run the modules in order."""
-        for module in self:
-            x = module(x)
+        """Run the modules in order; a rectifier in one pass with the layer before it, where that can."""
+        for module, activation in fusion.rectified(self):
+            x = module(x) if activation is None else module(x, activation=activation)
         return x
+
+    def folded_pairs(self) -> list[tuple[str, str]]:
+        """Names of every convolution with a batch normalisation right behind it."""
+        named = list(self.named_children())
+        return [
+            (name, following)
+            for (name, module), (following, behind) in pairwise(named)
+            if type(module) is Conv2d and type(behind) is BatchNorm2d
+        ]
 
     def append(self, module: Module) -> Sequential:
         """Add a module at the end, named by its position."""

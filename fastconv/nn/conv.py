@@ -63,8 +63,8 @@ class Conv2d(Module):
         """Draw weight and bias anew."""
         init.default_(self.weight, self.bias)
 
-    def forward(self, x):
-        """The convolution of a batch, or of one image, with the layer's filters."""
+    def forward(self, x, *, activation=None):
+        """The convolution of a batch, or of one image, with the layer's filters, and with an ``activation``."""
         return functional.conv2d(
             x,
             self.weight,
@@ -74,6 +74,7 @@ class Conv2d(Module):
             self.dilation,
             self.groups,
             padding_mode=self.padding_mode,
+            activation=activation,
         )
 
     def extra_repr(self) -> str:

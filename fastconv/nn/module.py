@@ -53,6 +53,10 @@ class Module:
         """``forward`` of the arguments, arrays among them as Tensors."""
         return self.forward(*map(_enter, inputs), **{name: _enter(value) for name, value in options.items()})
 
+    def folded_pairs(self) -> list[tuple[str, str]]:
+        """Names of a convolution and the batch normalisation that alone sees its result, for ``fastconv.fuse``."""
+        return []
+
     def register_parameter(self, name: str, parameter: Parameter | None) -> None:
         """Own a parameter under this name; None reserves the name. Raises TypeError or KeyError."""
         if parameter is not None and not isinstance(parameter, Parameter):

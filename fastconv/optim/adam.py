@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from fastconv import parameters
+from fastconv.functional.optimizer_steps import adam_step_
 from fastconv.optim.optimizer import Optimizer
 
 
@@ -24,6 +25,8 @@ class Adam(Optimizer):
 
     slots = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")
     counters = ("step",)
+    # Whether the decay bypasses the running means.
+    _decouples = False
 
     def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, amsgrad=False):
         super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, amsgrad=amsgrad)
@@ -38,27 +41,12 @@ class Adam(Optimizer):
         parameters.flag("amsgrad", group["amsgrad"])
 
     def _update(self, p, grad, state, group):
-        if group["weight_decay"]:
-            grad = self._decayed(p, grad, group)
-        beta1, beta2 = group["betas"]
-        for slot in self.slots if group["amsgrad"] else self.slots[:2]:
+        slots = self.slots if group["amsgrad"] else self.slots[:2]
+        for slot in slots:
             if slot not in state:
                 state[slot] = np.zeros_like(p)
         step = state["step"] = state.get("step", 0) + 1
-        mean, square = state["exp_avg"], state["exp_avg_sq"]
-        mean += (1.0 - beta1) * (grad - mean)
-        square *= beta2
-        square += (1.0 - beta2) * (grad * grad)
-        if group["amsgrad"]:
-            square = np.maximum(state["max_exp_avg_sq"], square, out=state["max_exp_avg_sq"])
-        denominator = np.sqrt(square)
-        denominator /= math.sqrt(1.0 - beta2**step)
-        denominator += group["eps"]
-        p -= (group["lr"] / (1.0 - beta1**step)) * (mean / denominator)
-
-    def _decayed(self, p, grad, group):
-        """The gradient with the decay that belongs in it."""
-        return grad + group["weight_decay"] * p
+        adam_step_(p, grad, [state[slot] for slot in slots], group, step, decouples=self._decouples)
 
 
 class AdamW(Adam):
@@ -73,10 +61,7 @@ class AdamW(Adam):
     0.45
     """
 
+    _decouples = True
+
     def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2, amsgrad=False):
         super().__init__(params, lr, betas, eps, weight_decay, amsgrad)
-
-    def _decayed(self, p, grad, group):
-        """The gradient as it is: the parameter itself decays."""
-        p *= 1.0 - group["lr"] * group["weight_decay"]
-        return grad

@@ -119,7 +119,7 @@ class Optimizer:
             array = arrays.as_array(item, name)
             if array.shape != tensor.shape:
                 raise ShapeError(f"{name} has shape {array.shape}, its parameter has shape {tensor.shape}")
-            restored[name] = array.astype(tensor.dtype, casting="same_kind", copy=True)
+            restored[name] = array.astype(tensor.dtype, order="C", casting="same_kind", copy=True)
         return restored
 
     def _tensors(self) -> Iterable[Tensor]:

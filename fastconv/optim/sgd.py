@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from fastconv import parameters
+from fastconv.functional.optimizer_steps import sgd_step_
 from fastconv.optim.optimizer import Optimizer
 
 
@@ -35,15 +38,7 @@ class SGD(Optimizer):
             raise ValueError("Nesterov momentum requires a momentum and zero dampening")
 
     def _update(self, p, grad, state, group):
-        momentum = group["momentum"]
-        if group["weight_decay"]:
-            grad = grad + group["weight_decay"] * p
-        if momentum:
-            buffer = state.get("momentum_buffer")
-            if buffer is None:
-                buffer = state["momentum_buffer"] = grad.copy()
-            else:
-                buffer *= momentum
-                buffer += (1.0 - group["dampening"]) * grad
-            grad = grad + momentum * buffer if group["nesterov"] else buffer
-        p -= group["lr"] * grad
+        begins = "momentum_buffer" not in state
+        if group["momentum"] and begins:
+            state["momentum_buffer"] = np.empty_like(p)
+        sgd_step_(p, grad, state.get("momentum_buffer") if group["momentum"] else None, group, begins)

@@ -5,16 +5,29 @@ from dataclasses import replace
 from functools import cache
 
 from fastconv import _kernels
-from fastconv._kernels.contract import OK, OPERATIONS, Declined, Kernel, Problem, offsets_dtype
+from fastconv._kernels.contract import (
+    ADAM_SETTINGS,
+    NORM_COEFFICIENTS,
+    NORM_SUMS,
+    OK,
+    OPERATIONS,
+    SGD_SETTINGS,
+    Declined,
+    Kernel,
+    Problem,
+    offsets_dtype,
+)
 from fastconv.bench.cases import AWKWARD_CONVS, AWKWARD_POOLS
-from fastconv.geometry import Conv2dGeometry, Pool2dGeometry
+from fastconv.geometry import ChannelsGeometry, Conv2dGeometry, ElementsGeometry, Pool2dGeometry
 from support.cases import DEPTHWISE, WHOLE_LINES
 from support.data import DTYPES, FORMATS, Fenced, assert_same_bits, integers, named_rng
 
 CONV_OPERATIONS = tuple(name for name in OPERATIONS if name.startswith("conv2d"))
 CONV_CASES = AWKWARD_CONVS + DEPTHWISE + WHOLE_LINES
 POOL_OPERATIONS = tuple(name for name in OPERATIONS if name.startswith("max_pool2d"))
-_ACTIVATIONS = ("x", "out", "grad_out", "grad_input")
+_ACTIVATIONS = ("x", "out", "grad_out", "grad_input", "residual")
+# Operands that are float64 in every problem.
+_WIDE = ("mean", "variance", "sums", "settings")
 
 
 def geometry_of(case):
@@ -31,7 +44,27 @@ def operand_shapes(geometry):
     if isinstance(geometry, Conv2dGeometry):
         shapes |= dict.fromkeys(("weight", "grad_weight"), geometry.weight_shape)
         shapes |= dict.fromkeys(("bias", "grad_bias"), (geometry.K,))
+    if isinstance(geometry, ChannelsGeometry):
+        shapes |= {"residual": geometry.x_shape, "coefficients": (len(NORM_COEFFICIENTS), geometry.C)}
+        shapes |= {"sums": (len(NORM_SUMS), geometry.C)} | dict.fromkeys(("mean", "variance"), (geometry.C,))
+    if isinstance(geometry, ElementsGeometry):
+        kept = ("parameter", "grad", "momentum_buffer", "exp_avg", "exp_avg_sq", "max_exp_avg_sq")
+        shapes |= dict.fromkeys(("residual", *kept), geometry.shape)
     return shapes
+
+
+def operand_shape(op, geometry, name):
+    """The shape of one operand; settings are as long as the operation's list of them."""
+    if name == "settings":
+        return (len(SGD_SETTINGS if op.startswith("sgd") else ADAM_SETTINGS),)
+    return operand_shapes(geometry)[name]
+
+
+def operand_dtype(problem, name):
+    """The dtype of one operand."""
+    if name == "offsets":
+        return offsets_dtype(problem.geometry)
+    return "float64" if name in _WIDE else problem.dtype
 
 
 def problem_of(op, geometry, dtype, formats, present=(), variant=None, activation=None):
@@ -64,16 +97,20 @@ def run_fenced(backend, op, problem, inputs, fence=Fenced):
 
 
 def _run_fenced(kernel, op, problem, inputs, fence):
-    operation, shapes = OPERATIONS[op], operand_shapes(problem.geometry)
-    formats = dict(zip(activations(op), problem.formats, strict=True))
+    operation = OPERATIONS[op]
+    absent = set(operation.optional) - problem.optional
+    present = [name for name in activations(op) if name not in absent]
+    formats = dict(zip(present, problem.formats, strict=True))
     formats["offsets"] = formats.get("out", formats.get("grad_out"))
     fenced = {}
     for name in (*operation.inputs, *operation.outputs):
-        if name in operation.optional and name not in problem.optional:
+        if name in absent:
             continue
-        dtype = offsets_dtype(problem.geometry) if name == "offsets" else problem.dtype
+        shape, dtype = operand_shape(op, problem.geometry, name), operand_dtype(problem, name)
         values = inputs[name] if name in operation.inputs else None
-        fenced[name] = fence(shapes[name], dtype, formats.get(name, FORMATS[0]), values)
+        fenced[name] = fence(shape, dtype, formats.get(name, FORMATS[0]), values)
+        if op.endswith("_") and name in operation.outputs:
+            fenced[name].array[...] = inputs[name]
     operands = {name: item.array for name, item in fenced.items()}
     if kernel.pack is not None:
         operands["weight"] = kernel.pack(operands["weight"])

@@ -1,6 +1,7 @@
 """Kernels in C, compiled ahead of time for every instruction set and chosen at run time."""
 
 # In this form a missing extension is named as such, not suspected to be a circular import.
+import fastconv._kernels.cython_cpu.batch_norm as batch_norm
 import fastconv._kernels.cython_cpu.conv2d as conv2d
 import fastconv._kernels.cython_cpu.conv2d_depthwise as conv2d_depthwise
 import fastconv._kernels.cython_cpu.conv2d_depthwise_grads as conv2d_depthwise_grads
@@ -8,6 +9,7 @@ import fastconv._kernels.cython_cpu.conv2d_first_layer as conv2d_first_layer
 import fastconv._kernels.cython_cpu.conv2d_grad_bias as conv2d_grad_bias
 import fastconv._kernels.cython_cpu.conv2d_grad_weight as conv2d_grad_weight
 import fastconv._kernels.cython_cpu.conv2d_pointwise as conv2d_pointwise
+import fastconv._kernels.cython_cpu.elementwise as elementwise
 import fastconv._kernels.cython_cpu.max_pool2d as max_pool2d
 from fastconv._kernels import contract
 
@@ -21,6 +23,8 @@ _MODULES = (
     conv2d_grad_weight,
     conv2d_grad_bias,
     max_pool2d,
+    batch_norm,
+    elementwise,
 )
 VARIANTS = {op: sum((module.VARIANTS.get(op, ()) for module in _MODULES), start=()) for op in contract.OPERATIONS}
 

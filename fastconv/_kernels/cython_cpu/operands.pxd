@@ -42,3 +42,8 @@ cdef inline Py_ssize_t grain(Py_ssize_t flops_per_item) noexcept:
 # Bytes up to the end of a cache line: no two threads' scratch shares one, and vectors cross none.
 cdef inline Py_ssize_t whole_lines(Py_ssize_t nbytes) noexcept:
     return -(-nbytes // 64) * 64
+
+
+# Whether vectors of every instruction set can be written past the caches from here on.
+cdef inline bint is_aligned(const void* place) noexcept nogil:
+    return <size_t> place % 64 == 0

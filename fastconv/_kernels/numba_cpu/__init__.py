@@ -4,11 +4,13 @@ import importlib
 
 from fastconv._kernels import contract
 from fastconv._kernels.numba_cpu import (
+    batch_norm,
     conv2d,
     conv2d_depthwise,
     conv2d_first_layer,
     conv2d_grads,
     conv2d_pointwise,
+    elementwise,
     max_pool2d,
 )
 from fastconv._kernels.numba_cpu.compiler import NativeFunction
@@ -17,7 +19,16 @@ from fastconv._kernels.numba_cpu.object_cache import status as cache_status
 __all__ = ["VARIANTS", "cache_status", "native_functions", "prepare"]
 
 # Special cases first: an operation's variants are tried in this order.
-_MODULES = (conv2d_depthwise, conv2d_pointwise, conv2d_first_layer, conv2d, conv2d_grads, max_pool2d)
+_MODULES = (
+    conv2d_depthwise,
+    conv2d_pointwise,
+    conv2d_first_layer,
+    conv2d,
+    conv2d_grads,
+    max_pool2d,
+    batch_norm,
+    elementwise,
+)
 VARIANTS = {op: sum((module.VARIANTS.get(op, ()) for module in _MODULES), start=()) for op in contract.OPERATIONS}
 
 

@@ -7,10 +7,11 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastconv._kernels.numba_cpu.settings import HAS_STREAMING
+from fastconv._kernels.numba_cpu.settings import HAS_STREAMING, VECTOR_BYTES
 
 _WORD = ir.IntType(64)
 _BYTE = ir.IntType(8)
+_VECTOR = ir.VectorType(_WORD, VECTOR_BYTES // 8)
 
 
 @intrinsic
@@ -66,6 +67,26 @@ def copy_bytes(typingctx, target, source, count):
     def codegen(context, builder, signature, args):
         places = [builder.inttoptr(place, _BYTE.as_pointer()) for place in args[:2]]
         cgutils.raw_memcpy(builder, *places, args[2], 1)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64), codegen
+
+
+@intrinsic
+def stream_bytes(typingctx, target, source, count):
+    """Copy some bytes past the caches, where the machine can; both places are aligned to vectors."""
+
+    def codegen(context, builder, signature, args):
+        target, source, count = args
+        whole = builder.and_(count, _WORD(-VECTOR_BYTES))
+        with cgutils.for_range_slice(builder, _WORD(0), whole, _WORD(VECTOR_BYTES), _WORD) as (at, _):
+            places = [builder.inttoptr(builder.add(place, at), _VECTOR.as_pointer()) for place in (source, target)]
+            value = builder.load(places[0], typ=_VECTOR, align=VECTOR_BYTES)
+            stored = builder.store(value, places[1], align=VECTOR_BYTES)
+            if HAS_STREAMING:
+                stored.set_metadata("nontemporal", builder.module.add_metadata([ir.IntType(32)(1)]))
+        rest = [builder.inttoptr(builder.add(place, whole), _BYTE.as_pointer()) for place in (target, source)]
+        cgutils.raw_memcpy(builder, *rest, builder.sub(count, whole), 1)
         return context.get_dummy_value()
 
     return types.void(types.int64, types.int64, types.int64), codegen

@@ -9,10 +9,18 @@ from fastconv._kernels.plan.axes import (
     source_table,
     tap_positions,
 )
-from fastconv._kernels.plan.blocks import BLOCK_TERMS, RANGE_TERMS, VectorUnit, channel_blocks, is_pointwise
+from fastconv._kernels.plan.blocks import (
+    BLOCK_TERMS,
+    RANGE_TERMS,
+    VectorUnit,
+    channel_blocks,
+    is_pointwise,
+    is_streamed,
+)
 from fastconv._kernels.plan.first_layers import FirstLayerPlan, first_layer_plan
 from fastconv._kernels.plan.grad_weights import GradWeightPlan, grad_weight_plan
 from fastconv._kernels.plan.groups import groups_reason, joined_groups
+from fastconv._kernels.plan.norms import NormPlan, norm_plan
 from fastconv._kernels.plan.pointwise import PointwisePlan, pointwise_plan
 from fastconv._kernels.plan.sums import SumPlan, dots_reason, held_items, sum_plan
 
@@ -22,6 +30,7 @@ __all__ = [
     "AxisPlan",
     "FirstLayerPlan",
     "GradWeightPlan",
+    "NormPlan",
     "PointwisePlan",
     "SumPlan",
     "TapPlan",
@@ -36,7 +45,9 @@ __all__ = [
     "groups_reason",
     "held_items",
     "is_pointwise",
+    "is_streamed",
     "joined_groups",
+    "norm_plan",
     "pointwise_plan",
     "source_table",
     "sum_plan",

@@ -66,12 +66,17 @@ def channel_range(channels: int, taps: int, tap_cols: int, lanes: int) -> int:
     return even(channels, RANGE_TERMS // taps // lanes * lanes, lanes)
 
 
-def streams(target: Shape, widths: np.ndarray, unit: VectorUnit) -> bool:
+def is_streamed(nbytes: int) -> bool:
+    """Whether a target of so many bytes is better written past the caches."""
+    return nbytes >= STREAMED_BYTES
+
+
+def streams(target: Shape, widths: np.ndarray, itemsize: int) -> bool:
     """Whether a target goes past the caches that is written in runs of ``widths`` elements.
 
     Part of a line would be read before it is written, or be sent to memory more than once.
     """
-    return math.prod(target) * unit.itemsize >= STREAMED_BYTES and not (widths * unit.itemsize % _LINE).any()
+    return is_streamed(math.prod(target) * itemsize) and not (widths * itemsize % _LINE).any()
 
 
 def is_pointwise(g: Conv2dGeometry) -> bool:

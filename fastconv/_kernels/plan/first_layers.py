@@ -68,7 +68,7 @@ def first_layer_plan(g: Conv2dGeometry, formats: tuple[str, str], unit: VectorUn
         plane=plane,
         buffer=g.C * plane + vectors * unit.lanes,
         needs_finite=mark == depthwise.PADDED,
-        streams=whole and blocks.streams(g.out_shape, row_blocks[:, 1] * unit.lanes, unit),
+        streams=whole and blocks.streams(g.out_shape, row_blocks[:, 1] * unit.lanes, unit.itemsize),
     )
 
 

@@ -142,7 +142,7 @@ def sum_plan(
         packed_target=pixels * width if packs_target else 0,
         entries=_most_taps(rows, cols) * -(-c_range // blocks.BLOCK_TERMS),
         items=items,
-        streams=not (dots or K % unit.lanes) and blocks.streams(target, widths, unit),
+        streams=not (dots or K % unit.lanes) and blocks.streams(target, widths, unit.itemsize),
         **_weights(g, (C, c_range, K), int(k_widths.max()), readers, is_one_block, are_rows, unit.itemsize),
     )
 

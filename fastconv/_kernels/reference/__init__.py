@@ -1,9 +1,9 @@
 """Readable NumPy: slow, obvious, complete. The oracle; it shares no code with the compiled kernels."""
 
 from fastconv._kernels import contract
-from fastconv._kernels.reference import conv2d, max_pool2d
+from fastconv._kernels.reference import batch_norm, conv2d, elementwise, max_pool2d
 
-VARIANTS = {**conv2d.VARIANTS, **max_pool2d.VARIANTS}
+VARIANTS = {**conv2d.VARIANTS, **max_pool2d.VARIANTS, **batch_norm.VARIANTS, **elementwise.VARIANTS}
 
 
 def prepare(op: str, problem: contract.Problem) -> contract.Kernel | contract.Declined:

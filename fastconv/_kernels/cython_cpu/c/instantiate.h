@@ -14,16 +14,19 @@
 #define FC_REAL_BYTES 4
 #define FC_INTEGER int32_t
 #define FC_MINUS_INFINITY (-__builtin_inff())
+#define FC_SQRT(value) __builtin_sqrtf(value)
 #include FC_KERNELS
 #undef FC_TYPE
 #undef real
 #undef FC_REAL_BYTES
 #undef FC_INTEGER
 #undef FC_MINUS_INFINITY
+#undef FC_SQRT
 
 #define FC_TYPE float64
 #define real double
 #define FC_REAL_BYTES 8
 #define FC_INTEGER int64_t
 #define FC_MINUS_INFINITY (-__builtin_inf())
+#define FC_SQRT(value) __builtin_sqrt(value)
 #include FC_KERNELS

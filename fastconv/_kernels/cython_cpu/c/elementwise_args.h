@@ -1,0 +1,39 @@
+/* What the elementwise passes are told; filled by elementwise.pyx. */
+#ifndef FASTCONV_ELEMENTWISE_ARGS_H
+#define FASTCONV_ELEMENTWISE_ARGS_H
+
+#include "axis.h"
+#include "isa.h"
+
+/* Elements of one item. */
+enum { FC_ELEMENTS = 1024 };
+
+/* target[i] from a[i] and b[i]; streams: the target is aligned to vectors and goes past the caches. */
+typedef struct {
+    const void *a, *b;
+    void *target;
+    ptrdiff_t count;
+    int streams;
+} fc_elementwise_args;
+
+/* One step of an optimiser: settings are those of contract.SGD_SETTINGS or contract.ADAM_SETTINGS. Arrays that an
+ * optimiser does not keep are NULL. */
+typedef struct {
+    const void *grad;
+    const double *settings;
+    void *parameter, *first, *second, *largest;
+    ptrdiff_t count;
+} fc_step_args;
+
+typedef struct {
+    fc_kernel relu_forward, relu_grad_input, add_relu_forward, sgd_step, adam_step;
+} fc_elementwise_kernels;
+
+FC_DECLARE_TABLES(fc_elementwise_kernels, fc_elementwise)
+
+static inline const fc_elementwise_kernels *fc_elementwise_select(int itemsize) {
+    const int level = fc_isa_level();
+    return FC_SELECT(fc_elementwise, level, itemsize);
+}
+
+#endif

@@ -1,0 +1,110 @@
+"""Elementwise passes and steps of optimisers in C for every instruction set, driven by the thread pool."""
+
+from fastconv._kernels.cython_cpu.operands cimport address, fc_kernel, is_aligned
+from fastconv._kernels.pool._native cimport parallel_for
+
+from fastconv._kernels import contract, plan
+from fastconv.dtypes import FLOAT_TYPES
+
+cdef extern from "elementwise_args.h" nogil:
+    ctypedef struct fc_elementwise_args:
+        const void *a
+        const void *b
+        void *target
+        Py_ssize_t count
+        int streams
+    ctypedef struct fc_step_args:
+        const void *grad
+        const double *settings
+        void *parameter
+        void *first
+        void *second
+        void *largest
+        Py_ssize_t count
+    ctypedef struct fc_elementwise_kernels:
+        fc_kernel relu_forward, relu_grad_input, add_relu_forward, sgd_step, adam_step
+    Py_ssize_t FC_ELEMENTS
+    const fc_elementwise_kernels* fc_elementwise_select(int itemsize)
+
+# Items per chunk: some 10 microseconds.
+cdef enum:
+    CHUNK = 32
+
+
+cdef const fc_elementwise_kernels* kernels_of(problem) except NULL:
+    return fc_elementwise_select(FLOAT_TYPES[problem.dtype].storage.itemsize)
+
+
+cdef class Elementwise:
+    """One array from one or two."""
+
+    cdef fc_elementwise_args args
+    cdef fc_kernel kernel
+    cdef bint streams
+
+    def __init__(self, problem):
+        self.args.count = problem.geometry.size
+        self.streams = plan.is_streamed(self.args.count * FLOAT_TYPES[problem.dtype].storage.itemsize)
+
+    def __call__(self, *operands):
+        cdef fc_elementwise_args a = self.args
+        cdef Py_ssize_t items = -(-a.count // FC_ELEMENTS)
+        a.a, a.target = address(operands[0]), address(operands[len(operands) - 1])
+        a.b = address(operands[1]) if len(operands) > 2 else NULL
+        a.streams = self.streams and is_aligned(a.target)
+        with nogil:
+            parallel_for(self.kernel, &a, items, CHUNK)
+        return contract.OK
+
+
+cdef class Step:
+    """One parameter and what an optimiser keeps of it, changed in place."""
+
+    cdef fc_step_args args
+    cdef fc_kernel kernel
+
+    def __init__(self, problem):
+        self.args.count = problem.geometry.size
+
+    def __call__(self, grad, settings, parameter, *kept):
+        cdef fc_step_args a = self.args
+        cdef Py_ssize_t items = -(-a.count // FC_ELEMENTS)
+        a.grad, a.settings, a.parameter = address(grad), <const double*> address(settings), address(parameter)
+        a.first = address(kept[0]) if len(kept) > 0 else NULL
+        a.second = address(kept[1]) if len(kept) > 1 else NULL
+        a.largest = address(kept[2]) if len(kept) > 2 else NULL
+        with nogil:
+            parallel_for(self.kernel, &a, items, CHUNK)
+        return contract.OK
+
+
+def _prepare(op, problem):
+    cdef const fc_elementwise_kernels* kernels = kernels_of(problem)
+    cdef Elementwise run
+    if len(set(problem.formats)) > 1:
+        return contract.Declined("all arrays must have one memory format")
+    run = Elementwise(problem)
+    if op == "relu_forward":
+        run.kernel = kernels.relu_forward
+    elif op == "relu_grad_input":
+        run.kernel = kernels.relu_grad_input
+    else:
+        run.kernel = kernels.add_relu_forward
+    return contract.Kernel("direct", run)
+
+
+def _prepare_step(op, problem):
+    cdef const fc_elementwise_kernels* kernels = kernels_of(problem)
+    cdef Step run = Step(problem)
+    run.kernel = kernels.sgd_step if op == "sgd_step_" else kernels.adam_step
+    return contract.Kernel("direct", run)
+
+
+def _table(prepare, op):
+    return (contract.Variant("direct", lambda problem: prepare(op, problem)),)
+
+
+VARIANTS = {
+    **{op: _table(_prepare, op) for op in ("relu_forward", "relu_grad_input", "add_relu_forward")},
+    **{op: _table(_prepare_step, op) for op in ("sgd_step_", "adam_step_")},
+}

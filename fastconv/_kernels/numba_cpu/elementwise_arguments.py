@@ -1,0 +1,25 @@
+"""What the kernels of passes over whole arrays and their drivers agree on."""
+
+from __future__ import annotations
+
+from fastconv._kernels.contract import NORM_COEFFICIENTS
+from fastconv._kernels.numba_cpu.arguments import structure
+from fastconv._kernels.numba_cpu.ranges import SCRATCH, SHARED
+
+# Elements of one item of an elementwise pass, and of one run of a normalisation.
+ELEMENTS = 1024
+# Rows that are added in real numbers, and then to the sums in double; lanes of a plane that are added apart.
+NORM_ROWS, NORM_LANES = 16, 64
+# Values that stand for all of an item where its variance is asked for: the closer to the mean, the less is rounded.
+NORM_ORIGIN = 64
+# Channels of one item of the last sum.
+NORM_CHANNELS = 64
+# Rows of the coefficients.
+MEAN, SCALE, SHIFT, OFFSET, SLOPE = range(len(NORM_COEFFICIENTS))
+
+ELEMENTWISE = structure("a", "b", "target", "count", "streams", *SCRATCH)
+STEP = structure("grad", "settings", "parameter", "first", "second", "largest", "count", *SCRATCH)
+NORM = structure(
+    "x", "grad_out", "residual", "coefficients", "target", "sums", "other_sums", "N", "C", "pixels", "items",
+    "item_rows", "relu", "streams", *SCRATCH, SHARED,
+)  # fmt: skip

@@ -1,0 +1,69 @@
+"""Elementwise passes, and the steps of optimisers, in plain NumPy."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastconv._kernels.contract import ADAM_SETTINGS, OK, SGD_SETTINGS, Kernel, Variant
+
+
+def relu_forward(x, out):
+    """max(x, 0), with NaN -> NaN and -0.0 -> -0.0."""
+    out[...] = np.where(x < 0, 0, x)
+    return OK
+
+
+def relu_grad_input(grad_out, out, grad_input):
+    """The gradient where the output is not zero."""
+    grad_input[...] = np.where(out == 0, 0, grad_out)
+    return OK
+
+
+def add_relu_forward(x, residual, out):
+    """max(x + residual, 0)."""
+    return relu_forward(x + residual, out)
+
+
+def sgd_step(grad, settings, parameter, momentum_buffer=None):
+    """One step of stochastic gradient descent, in place."""
+    s = dict(zip(SGD_SETTINGS, settings.astype(grad.dtype), strict=True))
+    direction = _decayed(grad, parameter, s)
+    if momentum_buffer is not None:
+        following = momentum_buffer * s["momentum"] + s["share"] * direction
+        momentum_buffer[...] = direction if s["begins"] else following
+        direction = direction + s["momentum"] * momentum_buffer if s["nesterov"] else momentum_buffer
+    parameter -= s["lr"] * direction
+    return OK
+
+
+def adam_step(grad, settings, parameter, exp_avg, exp_avg_sq, max_exp_avg_sq=None):
+    """One step of Adam, in place."""
+    s = dict(zip(ADAM_SETTINGS, settings.astype(grad.dtype), strict=True))
+    if s["shrink"] != 1:
+        parameter *= s["shrink"]
+    direction = _decayed(grad, parameter, s)
+    exp_avg += s["share"] * (direction - exp_avg)
+    exp_avg_sq[...] = exp_avg_sq * s["keep_square"] + s["share_square"] * (direction * direction)
+    square = exp_avg_sq
+    if max_exp_avg_sq is not None:
+        square = np.maximum(max_exp_avg_sq, exp_avg_sq, out=max_exp_avg_sq)
+    parameter -= s["step_size"] * (exp_avg / (np.sqrt(square) / s["root"] + s["eps"]))
+    return OK
+
+
+def _decayed(grad, parameter, s):
+    """Without decay an infinite parameter must not make NaN."""
+    return grad + s["weight_decay"] * parameter if s["weight_decay"] else grad
+
+
+def _table(function):
+    return (Variant("direct", lambda problem: Kernel("direct", function)),)
+
+
+VARIANTS = {
+    "relu_forward": _table(relu_forward),
+    "relu_grad_input": _table(relu_grad_input),
+    "add_relu_forward": _table(add_relu_forward),
+    "sgd_step_": _table(sgd_step),
+    "adam_step_": _table(adam_step),
+}

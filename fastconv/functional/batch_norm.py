@@ -1,0 +1,189 @@
+"""Batch normalisation, with what may follow it in the same pass: a sum and a rectifier."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastconv import arrays, backends, dtypes, parameters
+from fastconv._kernels.contract import NORM_COEFFICIENTS, NORM_SUMS, Problem
+from fastconv.autograd import Function, Tensor
+from fastconv.backends import Task
+from fastconv.errors import ShapeError
+from fastconv.functional.relu import checked_activation, rectified_gradient
+from fastconv.geometry import ChannelsGeometry
+
+_WIDE = np.dtype(np.float64)
+
+
+def batch_norm(
+    x,
+    running_mean,
+    running_var,
+    weight=None,
+    bias=None,
+    training=False,
+    momentum=0.1,
+    eps=1e-5,
+    *,
+    residual=None,
+    activation: str | None = None,
+    backend: str | None = None,
+):
+    """(x − mean) / √(var + eps) · weight + bias, channel by channel (S. Ioffe and C. Szegedy 2015).
+
+    While ``training``, mean and variance are those of the batch, and ``running_mean`` and ``running_var`` (Tensors or
+    arrays, or both None) move towards them in place: r ← (1 − momentum)·r + momentum·batch, the variance unbiased.
+    Otherwise they are the running ones. ``residual`` is added to the result, and ``activation="relu"`` rectifies it,
+    both in the same pass.
+
+    Shapes: (N, C), (N, C, L) or (N, C, H, W), per channel (C,) -> that of x. Raises ShapeError, DTypeError, TypeError,
+    and ValueError where a batch has a single value per channel or nothing says what mean and variance are.
+
+    >>> import numpy as np
+    >>> x = np.array([[1.0], [3.0]])
+    >>> batch_norm(x, None, None, training=True, eps=0.0).tolist()
+    [[-1.0], [1.0]]
+    """
+    if (running_mean is None) != (running_var is None):
+        raise ValueError("running_mean and running_var must be given both or neither")
+    if not parameters.flag("training", training) and running_mean is None:
+        raise ValueError("running_mean and running_var must be given where training is False")
+    # A list: the tape looks for Tensors in tuples, and would hand on arrays, whose writes it could not see.
+    options = [running_mean, running_var, training, float(momentum), float(eps), checked_activation(activation)]
+    return BatchNorm.apply(x, weight, bias, residual, options, backend)
+
+
+@dataclass(frozen=True, slots=True)
+class _Statistics:
+    """Mean and variance of every channel, and what normalises: scale = weight / √(var + eps)."""
+
+    mean: np.ndarray
+    inverse_deviation: np.ndarray
+    scale: np.ndarray
+    of_batch: bool
+
+
+class BatchNorm(Function):
+    """Keeps x and what every channel was normalised with; the output where only it tells what was rectified."""
+
+    @staticmethod
+    def forward(ctx, x, weight, bias, residual, options, backend):
+        x = arrays.as_array(x, "input")
+        running_mean, running_var, training, momentum, eps, ctx.activation = options
+        g = ctx.geometry = ChannelsGeometry.of(x.shape)
+        ctx.dtype = _check(x, g, weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)
+        ctx.shape, ctx.kernels = x.shape, backends.select(backend)
+        x, ctx.format = arrays.dense_4d(arrays.dense_any(x)[0].reshape(g.x_shape))
+        if residual is not None:
+            residual = _checked_residual(residual, ctx)
+        mean, variance = _moments(ctx, x, training, running_mean, running_var)
+        if training:
+            _move(running_mean, mean, momentum)
+            _move(running_var, variance * (g.count / max(1, g.count - 1)), momentum)
+        inverse = 1 / np.sqrt(variance + eps)
+        scale = inverse if weight is None else weight * inverse
+        ctx.statistics = _Statistics(mean, inverse, scale, training)
+        ctx.coefficients = _coefficients(mean, scale, np.zeros(g.C) if bias is None else bias, x.dtype)
+        out = arrays.empty(g.x_shape, x.dtype, ctx.format)
+        if out.size:
+            added = () if residual is None else (residual,)
+            task = _task(ctx, "batch_norm_forward", 2 + len(added), *(["residual"] if added else []))
+            ctx.kernels.run(task, x, ctx.coefficients, *added, out)
+        ctx.masked_by_output = ctx.activation and (residual is not None or not training)
+        out = out.reshape(ctx.shape)
+        ctx.save(x, out if ctx.masked_by_output else None)
+        return out
+
+    @staticmethod
+    def backward(ctx, grad_out):
+        x, out = ctx.saved
+        g = ctx.geometry
+        if ctx.masked_by_output:
+            grad_out = rectified_gradient(ctx.kernels, grad_out, out)
+        grad_residual = grad_out if ctx.needs_input_grad[3] else None
+        grad_out = arrays.to_format(grad_out.reshape(g.x_shape), ctx.format)
+        needs_x, needs_weight, needs_bias, *_ = ctx.needs_input_grad
+        of_batch = ctx.statistics.of_batch
+        sums = np.zeros((len(NORM_SUMS), g.C))
+        if g.N and (needs_weight or needs_bias or of_batch):
+            task = _task(ctx, "batch_norm_grad_sums", 2, masks=not ctx.masked_by_output)
+            ctx.kernels.run(task, grad_out, x, ctx.coefficients, sums)
+        # The kernel's distances are from the rounded mean.
+        sums[1] += (ctx.coefficients[0] - ctx.statistics.mean) * sums[0]
+        grad_input = _grad_input(ctx, grad_out, x, sums).reshape(ctx.shape) if needs_x else None
+        grad_weight = (sums[1] * ctx.statistics.inverse_deviation).astype(grad_out.dtype) if needs_weight else None
+        grad_bias = sums[0].astype(grad_out.dtype) if needs_bias else None
+        return grad_input, grad_weight, grad_bias, grad_residual, None, None
+
+
+def _grad_input(ctx, grad_out, x, sums):
+    g, s = ctx.geometry, ctx.statistics
+    grad_input = arrays.empty(g.x_shape, grad_out.dtype, ctx.format)
+    if not g.N:
+        return grad_input
+    if not s.of_batch:
+        task = _task(ctx, "batch_norm_grad_input", 2, masks=False)
+        ctx.kernels.run(task, grad_out, ctx.coefficients, grad_input)
+        return grad_input
+    slope = s.scale * s.inverse_deviation**2 * sums[1] / g.count
+    offset = s.scale * sums[0] / g.count + (ctx.coefficients[0] - s.mean) * slope
+    ctx.coefficients[NORM_COEFFICIENTS.index("offset") :] = offset, slope
+    task = _task(ctx, "batch_norm_grad_input", 3, "x", masks=not ctx.masked_by_output)
+    ctx.kernels.run(task, grad_out, x, ctx.coefficients, grad_input)
+    return grad_input
+
+
+def _coefficients(mean, scale, bias, dtype):
+    """Rows of contract.NORM_COEFFICIENTS; what rounding the mean takes away, the shift gives back."""
+    rows = np.zeros((len(NORM_COEFFICIENTS), len(mean)), dtype)
+    rows[0], rows[1] = mean, scale
+    rows[2] = bias + (rows[0] - mean) * scale
+    return rows
+
+
+def _task(ctx, op, arrays_of_activations, *present, masks=True):
+    activation = ctx.activation if masks else None
+    formats = (ctx.format,) * arrays_of_activations
+    return Task(op, Problem(ctx.geometry, ctx.dtype.name, formats, frozenset(present), activation=activation))
+
+
+def _moments(ctx, x, training, running_mean, running_var):
+    """Mean and biased variance in float64: of the batch, or the running ones."""
+    g = ctx.geometry
+    if not training:
+        return (np.asarray(item, _WIDE) for item in (running_mean, running_var))
+    if g.count < 2:
+        raise ValueError(f"expected more than 1 value per channel when training, got input of shape {ctx.shape}")
+    mean, variance = np.empty(g.C), np.empty(g.C)
+    ctx.kernels.run(_task(ctx, "batch_norm_statistics", 1, masks=False), x, mean, variance)
+    return mean, variance
+
+
+def _move(running, batch, momentum):
+    """running ← (1 − momentum)·running + momentum·batch, in place."""
+    if running is None:
+        return
+    moved = (1 - momentum) * np.asarray(running, _WIDE) + momentum * batch
+    if isinstance(running, Tensor):
+        running.copy_(moved)
+    else:
+        running[...] = moved
+
+
+def _check(x, g, **per_channel):
+    given = {name: item for name, item in per_channel.items() if item is not None}
+    for name, item in given.items():
+        if item.shape != (g.C,):
+            raise ShapeError(f"{name} must have shape ({g.C},), one value per channel, got {item.shape}")
+    return dtypes.common_float_type(input=x, **given)
+
+
+def _checked_residual(residual, ctx):
+    residual = arrays.as_array(residual, "residual")
+    if residual.shape != ctx.shape:
+        raise ShapeError(f"residual must have the shape of input, {ctx.shape}, got {residual.shape}")
+    if residual.dtype != ctx.dtype.storage:
+        dtypes.common_float_type(input=np.empty(0, ctx.dtype.storage), residual=residual)
+    return arrays.to_format(residual.reshape(ctx.geometry.x_shape), ctx.format)

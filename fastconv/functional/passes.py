@@ -1,0 +1,33 @@
+"""Elementwise passes: arrays of one shape in, one array of that shape out."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastconv import arrays, dtypes
+from fastconv.backends import KernelSet
+from fastconv.functional.calls import Call, Calls
+from fastconv.geometry import ElementsGeometry
+
+_known = Calls()
+
+
+def run(kernels: KernelSet, op: str, first: np.ndarray, *others: np.ndarray) -> np.ndarray:
+    """The result of one elementwise operation, in the memory format of its first array."""
+    first, layout = arrays.dense_any(first)
+    call = call_of(first)
+    out = arrays.empty(first.shape, first.dtype, layout)
+    if out.size:
+        same = [arrays.to_format(array, layout) for array in others]
+        kernels.run(call.task(op, (layout,) * (len(same) + 2)), first, *same, out)
+    return out
+
+
+def call_of(array: np.ndarray) -> Call:
+    """The checked call of operations on all elements of an array; raises DTypeError."""
+    key = (array.shape, array.dtype)
+    call = _known.get(key)
+    if call is None:
+        call = Call(ElementsGeometry(array.shape), dtypes.common_float_type(input=array), True)
+        _known.keep(key, [], call)
+    return call

@@ -1,0 +1,81 @@
+"""Layers that run in one pass with the layer before them, and batch normalisation folded into a convolution."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from copy import deepcopy
+
+import numpy as np
+
+from fastconv.autograd import no_grad
+from fastconv.nn.activation import ReLU
+from fastconv.nn.batch_norm import BatchNorm2d
+from fastconv.nn.conv import Conv2d
+from fastconv.nn.linear import Identity
+from fastconv.nn.module import Module
+from fastconv.nn.parameter import Parameter
+
+# Whose ``forward`` takes ``activation``; of exactly these classes, since a subclass may define another one.
+_RECTIFYING = (Conv2d, BatchNorm2d)
+
+
+def rectified(modules: Iterable[Module]) -> Iterator[tuple[Module, str | None]]:
+    """The modules of a chain, each with the activation that it takes over from the one behind it."""
+    chain = [module for module in modules if type(module) is not Identity]
+    position = 0
+    while position < len(chain):
+        module = chain[position]
+        followed = position + 1 < len(chain) and type(chain[position + 1]) is ReLU
+        takes_over = followed and type(module) in _RECTIFYING
+        yield module, "relu" if takes_over else None
+        position += 2 if takes_over else 1
+
+
+def fuse(model: Module) -> Module:
+    """A copy for inference in which batch normalisation is folded into the convolution before it.
+
+    Folded are the pairs that a module names in ``folded_pairs``, which those of a ``Sequential`` are by themselves:
+    weight · s and (bias − mean) · s + shift, with s = scale / √(var + eps), computed in float64. The copy is in
+    evaluation mode, and none of its parameters asks for gradients; the model is not changed.
+
+    Raises TypeError for what is no Module.
+
+    >>> from fastconv.nn import Sequential
+    >>> fuse(Sequential(Conv2d(3, 8, 3, bias=False), BatchNorm2d(8), ReLU()))
+    Sequential(
+      (0): Conv2d(3, 8, kernel_size=(3, 3), stride=(1, 1))
+      (1): Identity()
+      (2): ReLU()
+    )
+    """
+    if not isinstance(model, Module):
+        raise TypeError(f"model must be a fastconv.nn.Module, got {type(model).__name__}")
+    fused = deepcopy(model).eval().requires_grad_(False)
+    uses = Counter(id(child) for module in fused.modules() for child in module.children())
+    weights = Counter(id(layer.weight) for layer in fused.modules() if isinstance(layer, Conv2d))
+    for module in list(fused.modules()):
+        for conv_name, norm_name in module.folded_pairs():
+            conv, norm = getattr(module, conv_name), getattr(module, norm_name)
+            shared = max(uses[id(conv)], uses[id(norm)], weights[id(conv.weight)]) > 1
+            if type(norm) is BatchNorm2d and norm.track_running_stats and not shared:
+                _fold(conv, norm)
+                setattr(module, norm_name, Identity())
+    return fused
+
+
+def _fold(conv: Conv2d, norm: BatchNorm2d) -> None:
+    mean, var, weight = (_wide(array) for array in (norm.running_mean, norm.running_var, conv.weight))
+    scale = 1 / np.sqrt(var + norm.eps)
+    if norm.weight is not None:
+        scale = scale * _wide(norm.weight)
+    shift = 0 if norm.bias is None else _wide(norm.bias)
+    bias = (_wide(conv.bias) if conv.bias is not None else 0) - mean
+    with no_grad():
+        conv.weight.copy_(weight * scale[:, None, None, None])
+    folded = (bias * scale + shift).astype(conv.weight.dtype)
+    conv.bias = Parameter(folded, requires_grad=False)
+
+
+def _wide(tensor) -> np.ndarray:
+    return np.asarray(tensor.numpy(), np.float64)

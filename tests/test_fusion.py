@@ -1,0 +1,149 @@
+"""Layers in one pass: the same numbers as layer by layer, in training and folded for inference."""
+
+import numpy as np
+import pytest
+from support.backends import every_backend
+from support.data import FORMATS, assert_same_bits, in_format
+
+import fastconv as fc
+from fastconv import functional as F
+from fastconv import nn
+
+
+def chain():
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1, bias=False),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.Conv2d(8, 6, 3),
+        nn.ReLU(),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(6, 5, 1),
+        nn.BatchNorm2d(5, affine=False),
+    )
+
+
+def trained(model, rng):
+    """With running statistics, scales and shifts that are not those of the beginning."""
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            with fc.no_grad():
+                module.running_mean.copy_(rng.standard_normal(module.num_features))
+                module.running_var.copy_(rng.uniform(0.5, 2, module.num_features))
+                for tensor in (item for item in (module.weight, module.bias) if item is not None):
+                    tensor.copy_(rng.uniform(-1, 2, module.num_features))
+    return model
+
+
+def layer_by_layer(model, x):
+    for module in model:
+        x = module(x)
+    return x
+
+
+@every_backend
+@pytest.mark.parametrize("wanted", FORMATS)
+def test_a_chain_trains_as_its_layers_one_by_one(rng, backend, wanted):
+    x = in_format(rng.standard_normal((4, 3, 9, 11)), wanted)
+    fused, single = (trained(chain(), np.random.default_rng(3)).double() for _ in range(2))
+    single.load_state_dict(fused.state_dict())
+    with fc.use_backend(backend):
+        results = []
+        for model, forward in ((fused, fused), (single, lambda x: layer_by_layer(single, x))):
+            leaf = fc.tensor(x, requires_grad=True)
+            out = forward(leaf)
+            (out * out).sum().backward()
+            gradients = [parameter.grad.numpy() for parameter in model.parameters()]
+            buffers = [buffer.numpy() for buffer in model.buffers()]
+            results.append([out.numpy(), leaf.grad.numpy(), *gradients, *buffers])
+    for found, expected in zip(*results, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-10)
+
+
+@every_backend
+def test_a_rectified_convolution_has_the_bits_of_both_passes(rng, backend):
+    x, weight = (
+        rng.standard_normal((2, 3, 8, 9)).astype(np.float32),
+        rng.standard_normal((5, 3, 3, 3)).astype(np.float32),
+    )
+    x[0, 0, 0, 0], x[1, 1, 3, 3] = np.nan, -np.inf
+    leaves = [[fc.tensor(array, requires_grad=True) for array in (x, weight, np.ones(5, np.float32))] for _ in range(2)]
+    with fc.use_backend(backend):
+        fused = F.conv2d(*leaves[0], padding=1, activation="relu")
+        single = F.relu(F.conv2d(*leaves[1], padding=1))
+        assert_same_bits(fused.numpy(), single.numpy())
+        grad = rng.standard_normal(fused.shape).astype(np.float32)
+        for out in (fused, single):
+            out.backward(grad)
+    for ours, expected in zip(*leaves, strict=True):
+        assert_same_bits(ours.grad.numpy(), expected.grad.numpy())
+
+
+def test_a_single_image_is_rectified_too(rng):
+    x, weight = (fc.tensor(rng.standard_normal(shape), requires_grad=True) for shape in ((3, 6, 6), (4, 3, 3, 3)))
+    out = F.conv2d(x, weight, activation="relu")
+    out.backward(np.ones(out.shape))
+    expected = F.relu(F.conv2d(x.numpy(), weight.numpy()))
+    np.testing.assert_array_equal(out.numpy(), expected)
+    assert x.grad.shape == (3, 6, 6)
+
+
+def test_an_unknown_activation_is_refused():
+    with pytest.raises(ValueError, match="activation must be None or 'relu', got 'gelu'"):
+        F.conv2d(np.ones((1, 1, 3, 3)), np.ones((1, 1, 1, 1)), activation="gelu")
+
+
+@every_backend
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_folding_changes_no_result(rng, backend, dtype):
+    model = trained(chain(), rng).to(dtype).eval()
+    before = {name: value.numpy().copy() for name, value in model.state_dict().items()}
+    fused = fc.fuse(model)
+    assert [type(module).__name__ for module in fused][:3] == ["Conv2d", "Identity", "ReLU"]
+    assert not any(parameter.requires_grad for parameter in fused.parameters())
+    x = rng.standard_normal((2, 3, 9, 9)).astype(dtype)
+    with fc.use_backend(backend), fc.no_grad():
+        tolerance = 2e-5 if dtype == "float32" else 1e-12
+        np.testing.assert_allclose(fused(x).numpy(), model(x).numpy(), rtol=tolerance, atol=tolerance)
+    for name, value in model.state_dict().items():
+        np.testing.assert_array_equal(value.numpy(), before[name])
+
+
+def test_folding_runs_one_kernel_for_three_layers(rng):
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU()).eval()
+    assert [step.op for step in fc.explain(model, (1, 3, 8, 8)).steps] == ["conv2d_forward", "batch_norm_forward"]
+    assert [step.op for step in fc.explain(fc.fuse(model), (1, 3, 8, 8)).steps] == ["conv2d_forward"]
+
+
+def test_what_is_used_elsewhere_too_is_not_folded():
+    conv = nn.Conv2d(3, 3, 1)
+    twice = nn.Sequential(conv, nn.BatchNorm2d(3), conv, nn.BatchNorm2d(3))
+    assert sum(isinstance(module, nn.BatchNorm2d) for module in fc.fuse(twice)) == 2
+    tied = nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3), nn.Conv2d(3, 3, 1))
+    tied[2].weight = tied[0].weight
+    assert isinstance(fc.fuse(tied)[1], nn.BatchNorm2d)
+
+
+def test_statistics_of_the_batch_are_not_folded():
+    model = nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3, track_running_stats=False))
+    assert isinstance(fc.fuse(model)[1], nn.BatchNorm2d)
+
+
+def test_a_subclass_keeps_its_own_forward(rng):
+    class Doubling(nn.Conv2d):
+        def forward(self, x):
+            return super().forward(x) * 2
+
+    class Negative(nn.ReLU):
+        def forward(self, x):
+            return -super().forward(x)
+
+    x = rng.standard_normal((1, 2, 5, 5)).astype(np.float32)
+    for model in (nn.Sequential(Doubling(2, 2, 1), nn.ReLU()), nn.Sequential(nn.Conv2d(2, 2, 1), Negative())):
+        np.testing.assert_array_equal(model(x).numpy(), layer_by_layer(model, fc.tensor(x)).numpy())
+
+
+def test_only_modules_are_fused():
+    with pytest.raises(TypeError, match="model must be a fastconv"):
+        fc.fuse([nn.ReLU()])
