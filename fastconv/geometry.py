@@ -3,12 +3,15 @@
 Output size of one axis, for input size n, kernel k, stride s, dilation d and padding (low, high):
 
     out = floor((n + low + high - d*(k - 1) - 1) / s) + 1
+
+Of an adaptive pooling out is given; output o has the inputs floor(o*n / out) .. ceil((o + 1)*n / out) - 1.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from fastconv import parameters
 from fastconv.errors import ShapeError
@@ -47,6 +50,33 @@ class Axis:
         if ceil_mode and (out - 1) * stride >= size + low:
             out -= 1
         return cls(size, kernel, stride, low, high, dilation, out)
+
+
+@dataclass(frozen=True, slots=True)
+class AdaptiveAxis:
+    """One spatial axis cut into ``out`` windows of nearly equal size, which may overlap by one position."""
+
+    size: int
+    out: int
+
+    @property
+    def kernel(self) -> int:
+        """The positions of the largest window."""
+        return 1 + -(-(self.size - math.gcd(self.size, self.out)) // self.out)
+
+    def begin(self, output):
+        """The first position under an output, or under each of an array of them: floor(output * size / out)."""
+        return output * self.size // self.out
+
+    def end(self, output):
+        """The position after the last one: ceil((output + 1) * size / out)."""
+        return -(-(output + 1) * self.size // self.out)
+
+    @classmethod
+    def of(cls, size: int, out: int) -> Axis | AdaptiveAxis:
+        """An ordinary axis where all windows are of one size and none overlap."""
+        kernel, rest = divmod(size, out)
+        return cls(size, out) if rest else Axis(size, kernel, kernel, 0, 0, 1, out)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +173,8 @@ class Pool2dGeometry:
 
     N: int
     C: int
-    rows: Axis
-    cols: Axis
+    rows: Any  # Axis, or AdaptiveAxis where the windows are unlike
+    cols: Any
 
     @classmethod
     def of(cls, x_shape: Shape, kernel_size, stride=None, padding=0, dilation=1, *, ceil_mode=False) -> Pool2dGeometry:
@@ -162,9 +192,25 @@ class Pool2dGeometry:
             _check_fits(rows, cols)
         return cls(N, C, rows, cols)
 
+    @classmethod
+    def adaptive(cls, x_shape: Shape, output_size) -> Pool2dGeometry:
+        """Windows that cut the plane into ``output_size`` parts; None keeps the size of an axis.
+
+        Raises ShapeError, ValueError or TypeError.
+
+        >>> Pool2dGeometry.adaptive((1, 512, 7, 9), (4, None)).out_shape
+        (1, 512, 4, 9)
+        """
+        N, C, *sizes = x_shape
+        wanted = parameters.output_size(output_size)
+        _check_extents("input", x_shape)
+        rows, cols = (AdaptiveAxis.of(n, n if out is None else out) for n, out in zip(sizes, wanted, strict=True))
+        parameters.kernel_size((rows.kernel, cols.kernel))
+        return cls(N, C, rows, cols)
+
     @property
     def taps(self) -> int:
-        """Inputs under one output: kH * kW."""
+        """Inputs under one output, at most: kH * kW."""
         return self.rows.kernel * self.cols.kernel
 
     @property

@@ -61,6 +61,16 @@ def dilation(value) -> Pair:
     return pair
 
 
+def output_size(value) -> tuple[int | None, int | None]:
+    """(OH, OW) of an adaptive pooling, both positive; None stands for the size of the input."""
+    if not _sequence(value):
+        value = (value, value)
+    if len(value) != 2:
+        raise ValueError(f"output_size must be an int, None or 2 of them, got {value!r}")
+    first, second = (None if item is None else positive_int("output_size", item) for item in value)
+    return first, second
+
+
 def padding_mode(value) -> str:
     """One of PADDING_MODES."""
     if value not in PADDING_MODES:

@@ -165,6 +165,50 @@ def test_avg_pool2d_and_its_gradient(torch, generated, dtype, wanted, count_incl
     assert_close(leaf.grad.numpy(), theirs.grad, 9, dtype)
 
 
+@st.composite
+def adaptive_poolings(draw):
+    """A shape and an output size."""
+    shape = draw(st.integers(0, 2)), draw(st.integers(1, 20)), draw(st.integers(1, 12)), draw(st.integers(1, 12))
+    sizes = st.none() | st.integers(1, 15)
+    return shape, draw(st.integers(1, 15) | st.tuples(sizes, sizes))
+
+
+@given(adaptive_poolings(), dtypes, st.sampled_from(FORMATS), seeds)
+def test_adaptive_avg_pool2d_and_its_gradient(torch, generated, dtype, wanted, seed):
+    shape, output_size = generated
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal(shape).astype(dtype)
+    leaf = fc.tensor(in_format(x, wanted), requires_grad=True)
+    (theirs,) = torch_leaves(torch, [x])
+    expected = torch.nn.functional.adaptive_avg_pool2d(theirs, output_size)
+    out = F.adaptive_avg_pool2d(leaf, output_size)
+    grad = rng.standard_normal(out.shape).astype(dtype)
+    out.backward(in_format(grad, wanted))
+    expected.backward(torch.from_numpy(grad))
+    assert_close(out.numpy(), expected, 144, dtype)
+    assert_close(leaf.grad.numpy(), theirs.grad, 15 * 15, dtype)
+
+
+@given(adaptive_poolings(), dtypes, st.sampled_from(FORMATS), seeds)
+def test_adaptive_max_pool2d_its_indices_and_its_gradient(torch, generated, dtype, wanted, seed):
+    shape, output_size = generated
+    rng = np.random.default_rng(seed)
+    x = rng.integers(-3, 4, shape).astype(dtype)
+    x[rng.random(shape) < 0.1] = np.nan
+    x[rng.random(shape) < 0.1] = -np.inf
+    leaf = fc.tensor(in_format(x, wanted), requires_grad=True)
+    (theirs,) = torch_leaves(torch, [x])
+    expected, expected_at = torch.nn.functional.adaptive_max_pool2d(theirs, output_size, return_indices=True)
+    out, indices = F.adaptive_max_pool2d(leaf, output_size, return_indices=True)
+    np.testing.assert_array_equal(out.numpy(), expected.detach().numpy())
+    # Of a window of -inf alone torch has the first position, too.
+    np.testing.assert_array_equal(indices.numpy(), expected_at.numpy())
+    grad = rng.integers(-5, 6, out.shape).astype(dtype)
+    out.backward(in_format(grad, wanted))
+    expected.backward(torch.from_numpy(grad))
+    np.testing.assert_array_equal(leaf.grad.numpy(), theirs.grad.numpy())
+
+
 @given(poolings(dilated=False), seeds)
 def test_max_unpool2d_and_its_gradient(torch, generated, seed):
     shape, (kernel, stride, padding, _, _) = generated

@@ -3,6 +3,8 @@
 import numpy as np
 
 from fastconv.autograd import Tensor
+from fastconv.functional.adaptive_avg_pool2d import adaptive_avg_pool2d
+from fastconv.functional.adaptive_max_pool2d import adaptive_max_pool2d
 from fastconv.functional.arithmetic import add, div, in_place, mul, neg, pow, sub
 from fastconv.functional.avg_pool2d import avg_pool2d
 from fastconv.functional.batch_norm import batch_norm
@@ -19,6 +21,8 @@ from fastconv.functional.relu import add_relu, relu
 from fastconv.functional.shape import cast, flatten, getitem, reshape
 
 __all__ = [
+    "adaptive_avg_pool2d",
+    "adaptive_max_pool2d",
     "add",
     "add_relu",
     "argmax",

@@ -12,9 +12,11 @@ from fastconv.nn.linear import Identity, Linear
 from fastconv.nn.loss import CrossEntropyLoss
 from fastconv.nn.module import Module
 from fastconv.nn.parameter import Parameter
-from fastconv.nn.pooling import AvgPool2d, MaxPool2d, MaxUnpool2d
+from fastconv.nn.pooling import AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, MaxPool2d, MaxUnpool2d
 
 __all__ = [
+    "AdaptiveAvgPool2d",
+    "AdaptiveMaxPool2d",
     "AvgPool2d",
     "BatchNorm2d",
     "Conv2d",

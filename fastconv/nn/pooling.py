@@ -85,6 +85,57 @@ class AvgPool2d(Module):
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
 
 
+class AdaptiveAvgPool2d(Module):
+    """The mean of each of ``output_size`` parts of the plane: ``functional.adaptive_avg_pool2d``.
+
+    Shapes: (N, C, H, W) -> (N, C, OH, OW), with or without N; None keeps the size of an axis. A bad size raises
+    ValueError or TypeError here.
+
+    >>> import numpy as np
+    >>> AdaptiveAvgPool2d(1)(np.arange(16.0).reshape(1, 1, 4, 4)).tolist()
+    [[[[7.5]]]]
+    """
+
+    def __init__(self, output_size):
+        super().__init__()
+        parameters.output_size(output_size)
+        self.output_size = output_size
+
+    def forward(self, x):
+        """The averaged input."""
+        return functional.adaptive_avg_pool2d(x, self.output_size)
+
+    def extra_repr(self) -> str:
+        """The argument."""
+        return f"output_size={self.output_size}"
+
+
+class AdaptiveMaxPool2d(Module):
+    """The largest input of each of ``output_size`` parts of the plane: ``functional.adaptive_max_pool2d``.
+
+    Shapes: (N, C, H, W) -> (N, C, OH, OW), with or without N; with ``return_indices`` also the int64 positions of the
+    winners; None keeps the size of an axis. Bad arguments raise ValueError or TypeError here.
+
+    >>> import numpy as np
+    >>> AdaptiveMaxPool2d((2, 1))(np.arange(16.0).reshape(1, 1, 4, 4)).tolist()
+    [[[[7.0], [15.0]]]]
+    """
+
+    def __init__(self, output_size, return_indices=False):
+        super().__init__()
+        parameters.output_size(output_size)
+        self.output_size = output_size
+        self.return_indices = parameters.flag("return_indices", return_indices)
+
+    def forward(self, x):
+        """The pooled input, and the positions where they were asked for."""
+        return functional.adaptive_max_pool2d(x, self.output_size, self.return_indices)
+
+    def extra_repr(self) -> str:
+        """The argument that torch shows."""
+        return f"output_size={self.output_size}"
+
+
 class MaxUnpool2d(Module):
     """Values put back where ``MaxPool2d(..., return_indices=True)`` took them: ``functional.max_unpool2d``.
 
