@@ -41,7 +41,7 @@ def jobs(plan):
         Job(case, direction, dtype, layout, contestant)
         for case, direction, dtype in plan.workloads()
         for layout in plan.layouts_of(case)
-        for contestant in plan.contestants
+        for contestant in plan.contestants_of(case)
     ]
 
 

@@ -34,7 +34,7 @@ def _no_measuring(monkeypatch):
     [
         (["--suite", "imagenet"], "unknown: imagenet; there are lenet, cifar"),
         (["--suite", "lenet,,cifar"], "names separated by commas"),
-        (["--direction", "sideways"], "there are forward, grad_input, grad_weight and all"),
+        (["--direction", "sideways"], "there are forward, grad_input, grad_weight, step and all"),
         (["--layout", "nhcw"], "there are nchw, channels_last and all"),
         (["--dtype", "float16"], "there are float32, float64 and all"),
         (["--batch", "0"], "positive integer"),

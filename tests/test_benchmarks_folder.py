@@ -37,10 +37,11 @@ def test_ids_are_unique_and_cover_the_suites(tmp_path):
     ids = [line.split("::", 1)[1] for line in printed if "::" in line]
     assert len(ids) == len(set(ids))
     expected = {
-        f"test_case[{suite}: {case.name}-{direction}-N1-nchw-float32-fastconv:reference]"
+        f"test_case[{suite}: {case.name}-{direction}-N{batch}-nchw-float32-fastconv:reference]"
         for suite, cases in SUITES.items()
         for case in cases
         for direction in case.directions
+        for batch in case.batches
     }
     assert {name for name in ids if name.startswith("test_case[")} == expected
     others = {"test_overhead", "test_import", "test_first_conv2d", "test_compilation", "test_peak"}

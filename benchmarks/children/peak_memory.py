@@ -6,7 +6,7 @@ import sys
 import time
 
 from fastconv._kernels.contract import Declined
-from fastconv.bench import lineup, workloads
+from fastconv.bench import lineup, resident, workloads
 from fastconv.bench.cases import SUITES
 from fastconv.bench.check import examine
 from fastconv.bench.records import OURS
@@ -41,16 +41,16 @@ def _warm_up(contestant, asked):
 
 def _measure(contestant, workload):
     gc.collect()
-    before = _resident("VmRSS")
+    before = resident.now()
     prepared = contestant.prepare(workload)
-    held = _resident("VmRSS") - before
+    held = resident.now() - before
     _reset_peak()
-    before = _resident("VmRSS")
+    before = resident.now()
     begin = time.perf_counter()
     returned = prepared.call()
     seconds = time.perf_counter() - begin
     return {
-        "peak_bytes": _resident("VmHWM") - before,
+        "peak_bytes": resident.peak() - before,
         "seconds": seconds,
         "held_bytes": held,
         "input_bytes": workload.read,
@@ -60,18 +60,12 @@ def _measure(contestant, workload):
 
 
 def _reset_peak():
-    """Let VmHWM begin anew from VmRSS; why that is not possible."""
+    """Let the peak begin anew from what there is; why that is not possible."""
     try:
-        with open("/proc/self/clear_refs", "w") as file:
-            file.write("5")
+        resident.reset_peak()
     except OSError as error:
         return f"the peak cannot be reset: {error}"
     return ""
-
-
-def _resident(field):
-    with open("/proc/self/status") as file:
-        return next(int(line.split()[1]) << 10 for line in file if line.startswith(field))
 
 
 print(json.dumps(main(json.loads(sys.argv[1]))))

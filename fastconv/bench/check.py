@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from fastconv import arrays
-from fastconv.bench.workloads import ACTIVATIONS, LAYOUTS, Workload
+from fastconv.bench.workloads import ACTIVATIONS, LAYOUTS, AnyWorkload, NetworkWorkload
 from fastconv.dtypes import FLOAT_TYPES
 
 
@@ -28,28 +30,58 @@ class Verdict:
         return not self.reason
 
 
-def examine(found: np.ndarray, workload: Workload) -> Verdict:
-    """Compare shape, dtype, layout and every element with what the workload asks for."""
-    exact, storage = workload.exact, FLOAT_TYPES[workload.dtype].storage
+def examine(found: Any, workload: AnyWorkload) -> Verdict:
+    """Compare shape, dtype, layout and every element with what the workload asks for.
+
+    ``found`` is an array, or, where the workload has several answers, a mapping with the same names.
+    """
+    if isinstance(workload, NetworkWorkload):
+        return _examine_all(found, workload)
+    reason = _unlike(found, workload.exact, workload)
+    if not reason and not _is_in_layout(found, workload):
+        reason = f"is not in layout {workload.layout}"
+    return Verdict(reason) if reason else _compared(found, workload.exact, workload.scale, workload)
+
+
+def _examine_all(found: Mapping[str, np.ndarray], workload: NetworkWorkload) -> Verdict:
+    """The first answer that is wrong, else the largest errors of all."""
+    if set(found) != set(workload.exact):
+        strange = ", ".join(sorted(set(found) ^ set(workload.exact)))
+        return Verdict(f"has other parts than asked for: {strange}")
+    max_error = error_ulp = 0.0
+    for name, exact in workload.exact.items():
+        reason, scale = _unlike(found[name], exact, workload), np.abs(exact).max(initial=0.0)
+        verdict = Verdict(reason) if reason else _compared(found[name], exact, scale, workload)
+        if not verdict.is_right:
+            return Verdict(f"{name} {verdict.reason}", verdict.max_error, verdict.error_ulp)
+        max_error, error_ulp = max(max_error, verdict.max_error or 0.0), max(error_ulp, verdict.error_ulp or 0.0)
+    return Verdict("", max_error, error_ulp)
+
+
+def _unlike(found, exact, workload):
+    """What a look at shape and dtype finds wrong."""
+    storage = FLOAT_TYPES[workload.dtype].storage
     if found.shape != exact.shape:
-        return Verdict(f"has shape {found.shape} instead of {exact.shape}")
-    if found.dtype != storage:
-        return Verdict(f"has dtype {found.dtype} instead of {storage}")
-    if not _is_in_layout(found, workload):
-        return Verdict(f"is not in layout {workload.layout}")
+        return f"has shape {found.shape} instead of {exact.shape}"
+    return f"has dtype {found.dtype} instead of {storage}" if found.dtype != storage else ""
+
+
+def _compared(found, exact, scale, workload):
+    """Every element, in units of u times ``scale``."""
+    storage = FLOAT_TYPES[workload.dtype].storage
     with np.errstate(invalid="ignore"):
         difference = np.where(found == exact, 0.0, np.abs(found - exact))
     if not np.isfinite(difference).all():
         return Verdict("is not finite where it should be")
     unit = FLOAT_TYPES[workload.dtype].unit_roundoff
     floor = np.finfo(exact.dtype).smallest_subnormal
-    errors = difference / np.maximum(unit * np.maximum(workload.scale, np.finfo(storage).tiny), floor)
+    errors = difference / np.maximum(unit * np.maximum(scale, np.finfo(storage).tiny), floor)
     largest, error_ulp = float(difference.max()), float(errors.max())
     if error_ulp > workload.tolerance:
         place = tuple(int(index) for index in np.unravel_index(errors.argmax(), errors.shape))
         reason = (
             f"differs from float64 at {place}: {found[place]:.9g} instead of {exact[place]:.9g}, "
-            f"{error_ulp:.3g} u of the sum of magnitudes where {workload.tolerance:g} are allowed"
+            f"{error_ulp:.3g} {workload.unit} where {workload.tolerance:g} are allowed"
         )
         return Verdict(reason, largest, error_ulp)
     return Verdict("", largest, error_ulp)

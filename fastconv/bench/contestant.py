@@ -5,23 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from fastconv._kernels.contract import Declined
-from fastconv.bench.workloads import Workload
+from fastconv.bench.cases import Case, NetworkCase
+from fastconv.bench.workloads import AnyWorkload
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """A workload made ready: ``call`` does the work once and is timed.
 
-    ``result`` turns what the call returned into an array, outside the timing; ``variant`` says which implementation
-    ran, and is asked after the first call.
+    ``result`` turns what the call returned into an array, or computes what is to be checked, outside the timing;
+    ``variant`` says which implementation ran, and is asked after the first call.
     """
 
     call: Callable[[], object]
-    result: Callable[[object], np.ndarray] = np.asarray
+    result: Callable[[object], Any] = np.asarray
     variant: Callable[[], str] = str
 
 
@@ -29,17 +31,29 @@ class Prepared:
 class Contestant:
     """A name, how it makes a workload ready (or declines it), and the context in which it works with n threads.
 
-    ``rest`` is for how many seconds its threads may keep spinning after a call: nobody is timed in that time.
+    ``rest`` is for how many seconds its threads may keep spinning after a call: nobody is timed in that time. Where it
+    does not take part in a case, it leaves no record there.
     """
 
     name: str
-    prepare: Callable[[Workload], Prepared | Declined]
+    prepare: Callable[[Any], Prepared | Declined]
     environment: Callable[[int], AbstractContextManager]
     is_peer: bool
     rest: float = 0.0
+    takes_part: Callable[[Case], bool] = lambda case: True
 
 
-def offered(table, workload: Workload, *arguments) -> Prepared | Declined:
+def is_network(case: Case) -> bool:
+    """Whether a case is a whole network."""
+    return isinstance(case, NetworkCase)
+
+
+def is_layer(case: Case) -> bool:
+    """Whether a case is less than that."""
+    return not is_network(case)
+
+
+def offered(table, workload: AnyWorkload, *arguments) -> Prepared | Declined:
     """Prepare by the function that a table from operations to functions names, or decline what it lacks."""
     prepare = table.get(workload.op)
     return Declined(f"offers no {workload.op}") if prepare is None else prepare(workload, *arguments)

@@ -10,7 +10,7 @@ import itertools
 import math
 import statistics
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -22,7 +22,7 @@ from fastconv.bench.contestant import Contestant, Prepared
 from fastconv.bench.limits import Limits
 from fastconv.bench.records import DECLINED, FAILED, TIMED, WRONG, Record
 from fastconv.bench.timing import Budget, Clock, measure
-from fastconv.bench.workloads import Workload
+from fastconv.bench.workloads import AnyWorkload
 
 # The share of the highest multiply-add peak that a calm machine gives.
 _CALM = 0.85
@@ -32,15 +32,16 @@ _SETTLE = 0.001
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be measured: every case in every combination of the settings, with every contestant.
+    """What is to be measured: every case in every combination of the settings, with everybody who takes part in it.
 
-    After ``deadline`` on the clock no further job begins; one whose contestants are not ready by ``end`` is dropped.
+    Without ``batches`` every case has its own. After ``deadline`` on the clock no further job begins; one whose
+    contestants are not ready by ``end`` is dropped.
     """
 
     cases: Sequence[Case]
     contestants: Sequence[Contestant]
     directions: Sequence[str] = ("forward",)
-    batches: Sequence[int] = (1,)
+    batches: Sequence[int] | None = None
     layouts: Sequence[str] = ("nchw",)
     dtypes: Sequence[str] = ("float32",)
     threads: Sequence[int] = (1,)
@@ -53,9 +54,8 @@ class Plan:
         """(case with its batch, direction, dtype): what shares one float64 answer."""
         return [
             (case.with_batch(batch), direction, dtype)
-            for case, batch, direction, dtype in itertools.product(
-                self.cases, self.batches, self.directions, self.dtypes
-            )
+            for case in self.cases
+            for batch, direction, dtype in itertools.product(self.batches or case.batches, self.directions, self.dtypes)
             if direction in case.directions
         ]
 
@@ -63,13 +63,20 @@ class Plan:
         """The layouts in which a case is measured: one where its data has no spatial axes to order."""
         return self.layouts if len(case.x_shape) == 4 else self.layouts[:1]
 
+    def contestants_of(self, case: Case) -> list[Contestant]:
+        """Who takes part in a case."""
+        return [contestant for contestant in self.contestants if contestant.takes_part(case)]
+
     def job_count(self) -> int:
         """How many comparisons that makes."""
-        return sum(len(self.layouts_of(case)) * len(self.threads) for case, _, _ in self.workloads())
+        return sum(self._jobs_of(case) for case, _, _ in self.workloads())
 
     def record_count(self) -> int:
         """How many records a complete run gives."""
-        return self.job_count() * len(self.contestants)
+        return sum(self._jobs_of(case) * len(self.contestants_of(case)) for case, _, _ in self.workloads())
+
+    def _jobs_of(self, case: Case) -> int:
+        return len(self.layouts_of(case)) * len(self.threads)
 
 
 @dataclass(slots=True)
@@ -77,13 +84,15 @@ class Engine:
     """Runs a plan; ``limits`` are known per thread count.
 
     ``peak`` reads the multiply-add peak of a dtype: again around each job, and, for 0 seconds, around each sample,
-    because neighbours on a shared machine may take half of it. ``clock`` is replaced in tests.
+    because neighbours on a shared machine may take half of it. ``memory`` reads how much memory a contestant needs, for
+    workloads that want it known. ``clock`` is replaced in tests.
     """
 
     plan: Plan
     limits: Mapping[int, Limits] = field(default_factory=dict)
     peak: Callable[..., float | None] = lambda dtype, seconds=None: None
     clock: Clock = field(default_factory=Clock)
+    memory: Callable[[Contestant, Any, int], int | None] = lambda contestant, workload, threads: None
 
     def run(self) -> Iterator[list[Record]]:
         """The records of one job after the other; a job that does not end gives none."""
@@ -95,13 +104,14 @@ class Engine:
                 if self.clock.now() <= self.plan.deadline and (job := self._job(workload.in_layout(layout), threads)):
                     yield job
 
-    def _job(self, workload: Workload, threads: int) -> list[Record]:
+    def _job(self, workload: AnyWorkload, threads: int) -> list[Record]:
         """Empty where time is up."""
+        contestants = self.plan.contestants_of(workload.case)
         entries = []
         with contextlib.ExitStack() as stack:
-            for contestant in self.plan.contestants:
+            for contestant in contestants:
                 stack.enter_context(contestant.environment(threads))
-            for contestant in self.plan.contestants:
+            for contestant in contestants:
                 if self.clock.now() > self.plan.end:
                     return []
                 entries.append(self._enter(contestant, workload, threads))
@@ -111,10 +121,19 @@ class Engine:
             if self.clock.now() + calls * sum(entry.record.time_first or 0.0 for entry in playing) > self.plan.end:
                 return []
             self._time(playing, workload, self.limits.get(threads))
-        peers = {contestant.name for contestant in self.plan.contestants if contestant.is_peer}
+            for entry in playing:
+                entry.prepared = None  # room for those that are measured next
+        if workload.measures_memory:
+            self._measure_memory(zip(contestants, entries, strict=True), workload, threads)
+        peers = {contestant.name for contestant in contestants if contestant.is_peer}
         return _compared([entry.record for entry in entries], peers)
 
-    def _enter(self, contestant: Contestant, workload: Workload, threads: int) -> _Entry:
+    def _measure_memory(self, entries: Iterable[tuple[Contestant, _Entry]], workload: AnyWorkload, threads: int):
+        for contestant, entry in entries:
+            if entry.record.status == TIMED and self.clock.now() <= self.plan.deadline:
+                entry.record = replace(entry.record, peak_bytes=self.memory(contestant, workload, threads))
+
+    def _enter(self, contestant: Contestant, workload: AnyWorkload, threads: int) -> _Entry:
         """Prepare, run once, and check what came out; whatever a contestant raises is its result."""
         record = _blank(contestant.name, workload, threads)
         try:
@@ -147,7 +166,7 @@ class Engine:
         self.clock.sleep(_SETTLE)
         return (found or 0.0) >= _CALM * highest
 
-    def _time(self, playing: Sequence[_Entry], workload: Workload, limits: Limits | None) -> None:
+    def _time(self, playing: Sequence[_Entry], workload: AnyWorkload, limits: Limits | None) -> None:
         """Time those whose result was right, and look once more: later calls must be right, too."""
         calls = {entry.record.contestant: entry.prepared.call for entry in playing}
         failures: dict[str, Exception] = {}

@@ -13,8 +13,8 @@ import fastconv as fc
 import fastconv.functional as F
 from fastconv import arrays, backends, nn
 from fastconv._kernels.contract import OPERATIONS, OUT_OF_MEMORY, Declined, Problem, offsets_dtype
-from fastconv.bench import blas
-from fastconv.bench.contestant import Contestant, Prepared, offered
+from fastconv.bench import blas, ours_networks
+from fastconv.bench.contestant import Contestant, Prepared, is_layer, offered
 from fastconv.bench.records import OURS
 from fastconv.bench.workloads import LAYOUTS, Workload
 from fastconv.dtypes import FLOAT_TYPES
@@ -27,7 +27,13 @@ def contestants(backend: str, variant: str | None) -> tuple[Contestant, ...]:
     name = f"{OURS}{backend}"
     return (
         Contestant(name, partial(_prepare, backend, variant), _environment, is_peer=False),
-        Contestant(f"{name}:{KEPT}", partial(_prepare_kept, backend, variant), _environment, is_peer=False),
+        Contestant(
+            f"{name}:{KEPT}",
+            partial(_prepare_kept, backend, variant),
+            _environment,
+            is_peer=False,
+            takes_part=is_layer,
+        ),
     )
 
 
@@ -79,12 +85,7 @@ def _public(function, workload, backend, _variant):
     """A call of the public function, and the variant that it ran."""
     call = partial(function, backend=backend)
 
-    def variant():
-        with backends.recording() as records:
-            call()
-        return "+".join(dict.fromkeys(record.variant for record in records))
-
-    return Prepared(call, variant=variant)
+    return Prepared(call, variant=partial(ours_networks.variants, call))
 
 
 def _conv2d(workload, backend, variant):
@@ -194,6 +195,8 @@ _PUBLIC = {
     "linear_forward": _linear,
     "linear_grad_input": _linear_gradient,
     "linear_grad_weight": _linear_gradient,
+    "network_step": ours_networks.step,
+    "network_forward": ours_networks.forward,
 }
 _GRADIENTS = {
     "conv2d_grad_input": _direct,

@@ -59,6 +59,7 @@ class Record:
     peak_fraction: float | None = None
     roofline_fraction: float | None = None
     gbytes_per_s: float | None = None
+    peak_bytes: int | None = None
     max_error: float | None = None
     error_ulp: float | None = None
     best_peer: str | None = None
@@ -128,6 +129,7 @@ _NUMBER = (int, float)
 _JSON_TYPES: dict[str, Any] = {
     "str": str,
     "int": int,
+    "int | None": (int, type(None)),
     "float | None": (*_NUMBER, type(None)),
     "str | None": (str, type(None)),
     "tuple[float, ...]": list,

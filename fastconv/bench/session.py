@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import fastconv as fc
-from fastconv.bench import blas, limits, machine
+from fastconv.bench import apart, blas, limits, machine
 from fastconv.bench.engine import Engine, Plan
 from fastconv.bench.records import Record, Run
 
@@ -28,7 +28,7 @@ def run(plan: Plan, settings: Mapping[str, Any], on_job: Callable[[Run], object]
     try:
         found = {threads: _limits(threads) for threads in plan.threads}
         block["limits"] = [entry.as_plain() for entry in found.values()]
-        for job in Engine(plan, found, limits.fma_peak).run():
+        for job in Engine(plan, found, limits.fma_peak, memory=apart.peak_bytes).run():
             records += job
             on_job(so_far())
     except KeyboardInterrupt:

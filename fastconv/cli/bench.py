@@ -11,7 +11,9 @@ from typing import Any
 from fastconv.cli import positive, results
 from fastconv.cli.lists import ALL, names, numbers, words
 
-DIRECTIONS = ("forward", "grad_input", "grad_weight")
+DIRECTIONS = ("forward", "grad_input", "grad_weight", "step")
+# A layer has the one, a network that is trained the other.
+_DEFAULT_DIRECTIONS = ["forward", "step"]
 NONE = "none"
 # Seconds after which a quick run begins no further job, and after which it drops one that is not ready.
 QUICK_SECONDS, QUICK_END = 35.0, 42.0
@@ -39,12 +41,13 @@ def _add_what(parser) -> None:
     from fastconv.dtypes import FLOAT_TYPES
 
     add = parser.add_argument_group("what is measured").add_argument
-    suites = f"{', '.join(SUITES)} or {ALL} (default: small)"
+    suites = f"{', '.join(SUITES)} or {ALL} (default: small); training and inference run whole networks"
     add("--suite", type=names(SUITES), default=["small"], metavar="LIST", help=suites)
     add("--case", metavar="TEXT", help="only cases whose name contains this")
-    directions = f"{', '.join(DIRECTIONS)} or {ALL} (default: forward)"
-    add("--direction", type=names(DIRECTIONS), default=["forward"], metavar="LIST", help=directions)
-    add("--batch", type=numbers, default=[1], metavar="LIST", help="images per call (default: 1)")
+    directions = f"{', '.join(DIRECTIONS)} or {ALL} (default: {','.join(_DEFAULT_DIRECTIONS)}, of which a case has one)"
+    add("--direction", type=names(DIRECTIONS), default=_DEFAULT_DIRECTIONS, metavar="LIST", help=directions)
+    batch = "images per call (default: 1; of whole networks as many as listed for them)"
+    add("--batch", type=numbers, metavar="LIST", help=batch)
     layouts = f"{', '.join(LAYOUTS)} or {ALL}: of the data, in and out (default: nchw)"
     add("--layout", type=names(LAYOUTS), default=["nchw"], metavar="LIST", help=layouts)
     dtypes = f"{', '.join(FLOAT_TYPES)} or {ALL} (default: float32)"
@@ -121,7 +124,11 @@ def _plan(options):
         raise ValueError(f"no case of {', '.join(options.suite)} has direction {', '.join(options.direction)}")
     ours = options.backends or [name for b in lineup.compiled_backends() for name in (b, f"{b}:kept")]
     peers = lineup.usable_peers() if options.peers is None else [n for n in options.peers if n != NONE]
-    contestants = [*lineup.backends(ours, options.variant), *lineup.peers(peers)]
+    contestants = [
+        contestant
+        for contestant in (*lineup.backends(ours, options.variant), *lineup.peers(peers))
+        if any(map(contestant.takes_part, cases))
+    ]
     if not contestants:
         raise ValueError("nobody takes part: no compiled backend is usable (fastconv doctor says why), and no peer")
     budget = QUICK if options.quick else Budget()

@@ -1,11 +1,12 @@
 """The one list of shapes: tests prove them right, benchmarks time them. Data only.
 
 The suite ``awkward`` has small shapes on which kernels go wrong; the networks' suites hold their layers for one image,
-with ``count`` saying how often a layer occurs; ``pool`` and ``linear`` collect those of all networks.
+with ``count`` saying how often a layer occurs; ``pool`` and ``linear`` collect those of all networks; ``training`` and
+``inference`` are networks as a whole.
 """
 
 from fastconv.bench.cases.awkward import AWKWARD_CONVS, AWKWARD_POOLS
-from fastconv.bench.cases.kinds import NORMAL, SUBNORMAL, Case, ChainCase, ConvCase, LinearCase, PoolCase
+from fastconv.bench.cases.kinds import NORMAL, SUBNORMAL, Case, ChainCase, ConvCase, LinearCase, NetworkCase, PoolCase
 from fastconv.bench.cases.networks import (
     ALEXNET,
     CIFAR,
@@ -20,6 +21,7 @@ from fastconv.bench.cases.networks import (
     VGG16,
 )
 from fastconv.bench.cases.small import CHAINS, SMALL
+from fastconv.bench.cases.whole import INFERENCE, TRAINING
 
 __all__ = [
     "AWKWARD_CONVS",
@@ -32,6 +34,7 @@ __all__ = [
     "ChainCase",
     "ConvCase",
     "LinearCase",
+    "NetworkCase",
     "PoolCase",
 ]
 
@@ -48,5 +51,7 @@ SUITES: dict[str, tuple[Case, ...]] = {
     "linear": LINEAR,
     "chain": CHAINS,
     "small": SMALL,
+    "training": TRAINING,
+    "inference": INFERENCE,
     "awkward": (*AWKWARD_CONVS, *AWKWARD_POOLS),
 }

@@ -1,4 +1,7 @@
-"""What a case is: shapes and parameters of one operation. Data only; needs nothing but the standard library."""
+"""What a case is: shapes and parameters of one operation. Data only; needs nothing but the standard library.
+
+Every kind says in which ``directions`` it is measured, and of which ``batches`` where nobody asks for others.
+"""
 
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -16,6 +19,7 @@ class ConvCase:
 
     kind: ClassVar[str] = "conv2d"
     directions: ClassVar[tuple[str, ...]] = ("forward", "grad_input", "grad_weight")
+    batches: ClassVar[tuple[int, ...]] = (1,)
     name: str
     suite: str
     x_shape: tuple[int, int, int, int]
@@ -46,6 +50,7 @@ class PoolCase:
 
     kind: ClassVar[str] = "max_pool2d"
     directions: ClassVar[tuple[str, ...]] = ("forward", "grad_input")
+    batches: ClassVar[tuple[int, ...]] = (1,)
     name: str
     suite: str
     x_shape: tuple[int, int, int, int]
@@ -74,6 +79,7 @@ class LinearCase:
 
     kind: ClassVar[str] = "linear"
     directions: ClassVar[tuple[str, ...]] = ("forward", "grad_input", "grad_weight")
+    batches: ClassVar[tuple[int, ...]] = (1,)
     name: str
     suite: str
     x_shape: tuple[int, int]
@@ -93,6 +99,7 @@ class ChainCase:
 
     kind: ClassVar[str] = "chain"
     directions: ClassVar[tuple[str, ...]] = ("forward",)
+    batches: ClassVar[tuple[int, ...]] = (1,)
     name: str
     suite: str
     layers: tuple[ConvCase, ...]
@@ -109,4 +116,22 @@ class ChainCase:
         return replace(self, layers=tuple(layer.with_batch(N) for layer in self.layers))
 
 
-Case = ConvCase | PoolCase | LinearCase | ChainCase
+@dataclass(frozen=True, slots=True)
+class NetworkCase:
+    """A whole network, ``name`` of ``fastconv.models``: ``step`` trains it once, ``forward`` only runs it."""
+
+    kind: ClassVar[str] = "network"
+    count: ClassVar[int] = 1
+    values: ClassVar[str] = NORMAL
+    name: str
+    suite: str
+    x_shape: tuple[int, int, int, int]
+    directions: tuple[str, ...]
+    batches: tuple[int, ...]
+
+    def with_batch(self, N: int) -> "NetworkCase":
+        """The same network for N images."""
+        return replace(self, x_shape=(N, *self.x_shape[1:]))
+
+
+Case = ConvCase | PoolCase | LinearCase | ChainCase | NetworkCase

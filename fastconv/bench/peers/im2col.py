@@ -12,7 +12,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from fastconv import arrays
 from fastconv._kernels.contract import Declined
 from fastconv.bench import blas
-from fastconv.bench.contestant import Contestant, Prepared, offered
+from fastconv.bench.contestant import Contestant, Prepared, is_layer, offered
 from fastconv.bench.workloads import LAYOUTS, NUMPY_MODES
 
 _LARGEST_BYTES = 1 << 31
@@ -93,4 +93,4 @@ _TABLE = {
     "max_pool2d_forward": _max_pool2d_forward,
     "linear_forward": _linear_forward,
 }
-CONTESTANTS = (Contestant("im2col", partial(offered, _TABLE), blas.threads, is_peer=True),)
+CONTESTANTS = (Contestant("im2col", partial(offered, _TABLE), blas.threads, is_peer=True, takes_part=is_layer),)

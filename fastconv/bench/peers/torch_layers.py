@@ -2,72 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 
 from fastconv._kernels.contract import Declined
-from fastconv.bench import blas
-from fastconv.bench.contestant import Contestant, Prepared, offered
-from fastconv.bench.peers import onednn
-from fastconv.bench.workloads.workload import ACTIVATIONS
+from fastconv.bench import apart
+from fastconv.bench.allocator import KEEPING
+from fastconv.bench.contestant import Contestant, is_network, offered
+from fastconv.bench.peers import torch_networks
+from fastconv.bench.peers.torch_tensors import FORMATS, Tensors, environment
 
-_FORMATS = {"nchw": torch.contiguous_format, "channels_last": torch.channels_last}
 _PADDING_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "replicate", "circular": "circular"}
 _aten = torch.ops.aten
 
 
-@contextlib.contextmanager
-def _environment(threads: int) -> Iterator[None]:
-    """Inference mode: nothing records; gradients are asked for as operations of their own."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        with blas.threads(threads), torch.inference_mode():
-            yield
-    finally:
-        torch.set_num_threads(before)
-
-
-class _Tensors:
-    """The inputs as tensors; activations as they are given, weights in the format that is computed in."""
-
-    def __init__(self, workload, flavour):
-        self.inner, self.outer = _FORMATS[flavour], _FORMATS[workload.layout]
-        self.converts = workload.is_spatial and flavour != workload.layout
-        tensors = {name: torch.from_numpy(array) for name, array in workload.inputs.items()}
-        self.activations = [tensor for name, tensor in tensors.items() if name in ACTIVATIONS]
-        self.weights: list[Any] = [
-            tensor.contiguous(memory_format=self.inner) if tensor.ndim == 4 else tensor
-            for name, tensor in tensors.items()
-            if name not in ACTIVATIONS
-        ]
-
-    def prepared(self, function, *, converts_back=True) -> Prepared:
-        """``function(*activations)`` in the inner format, the result in the outer one where that is wanted."""
-        inner, outer, given = self.inner, self.outer, self.activations
-
-        def plain():
-            return function(*given)
-
-        def converting():
-            found = function(*(tensor.contiguous(memory_format=inner) for tensor in given))
-            return found.contiguous(memory_format=outer) if converts_back else found
-
-        call = converting if self.converts else plain
-        return Prepared(call, _array, partial(onednn.implementation, call))
-
-
-def _array(tensor):
-    return tensor.numpy()
-
-
 def _conv2d_forward(workload, flavour):
-    g, tensors = workload.geometry, _Tensors(workload, flavour)
+    g, tensors = workload.geometry, Tensors(workload, flavour)
     weight, bias = (*tensors.weights, None)[:2]
     amount, ahead, mode = _padding(g)
     parameters = _strides(g), amount, _dilations(g), g.groups
@@ -80,7 +32,7 @@ def _conv2d_forward(workload, flavour):
 
 def _conv2d_gradient(which, workload, flavour):
     """One of the three results of the operation that backward calls."""
-    g, tensors = workload.geometry, _Tensors(workload, flavour)
+    g, tensors = workload.geometry, Tensors(workload, flavour)
     amount, ahead, _ = _padding(g)
     if ahead:
         return Declined("pads unequal sides and other modes than zeros in an operation of its own")
@@ -133,11 +85,11 @@ def _max_pool2d_forward(workload, flavour):
     parameters = _pool_parameters(workload)
     if parameters is None:
         return Declined("pads both sides alike")
-    return _Tensors(workload, flavour).prepared(lambda x: F.max_pool2d(x, *parameters))
+    return Tensors(workload, flavour).prepared(lambda x: F.max_pool2d(x, *parameters))
 
 
 def _max_pool2d_grad_input(workload, flavour):
-    parameters, tensors = _pool_parameters(workload), _Tensors(workload, flavour)
+    parameters, tensors = _pool_parameters(workload), Tensors(workload, flavour)
     if parameters is None:
         return Declined("pads both sides alike")
     x = torch.from_numpy(workload.inputs["x"]).contiguous(memory_format=tensors.inner)
@@ -149,7 +101,7 @@ def _max_pool2d_grad_input(workload, flavour):
 
 
 def _chain_forward(workload, flavour):
-    tensors = _Tensors(workload, flavour)
+    tensors = Tensors(workload, flavour)
     if any(_padding(g)[1] for g in workload.geometry):
         return Declined("pads unequal sides and other modes than zeros in an operation of its own")
     weights = [torch.from_numpy(workload.inputs[f"weight{i}"]) for i in range(len(workload.geometry))]
@@ -171,17 +123,17 @@ def _chain_forward(workload, flavour):
 
 
 def _linear_forward(workload, flavour):
-    tensors = _Tensors(workload, flavour)
+    tensors = Tensors(workload, flavour)
     return tensors.prepared(lambda x: F.linear(x, *tensors.weights))
 
 
 def _linear_grad_input(workload, flavour):
-    tensors = _Tensors(workload, flavour)
+    tensors = Tensors(workload, flavour)
     return tensors.prepared(lambda grad: grad @ tensors.weights[0])
 
 
 def _linear_grad_weight(workload, flavour):
-    return _Tensors(workload, flavour).prepared(lambda grad, x: grad.t() @ x)
+    return Tensors(workload, flavour).prepared(lambda grad, x: grad.t() @ x)
 
 
 _TABLE = {
@@ -194,6 +146,8 @@ _TABLE = {
     "linear_forward": _linear_forward,
     "linear_grad_input": _linear_grad_input,
     "linear_grad_weight": _linear_grad_weight,
+    "network_step": torch_networks.step,
+    "network_forward": torch_networks.forward,
 }
 
 
@@ -203,6 +157,21 @@ def _prepare(flavour, workload):
     return offered(_TABLE, workload, flavour)
 
 
-CONTESTANTS = tuple(
-    Contestant(f"torch:{flavour}", partial(_prepare, flavour), _environment, is_peer=True) for flavour in _FORMATS
+def _prepare_keeping(flavour, workload):
+    """The allocator is the whole process's: this one gets a process of its own."""
+    return apart.prepared(partial(_prepare, flavour), environment, workload, torch.get_num_threads(), KEEPING)
+
+
+CONTESTANTS = (
+    *(Contestant(f"torch:{flavour}", partial(_prepare, flavour), environment, is_peer=True) for flavour in FORMATS),
+    *(
+        Contestant(
+            f"torch:{flavour}:{KEEPING}",
+            partial(_prepare_keeping, flavour),
+            environment,
+            is_peer=True,
+            takes_part=is_network,
+        )
+        for flavour in FORMATS
+    ),
 )

@@ -154,6 +154,7 @@ _RECORDS = (
     _field("% of peak", "peak_fraction", percent),
     _field("% of roofline", "roofline_fraction", percent),
     _field("GB/s", "gbytes_per_s", significant),
+    _field("peak memory, MiB", "peak_bytes", lambda value: significant(value / 2**20)),
     _field("max. error", "max_error", lambda value: f"{value:.1e}"),
     _field("error, ulp", "error_ulp", significant),
     *_AGAINST,

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from fastconv.bench.ratios import EVEN, FASTER, SLOWER, UNKNOWN
 from fastconv.bench.records import DECLINED, OURS, TIMED, Record
+from fastconv.bench.report.facts import fact
 from fastconv.bench.report.measures import BROKEN, ratio
 from fastconv.bench.summary import means
 
@@ -15,7 +16,10 @@ Table = tuple[tuple[str, ...], list[tuple[str, ...]]]
 
 # An interval whose ends differ by more than this says that the machine was disturbed.
 _NOISY = 2.0
-_HEADER = ("contestant", "median", "fastest", "GFLOP/s", "GB/s", "peak", "roof", "error", "to best peer", "95 %", "")
+_HEADER = (
+    *("contestant", "median", "fastest", "GFLOP/s", "GB/s", "peak", "roof", "memory"),
+    *("error", "to best peer", "95 %", ""),
+)
 _MEANS = ("suite", "direction", "N", "layout", "dtype", "threads", "contestant", "cases")
 _MEANS_FIGURES = ("geometric mean", "lowest", "network", "peak")
 _VERDICTS = {FASTER: "ahead", SLOWER: "LOSS", EVEN: "even", UNKNOWN: "few rounds"}
@@ -98,6 +102,7 @@ def _row(record):
         f"{record.gbytes_per_s:.1f}",
         _percent(record.peak_fraction),
         _percent(record.roofline_fraction),
+        "" if record.peak_bytes is None else fact(record.peak_bytes, "bytes"),
         f"{record.error_ulp:.1f} u",
         _number(record.ratio_to_best_peer),
         "" if record.ratio_low is None else f"{record.ratio_low:.2f}-{record.ratio_high:.2f}",

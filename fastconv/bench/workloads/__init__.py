@@ -5,19 +5,23 @@ from collections.abc import Callable
 import numpy as np
 
 from fastconv.bench.cases import Case
-from fastconv.bench.workloads import chain, conv2d, linear, max_pool2d
+from fastconv.bench.workloads import chain, conv2d, linear, max_pool2d, network
+from fastconv.bench.workloads.network import NetworkWorkload
 from fastconv.bench.workloads.workload import ACTIVATIONS, LAYOUTS, NUMPY_MODES, Workload
 
-__all__ = ["ACTIVATIONS", "LAYOUTS", "NUMPY_MODES", "Workload", "make"]
+__all__ = ["ACTIVATIONS", "LAYOUTS", "NUMPY_MODES", "AnyWorkload", "NetworkWorkload", "Workload", "make"]
 
-_MAKERS: dict[str, Callable[..., Workload]] = {
+AnyWorkload = Workload | NetworkWorkload
+
+_MAKERS: dict[str, Callable[..., AnyWorkload]] = {
     "conv2d": conv2d.make,
     "max_pool2d": max_pool2d.make,
     "linear": linear.make,
     "chain": chain.make,
+    "network": network.make,
 }
 
 
-def make(case: Case, direction: str, dtype: str, seed: int = 0) -> Workload:
+def make(case: Case, direction: str, dtype: str, seed: int = 0) -> AnyWorkload:
     """Draw the data, compute the answer; the same seed gives the same data."""
     return _MAKERS[case.kind](case, direction, dtype, np.random.default_rng(seed))

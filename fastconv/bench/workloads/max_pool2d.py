@@ -15,14 +15,14 @@ def make(case: PoolCase, direction: str, dtype: str, rng: np.random.Generator) -
     is_forward = direction == "forward"
     inputs = draw(case, dtype, rng, **({"x": g.x_shape} if is_forward else {"grad_out": g.out_shape, "x": g.x_shape}))
     wide = widened(inputs)
-    best, winner = _winners(g, wide["x"])
+    best, winner = winners(g, wide["x"])
     if is_forward:
         return Workload(case, direction, dtype, g, inputs, best, np.abs(best), g.flops, False, tolerance=0.0)
-    exact, scale = (_scattered(g, grad, winner) for grad in (wide["grad_out"], np.abs(wide["grad_out"])))
+    exact, scale = (scattered(g, grad, winner) for grad in (wide["grad_out"], np.abs(wide["grad_out"])))
     return Workload(case, direction, dtype, g, inputs, exact, scale, best.size, False, saved=("x",))
 
 
-def _winners(g, x):
+def winners(g, x):
     """The largest input under each window and the number of its tap, the first of equal ones."""
     padded = np.full((g.N, g.x_shape[1], *(_reach(axis) for axis in (g.rows, g.cols))), -np.inf)
     padded[:, :, *_inside(g)] = x
@@ -34,7 +34,8 @@ def _winners(g, x):
     return best, winner
 
 
-def _scattered(g, grad_out, winner):
+def scattered(g, grad_out, winner):
+    """Every gradient to the input that its window took."""
     padded = np.zeros((g.N, g.x_shape[1], *(_reach(axis) for axis in (g.rows, g.cols))))
     for tap, rows, cols in _taps(g):
         padded[:, :, rows, cols] += np.where(winner == tap, grad_out, 0)

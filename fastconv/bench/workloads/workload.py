@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -31,6 +31,8 @@ class Workload:
     comparisons or additions alone, which the multiply-add peak does not limit.
     """
 
+    measures_memory: ClassVar[bool] = False
+    unit: ClassVar[str] = "u of the sum of magnitudes"
     case: Case
     direction: str
     dtype: str
