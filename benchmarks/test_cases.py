@@ -11,6 +11,7 @@ import pytest
 from benchmarks import options
 from benchmarks.jobs import parametrize
 from fastconv._kernels.contract import Declined
+from fastconv.bench import apart
 from fastconv.bench.check import examine
 from fastconv.bench.limits import fma_peak
 from fastconv.bench.timing import Budget
@@ -27,7 +28,7 @@ def test_case(benchmark, job, threads):
     benchmark.group = f"{job.group} threads {threads}"
     workload = job.workload()
     with job.contestant.environment(threads):
-        prepared = job.contestant.prepare(workload)
+        prepared = apart.prepared(job.contestant, workload, threads)
         if isinstance(prepared, Declined):
             pytest.skip(f"{job.contestant.name} declines: {prepared.reason}")
         verdict = examine(prepared.result(prepared.call()), workload)

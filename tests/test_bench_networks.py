@@ -11,10 +11,10 @@ from support import networks
 from support.false_clock import FalseClock
 
 from fastconv import cli, models, nn
-from fastconv.bench import apart, lineup, records, workloads
+from fastconv.bench import apart, blas, lineup, records, workloads
 from fastconv.bench.cases import SUITES, ConvCase
 from fastconv.bench.check import examine
-from fastconv.bench.contestant import Prepared
+from fastconv.bench.contestant import Contestant, Prepared
 from fastconv.bench.engine import Engine, Plan
 from fastconv.bench.records import TIMED
 from fastconv.bench.report import tables, text
@@ -215,6 +215,11 @@ def test_a_step_drops_out_and_its_check_does_not(name):
     assert abs(_losses(name, case, 1)[0] / float(_made(case).exact["loss"]) - 1) > 1e-3
 
 
+def _failing(**settings):
+    """Raises TypeError where it prepares; other processes find it by its name."""
+    return Contestant("failing", partial(operator.truediv, 1), blas.threads, is_peer=False, **settings)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_the_peak_of_memory_counts_gradients_and_momentum():
     (contestant,) = lineup.backends(["reference"])
@@ -223,9 +228,7 @@ def test_the_peak_of_memory_counts_gradients_and_momentum():
 
 
 def test_a_peak_that_cannot_be_read_is_none():
-    (contestant,) = lineup.backends(["reference"])
-    failing = type(contestant)("failing", partial(operator.truediv, 1), contestant.environment, is_peer=False)
-    assert apart.peak_bytes(failing, _made(networks.forward("lenet5", (1, 28, 28), 1)), 1) is None
+    assert apart.peak_bytes(_failing(), _made(networks.forward("lenet5", (1, 28, 28), 1)), 1) is None
 
 
 @pytest.mark.oracle
@@ -235,17 +238,18 @@ def test_a_process_of_its_own_gives_the_same_answers():
     workload = _made(networks.step("lenet5", (1, 28, 28), 4))
     (contestant,) = lineup.peers(["torch:nchw:keeping"])
     with contestant.environment(1):
-        prepared = contestant.prepare(workload)
+        prepared = apart.prepared(contestant, workload, 1)
         for _ in range(2):
             assert examine(prepared.result(prepared.call()), workload).reason == ""
         assert prepared.variant()
+    assert apart.peak_bytes(contestant, workload, 1) > 0
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="tunes glibc")
 def test_what_is_raised_in_a_process_of_its_own_is_said():
-    (contestant,) = lineup.backends(["reference"])
     workload = _made(networks.forward("lenet5", (1, 28, 28), 1))
     with pytest.raises(RuntimeError, match="in its process: TypeError: unsupported operand"):
-        apart.prepared(partial(operator.truediv, 1), contestant.environment, workload, 1, "system")
+        apart.prepared(_failing(allocator="keeping"), workload, 1)
 
 
 def _exact(clock, name, **settings):

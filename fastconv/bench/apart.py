@@ -7,7 +7,6 @@ import multiprocessing
 import signal
 import weakref
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import Any
@@ -23,19 +22,15 @@ _PATIENCE = 10  # seconds until a process that should end is made to
 # What it can be asked for.
 _CALL, _RESULT, _VARIANT = "call", "result", "variant"
 
-Prepare = Callable[[Any], Prepared | Declined]
-Environment = Callable[[int], AbstractContextManager]
 
+def prepared(contestant: Contestant, workload: Any, threads: int) -> Prepared | Declined:
+    """What a contestant makes of a workload; in another process where its allocator is not this one's.
 
-def prepared(
-    prepare: Prepare, environment: Environment, workload: NetworkWorkload, threads: int, memory: str
-) -> Prepared | Declined:
-    """What ``prepare`` gives in another process, whose allocator is ``memory``; calls go there and back.
-
-    That takes some tens of microseconds. Functions are found there by their names.
+    Every call then goes there and back, which takes some tens of microseconds. Results are checked here.
     """
-    # It is checked here, and the answers are large.
-    remote = _Remote(_serve, prepare, environment, replace(workload, exact={}), threads, memory)
+    if contestant.allocator == allocator.SYSTEM:
+        return contestant.prepare(workload)
+    remote = _Remote(_serve, *_parts(contestant), threads, replace(workload, exact={}))
     answer = remote.receive()
     if isinstance(answer, Declined):
         return answer
@@ -49,11 +44,16 @@ def peak_bytes(contestant: Contestant, workload: NetworkWorkload, threads: int) 
 
     Libraries are loaded and code is compiled before, for another network; what is kept from call to call counts.
     """
-    job = contestant.prepare, contestant.environment, replace(workload, exact={}), workload.rehearsal(), threads
+    networks = workload.rehearsal(), replace(workload, exact={})
     try:
-        return _Remote(_measure, *job).receive()
+        return _Remote(_measure, *_parts(contestant), threads, *networks).receive()
     except (EOFError, RuntimeError):
         return None
+
+
+def _parts(contestant):
+    """What of it can be sent."""
+    return contestant.prepare, contestant.environment, contestant.allocator
 
 
 class _Remote:
@@ -98,7 +98,7 @@ def _run(connection: Connection, function: Callable, arguments: tuple) -> None:
         connection.send((f"{type(error).__name__}: {error}", None))
 
 
-def _serve(connection, prepare, environment, workload, threads, memory) -> None:
+def _serve(connection, prepare, environment, memory, threads, workload) -> None:
     allocator.choose(memory)
     with environment(threads):
         found = prepare(workload)
@@ -116,7 +116,8 @@ def _serve(connection, prepare, environment, workload, threads, memory) -> None:
             connection.send((None, answer))
 
 
-def _measure(connection, prepare, environment, workload, rehearsal, threads) -> None:
+def _measure(connection, prepare, environment, memory, threads, rehearsal, workload) -> None:
+    allocator.choose(memory)
     with environment(threads):
         prepare(rehearsal).call()
         found = prepare(workload)

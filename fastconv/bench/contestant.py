@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastconv._kernels.contract import Declined
+from fastconv.bench.allocator import SYSTEM
 from fastconv.bench.cases import Case, NetworkCase
 from fastconv.bench.workloads import AnyWorkload
 
@@ -32,7 +33,8 @@ class Contestant:
     """A name, how it makes a workload ready (or declines it), and the context in which it works with n threads.
 
     ``rest`` is for how many seconds its threads may keep spinning after a call: nobody is timed in that time. Where it
-    does not take part in a case, it leaves no record there.
+    does not take part in a case, it leaves no record there. An ``allocator`` other than the process's means a process of
+    its own, to which functions are sent by name: see ``apart``.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Contestant:
     is_peer: bool
     rest: float = 0.0
     takes_part: Callable[[Case], bool] = lambda case: True
+    allocator: str = SYSTEM
 
 
 def is_network(case: Case) -> bool:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from fastconv.bench import ratios, workloads
+from fastconv.bench import apart, ratios, workloads
 from fastconv.bench.cases import Case
 from fastconv.bench.check import examine
 from fastconv.bench.contestant import Contestant, Prepared
@@ -137,7 +137,7 @@ class Engine:
         """Prepare, run once, and check what came out; whatever a contestant raises is its result."""
         record = _blank(contestant.name, workload, threads)
         try:
-            prepared = contestant.prepare(workload)
+            prepared = apart.prepared(contestant, workload, threads)
             if not isinstance(prepared, Prepared):
                 return _Entry(replace(record, status=DECLINED, reason=prepared.reason))
             begin = self.clock.now()

@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 
 from fastconv._kernels.contract import Declined
-from fastconv.bench import apart
 from fastconv.bench.allocator import KEEPING
 from fastconv.bench.contestant import Contestant, is_network, offered
 from fastconv.bench.peers import torch_networks
@@ -157,20 +156,16 @@ def _prepare(flavour, workload):
     return offered(_TABLE, workload, flavour)
 
 
-def _prepare_keeping(flavour, workload):
-    """The allocator is the whole process's: this one gets a process of its own."""
-    return apart.prepared(partial(_prepare, flavour), environment, workload, torch.get_num_threads(), KEEPING)
-
-
 CONTESTANTS = (
     *(Contestant(f"torch:{flavour}", partial(_prepare, flavour), environment, is_peer=True) for flavour in FORMATS),
     *(
         Contestant(
             f"torch:{flavour}:{KEEPING}",
-            partial(_prepare_keeping, flavour),
+            partial(_prepare, flavour),
             environment,
             is_peer=True,
             takes_part=is_network,
+            allocator=KEEPING,
         )
         for flavour in FORMATS
     ),
