@@ -33,8 +33,8 @@ class Contestant:
     """A name, how it makes a workload ready (or declines it), and the context in which it works with n threads.
 
     ``rest`` is for how many seconds its threads may keep spinning after a call: nobody is timed in that time. Where it
-    does not take part in a case, it leaves no record there. An ``allocator`` other than the process's means a process of
-    its own, to which functions are sent by name: see ``apart``.
+    does not take part in a case, it leaves no record there. An ``allocator`` other than the process's means a process
+    of its own, to which functions are sent by name: see ``apart``.
     """
 
     name: str
