@@ -16,6 +16,7 @@ from fastconv.errors import DTypeError
 
 CONTIGUOUS = "contiguous"
 CHANNELS_LAST = "channels_last"
+FORMATS = (CONTIGUOUS, CHANNELS_LAST)
 
 _TO_CHANNELS_LAST = (0, 2, 3, 1)
 _FROM_CHANNELS_LAST = (0, 3, 1, 2)

@@ -2,6 +2,7 @@
 
 import copy
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -39,16 +40,44 @@ class Saved(Function):
         return ctx.saved[0], None
 
 
-def test_a_failed_walk_changes_nothing_and_can_be_repeated(monkeypatch):
+def test_a_failed_walk_changes_no_gradient_and_a_retained_tape_can_be_walked_again(monkeypatch):
     early, late = (fc.tensor([1.0, 2.0], requires_grad=True) for _ in range(2))
     total = (Failing.apply(early) * late).sum()
     with pytest.raises(MemoryError, match="no room"):
-        total.backward()
+        total.backward(retain_graph=True)
     assert early.grad is None
     assert late.grad is None
     monkeypatch.setattr(Failing, "broken", False)
     total.backward()
     assert late.grad.tolist() == early.grad.tolist() == [1.0, 2.0]
+    with pytest.raises(RuntimeError, match="a second time"):
+        total.backward()
+
+
+def test_what_was_saved_is_freed_as_the_walk_passes_it():
+    alive = []
+
+    class Watched(Function):
+        """The identity; its gradient counts the arrays that earlier nodes of the walk have saved and still hold."""
+
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save(x + 0)
+            saved.append(weakref.ref(ctx.saved[0]))
+            return x + 0
+
+        @staticmethod
+        def backward(ctx, grad):
+            alive.append(sum(item() is not None for item in saved))
+            return grad + 0
+
+    for retain, expected in ((False, [3, 2, 1]), (True, [3, 3, 3])):
+        saved: list = []
+        alive.clear()
+        leaf = fc.tensor([1.0], requires_grad=True)
+        out = Watched.apply(Watched.apply(Watched.apply(leaf)))
+        out.backward(retain_graph=retain)
+        assert alive == expected
 
 
 def test_a_saved_array_never_becomes_a_gradient_that_is_added_to():

@@ -6,8 +6,8 @@ from support.backends import every_backend
 from support.data import FORMATS, assert_same_bits, in_format
 
 import fastconv as fc
+from fastconv import arrays, nn
 from fastconv import functional as F
-from fastconv import nn
 
 
 def chain():
@@ -147,3 +147,35 @@ def test_a_subclass_keeps_its_own_forward(rng):
 def test_only_modules_are_fused():
     with pytest.raises(TypeError, match="model must be a fastconv"):
         fc.fuse([nn.ReLU()])
+
+
+@every_backend
+@pytest.mark.parametrize("wanted", FORMATS)
+@pytest.mark.parametrize("given", FORMATS)
+@pytest.mark.parametrize(("channels", "filters", "groups"), [(3, 20, 1), (33, 5, 1), (32, 32, 32), (32, 32, 4)])
+def test_a_convolution_writes_the_memory_format_that_is_asked_for(
+    rng, backend, given, wanted, channels, filters, groups
+):
+    x = in_format(rng.integers(-3, 4, (2, channels, 9, 8)).astype(np.float32), given)
+    weight = rng.integers(-3, 4, (filters, channels // groups, 3, 3)).astype(np.float32)
+    options = {"groups": groups, "backend": backend}
+    leaves = [fc.tensor(array, requires_grad=True) for array in (x, weight)]
+    out = F.conv2d(*leaves, memory_format=wanted, **options)
+    np.testing.assert_array_equal(out.numpy(), F.conv2d(x, weight, **options))
+    assert arrays.memory_format(out.numpy()) == wanted
+    out.backward(out.numpy())
+    others = [fc.tensor(array, requires_grad=True) for array in (x, weight)]
+    F.conv2d(*others, **options).backward(out.numpy())
+    for leaf, other in zip(leaves, others, strict=True):
+        np.testing.assert_array_equal(leaf.grad.numpy(), other.grad.numpy())
+
+
+def test_layers_of_many_channels_hand_on_channels_last_and_reorder_nothing(rng):
+    model = nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(16, 24, 3))
+    steps = fc.explain(model, (1, 3, 12, 12)).steps
+    assert [step.layout for step in steps] == ["contiguous -> channels_last", "channels_last", "channels_last"]
+
+
+def test_an_unknown_memory_format_is_refused():
+    with pytest.raises(ValueError, match="memory_format must be None, 'contiguous' or 'channels_last', got 'nhwc'"):
+        F.conv2d(np.ones((1, 1, 3, 3)), np.ones((1, 1, 1, 1)), memory_format="nhwc")

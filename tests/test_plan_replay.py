@@ -177,7 +177,7 @@ def copied(padded, x):
         ("first layer, strided", FORMATS, "channels lie together"),
         ("planes and a tail", FORMATS[:1] * 2, "are no first layer"),
         ("two groups", FORMATS[:1] * 2, "are no first layer"),
-        ("distinct primes", FORMATS[:1] * 2, "rows of 6 outputs leave lanes empty"),
+        ("stride above input", FORMATS[:1] * 2, "rows of 1 outputs leave lanes empty"),
     ],
 )
 def test_what_is_no_first_layer_is_declined_with_the_reason(name, formats, reason):

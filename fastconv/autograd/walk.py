@@ -20,7 +20,8 @@ def backward(root: Tensor, gradient=None, *, retain_graph: bool = False) -> None
 
     ``gradient`` may be left out for one element. Before any gradient is changed, raises ShapeError or DTypeError where
     it does not fit, and RuntimeError for a second walk without ``retain_graph`` or a saved Tensor that was changed in
-    place.
+    place. What was saved is freed as the walk passes it, unless ``retain_graph``; a walk that fails on its way changes
+    no gradient, but only with ``retain_graph`` can it be repeated.
     """
     if not root._requires_grad:
         raise RuntimeError("this Tensor does not require grad and was not made by a recorded operation")
@@ -36,21 +37,13 @@ def backward(root: Tensor, gradient=None, *, retain_graph: bool = False) -> None
     leaves: dict[int, Tensor] = {}
     for node in order:
         grads = [gradients.take((node, output)) for output in range(len(node.outputs))]
-        if all(grad is None for grad in grads):
-            continue
-        results = node.gradients(grads)
-        for edge, result in zip(node.edges, results, strict=True):
-            if edge is None:
-                continue
-            if edge.leaf is not None:
-                leaves[id(edge.leaf)] = edge.leaf
-            key = (edge.node, edge.output) if edge.leaf is None else id(edge.leaf)
-            gradients.add(key, result, _is_fresh(result, results, grads, node.context))
-    # Nothing outside this walk has been changed so far: a kernel that failed leaves gradients and tape as they were.
-    _commit([(leaf, *gradients.with_ownership(key)) for key, leaf in leaves.items()])
-    if not retain_graph:
-        for node in order:
+        if any(grad is not None for grad in grads):
+            gradients.add_all(node, grads, leaves)
+        if not retain_graph:
+            # What this node saved is free for the gradients to come.
             node.context = None
+    # No gradient that anyone can see has been changed so far: a kernel that failed leaves them as they were.
+    _commit([(leaf, *gradients.with_ownership(key)) for key, leaf in leaves.items()])
 
 
 class _Gradients:
@@ -71,6 +64,17 @@ class _Gradients:
             self._arrays[key] = present = present.copy(order="K")
             self._owned.add(key)
         arrays.accumulate_(present, grad)
+
+    def add_all(self, node, grads, leaves):
+        """The gradients of a node's inputs, given those of its outputs; enters the leaves among them."""
+        results = node.gradients(grads)
+        for edge, result in zip(node.edges, results, strict=True):
+            if edge is None:
+                continue
+            if edge.leaf is not None:
+                leaves[id(edge.leaf)] = edge.leaf
+            key = (edge.node, edge.output) if edge.leaf is None else id(edge.leaf)
+            self.add(key, result, _is_fresh(result, results, grads, node.context))
 
     def take(self, key):
         return self._arrays.pop(key, None)

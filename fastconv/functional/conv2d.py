@@ -24,6 +24,7 @@ def conv2d(
     *,
     padding_mode="zeros",
     activation: str | None = None,
+    memory_format: str | None = None,
     backend: str | None = None,
 ):
     """Slide each of K filters over the input and sum products.
@@ -34,7 +35,8 @@ def conv2d(
     OH = floor((H + 2·pH − dH·(kH − 1) − 1) / sH) + 1. ``padding`` is an int, a pair, ``"valid"``, ``"same"`` (stride 1)
     or ``((top, bottom), (left, right))``; ``padding_mode`` is zeros, reflect, replicate or circular. Padded zeros are
     not summed, so that an infinite or NaN weight has no effect over them. ``activation="relu"`` rectifies the result
-    while it is written. The result has the input's memory format.
+    while it is written. The result has the input's memory format, or that of ``memory_format``: "contiguous" (NCHW) or
+    "channels_last" (NHWC); its shape is the same in both.
 
     Raises ShapeError, ValueError, TypeError or DTypeError naming the argument; BackendUnavailableError for ``backend``.
 
@@ -44,14 +46,15 @@ def conv2d(
     [[8.0, 12.0], [20.0, 24.0]]
     """
     # A list: the tape looks for Tensors in tuples, and would hand on a copy of one, which no call is known by.
-    return Conv2d.apply(x, weight, bias, [stride, padding, dilation, groups, padding_mode], activation, backend)
+    options = [stride, padding, dilation, groups, padding_mode]
+    return Conv2d.apply(x, weight, bias, options, activation, memory_format, backend)
 
 
 class Conv2d(Function):
     """Records the checked call and the kernel set, and only those arrays that the wanted gradients read."""
 
     @staticmethod
-    def forward(ctx, x, weight, bias, parameters, activation, backend):
+    def forward(ctx, x, weight, bias, parameters, activation, memory_format, backend):
         x = arrays.as_array(x, "input")
         weight = arrays.as_array(weight, "weight")
         bias_key = None
@@ -69,7 +72,7 @@ class Conv2d(Function):
         weight, bias = arrays.dense(weight), None if bias is None else arrays.dense(bias)
         needs_grad = ctx.needs_input_grad
         ctx.activation = checked_activation(activation)
-        out = _forward(ctx, x, weight, bias)
+        out = _forward(ctx, x, weight, bias, ctx.x_format if memory_format is None else _format(memory_format))
         rectified = out if activation and True in needs_grad else None
         ctx.save(x if needs_grad[1] else None, weight if needs_grad[0] else None, rectified)
         return out if call.batched else out[0]
@@ -89,7 +92,7 @@ class Conv2d(Function):
             grad_input = grad_input if batched else grad_input[0]
         grad_weight = _grad_weight(ctx, grad_out, grad_format, x) if needs_weight else None
         grad_bias = _grad_bias(ctx, grad_out, grad_format) if needs_bias else None
-        return grad_input, grad_weight, grad_bias, None, None, None
+        return grad_input, grad_weight, grad_bias, None, None, None, None
 
 
 _known = Calls()
@@ -111,19 +114,26 @@ def _checked(x, weight, bias, stride, padding, dilation, groups, padding_mode) -
     return Call(geometry, dtype, x.ndim == 4)
 
 
-def _forward(ctx, x, weight, bias):
-    call, layout = ctx.call, ctx.x_format
-    out = arrays.empty(call.out_shape, call.dtype.storage, layout)
+def _forward(ctx, x, weight, bias, out_format):
+    call = ctx.call
+    out = arrays.empty(call.out_shape, call.dtype.storage, out_format)
     if not call.geometry.N:
         return out
-    version, activation = ctx.version(1), ctx.activation
+    version, formats, activation = ctx.version(1), (ctx.x_format, out_format), ctx.activation
     if bias is None:
-        task = call.task("conv2d_forward", (layout, layout), activation=activation)
+        task = call.task("conv2d_forward", formats, activation=activation)
         ctx.kernels.run(task, x, weight, out, version=version)
     else:
-        task = call.task("conv2d_forward", (layout, layout), _BIAS, activation)
+        task = call.task("conv2d_forward", formats, _BIAS, activation)
         ctx.kernels.run(task, x, weight, bias, out, version=version)
     return out
+
+
+def _format(memory_format):
+    if memory_format not in arrays.FORMATS:
+        known = " or ".join(map(repr, arrays.FORMATS))
+        raise ValueError(f"memory_format must be None, {known}, got {memory_format!r}")
+    return memory_format
 
 
 def _grad_input(ctx, grad_out, grad_format, weight):

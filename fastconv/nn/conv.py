@@ -7,12 +7,17 @@ from fastconv.nn import checks, init
 from fastconv.nn.module import Module
 from fastconv.nn.parameter import Parameter, float_storage
 
+# From so many output channels on they fill a vector, and what follows is faster where they lie together.
+_CHANNELS_LAST = 16
+
 
 class Conv2d(Module):
     """Two-dimensional convolution with its own weight (K, C/groups, kH, kW) and bias (K,): ``functional.conv2d``.
 
     Both start from U(−s, s) with s = 1/√(C/groups · kH · kW). Shapes: (N, C, H, W) -> (N, K, OH, OW), or the same
-    without N. Bad arguments raise ValueError, ShapeError, TypeError or DTypeError here, before any input is seen.
+    without N. Results of 16 and more channels lie in memory as channels_last, whatever the input does, so that nothing
+    in a chain of layers is reordered. Bad arguments raise ValueError, ShapeError, TypeError or DTypeError here, before
+    any input is seen.
 
     >>> import numpy as np
     >>> layer = Conv2d(3, 8, 3, padding=1)
@@ -75,6 +80,7 @@ class Conv2d(Module):
             self.groups,
             padding_mode=self.padding_mode,
             activation=activation,
+            memory_format=arrays.CHANNELS_LAST if self.out_channels >= _CHANNELS_LAST else None,
         )
 
     def extra_repr(self) -> str:

@@ -19,7 +19,7 @@ from fastconv.geometry import Conv2dGeometry
 _PLANS = 64
 # Input channels that are few; with more, there is work enough to hide what gathering planes costs.
 _CHANNELS = 16
-# The part of all lanes that must hold outputs.
+# The part of all lanes that must hold outputs, unless output channels would fill fewer.
 _FILLED = 0.9
 
 
@@ -52,7 +52,7 @@ def first_layer_plan(g: Conv2dGeometry, formats: tuple[str, str], unit: VectorUn
     if g.groups > 1 or g.C >= _CHANNELS:
         return f"{g.groups} groups of {g.C_g} input channels are no first layer of less than {_CHANNELS}"
     vectors = -(-g.cols.out // unit.lanes)
-    if g.cols.out < _FILLED * vectors * unit.lanes:
+    if _filled(g.cols.out, unit) < min(_FILLED, _filled(g.K, unit)):
         return f"rows of {g.cols.out} outputs leave lanes empty"
     padded = depthwise.padded(g.rows, g.cols, g.padding_mode, False, unit.itemsize)
     mark = max(int(lattice.marks.max()) for lattice in (padded.rows, padded.cols))
@@ -70,6 +70,11 @@ def first_layer_plan(g: Conv2dGeometry, formats: tuple[str, str], unit: VectorUn
         needs_finite=mark == depthwise.PADDED,
         streams=whole and blocks.streams(g.out_shape, row_blocks[:, 1] * unit.lanes, unit.itemsize),
     )
+
+
+def _filled(count: int, unit: VectorUnit) -> float:
+    """The part of the lanes of whole vectors that so many outputs take."""
+    return count / (-(-count // unit.lanes) * unit.lanes)
 
 
 def _entries(padded: depthwise.Padded, kernel_cols: int) -> np.ndarray:
