@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 
 from fastconv import arrays, backends
+from fastconv._kernels.contract import OPERATIONS
 from fastconv.backends import LaunchRecord
+from fastconv.geometry import Conv2dGeometry, Pool2dGeometry
+
+# Operands that are a few numbers, or one for each channel.
+_SMALL = ("coefficients", "settings", "mean", "variance", "sums")
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,9 +23,11 @@ class Step:
     """One kernel call; ``flops`` counts floating-point operations, ``nbytes`` what must be read and written once.
 
     The weight was "packed" for this call, "kept" from an earlier one, "unpacked", which is packed while it was used or
-    read in place by a kernel that could have had it packed, or None: used as it is.
+    read in place by a kernel that could have had it packed, or None: used as it is. ``layer`` is the path of the module
+    that called it in a model, ``fused`` what else is done in the same pass.
     """
 
+    layer: str
     op: str
     backend: str
     variant: str
@@ -31,6 +39,7 @@ class Step:
     nbytes: int
     workspace_bytes: int
     weight: str | None
+    fused: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +64,11 @@ class Explanation:
             return "no kernel ran: these operations are plain NumPy"
         rows = [
             (
+                s.layer,
                 s.op,
                 s.shapes,
                 f"{s.backend}:{s.variant}",
+                " + ".join(s.fused),
                 s.weight or "",
                 s.layout,
                 s.dtype,
@@ -66,9 +77,11 @@ class Explanation:
             )
             for s in self.steps
         ]
-        header = ("operation", "shapes", "kernel", "weight", "layout", "dtype", "FLOP", "bytes")
-        widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-        lines = [_aligned(row, widths) for row in (header, *rows)]
+        header = ("layer", "operation", "shapes", "kernel", "fused", "weight", "layout", "dtype", "FLOP", "bytes")
+        # What is the same nowhere is not shown: a function has no layers, a pooling no weight.
+        columns = [column for column in zip(header, *rows, strict=True) if any(column[1:])]
+        widths = [max(map(len, column)) for column in columns]
+        lines = [_aligned(row, widths) for row in zip(*columns, strict=True)]
         why = "; ".join(dict.fromkeys(f"{s.backend} {s.why}" for s in self.steps))
         total = f"{self.flops:,} FLOP, {self.nbytes:,} bytes, {self.threads} threads; {why}"
         return "\n".join([*lines, total])
@@ -89,9 +102,36 @@ def explain(target: Callable, *args, **kwargs) -> Explanation:
     """
     dtype = _dtype(target)
     named = {name: _array(value, 1, dtype) for name, value in kwargs.items()}
-    with backends.recording() as records:
+    with backends.recording() as records, _named_layers(target, records) as names:
         target(*(_array(value, position, dtype) for position, value in enumerate(args)), **named)
-    return Explanation(tuple(map(_step, records)), backends.get_num_threads())
+    steps = [_step(record, names.get(index, "")) for index, record in enumerate(records)]
+    return Explanation(tuple(steps), backends.get_num_threads())
+
+
+@contextmanager
+def _named_layers(target, records) -> Iterator[dict[int, str]]:
+    """Number of a record -> path of the innermost module that ran then, where the target is a model."""
+    names: dict[int, str] = {}
+    modules = dict(target.named_modules()) if hasattr(target, "named_modules") else {}
+
+    def watched(path, forward):
+        def run(*inputs, **options):
+            begin = len(records)
+            result = forward(*inputs, **options)
+            for index in range(begin, len(records)):
+                names.setdefault(index, path)
+            return result
+
+        return run
+
+    for path, module in modules.items():
+        # An instance's own attribute is found before its class's method.
+        module.__dict__["forward"] = watched(path, module.forward)
+    try:
+        yield names
+    finally:
+        for module in modules.values():
+            del module.__dict__["forward"]
 
 
 def _aligned(cells, widths):
@@ -110,13 +150,14 @@ def _array(value, position, dtype):
     return arrays.zeros(value, dtype) if is_shape and (position == 0 or len(value) > 2) else value
 
 
-def _step(record: LaunchRecord) -> Step:
+def _step(record: LaunchRecord, layer: str) -> Step:
     problem, g = record.problem, record.problem.geometry
     weight = getattr(g, "weight_shape", None)
     operands, flops = [g.x_shape, g.out_shape, *([weight] if weight else [])], g.flops
     if record.op == "conv2d_grad_bias":
         operands, flops = [g.out_shape, (g.K,)], math.prod(g.out_shape)
     return Step(
+        layer=layer,
         op=record.op,
         backend=record.backend,
         variant=record.variant,
@@ -125,7 +166,25 @@ def _step(record: LaunchRecord) -> Step:
         dtype=problem.dtype,
         shapes=" ".join("x".join(map(str, shape)) for shape in operands),
         flops=flops,
-        nbytes=sum(map(math.prod, operands)) * np.dtype(problem.dtype).itemsize,
+        nbytes=_elements(record, operands) * np.dtype(problem.dtype).itemsize,
         workspace_bytes=record.workspace_bytes,
         weight=record.weight,
+        fused=_fused(problem),
     )
+
+
+def _elements(record, operands) -> int:
+    """What must be read and written once; of passes over arrays of one shape, all of them that are as large."""
+    operation, problem = OPERATIONS[record.op], record.problem
+    if isinstance(problem.geometry, (Conv2dGeometry, Pool2dGeometry)):
+        return sum(map(math.prod, operands))
+    absent = set(operation.optional) - problem.optional
+    # What is changed in place is read before it is written.
+    named = (*operation.inputs, *operation.outputs, *(operation.outputs if record.op.endswith("_") else ()))
+    return math.prod(problem.geometry.x_shape) * len([name for name in named if name not in {*absent, *_SMALL}])
+
+
+def _fused(problem) -> tuple[str, ...]:
+    """What a forward pass does besides: the operands that could be absent, and the activation."""
+    added = [name for name in ("bias", "residual") if name in problem.optional]
+    return (*added, *([problem.activation] if problem.activation else []))

@@ -179,3 +179,47 @@ def test_layers_of_many_channels_hand_on_channels_last_and_reorder_nothing(rng):
 def test_an_unknown_memory_format_is_refused():
     with pytest.raises(ValueError, match="memory_format must be None, 'contiguous' or 'channels_last', got 'nhwc'"):
         F.conv2d(np.ones((1, 1, 3, 3)), np.ones((1, 1, 1, 1)), memory_format="nhwc")
+
+
+def test_models_are_explained_layer_by_layer():
+    explanation = fc.explain(chain().eval(), (1, 3, 12, 12))
+    told = [(step.layer, step.op, step.fused) for step in explanation.steps]
+    assert told == [
+        ("0", "conv2d_forward", ()),
+        ("1", "batch_norm_forward", ("relu",)),
+        ("3", "conv2d_forward", ("bias", "relu")),
+        ("5", "relu_forward", ()),
+        ("6", "max_pool2d_forward", ()),
+        ("7", "conv2d_forward", ("bias",)),
+        ("8", "batch_norm_forward", ()),
+    ]
+    assert explanation.steps[1].nbytes == 2 * 4 * 8 * 12 * 12
+    header, *_ = str(explanation).splitlines()
+    assert header.split()[:5] == ["layer", "operation", "shapes", "kernel", "fused"]
+
+
+def test_explaining_leaves_a_model_as_it_was():
+    model = chain()
+    fc.explain(model, (2, 3, 12, 12))
+    assert all("forward" not in vars(module) for module in model.modules())
+
+
+def test_a_folded_block_adds_and_rectifies_in_one_pass(rng):
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.norm = nn.Conv2d(4, 4, 3, padding=1), nn.BatchNorm2d(4)
+
+        def folded_pairs(self):
+            return [("conv", "norm")]
+
+        def forward(self, x):
+            out = nn.fusion.conv_norm(self.conv, self.norm, x, activation="relu")
+            out = out + nn.fusion.conv_norm(self.conv, self.norm, x, residual=x)
+            return nn.fusion.conv_norm(self.conv, self.norm, out, residual=x, activation="relu")
+
+    model = trained(Block(), rng).eval()
+    x = rng.standard_normal((2, 4, 6, 6)).astype(np.float32)
+    fused = fc.fuse(model)
+    np.testing.assert_allclose(fused(x).numpy(), model(x).numpy(), rtol=1e-4, atol=1e-4)
+    assert [step.op for step in fc.explain(fused, x.shape).steps].count("batch_norm_forward") == 0

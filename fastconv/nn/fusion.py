@@ -8,6 +8,7 @@ from copy import deepcopy
 
 import numpy as np
 
+from fastconv import functional
 from fastconv.autograd import no_grad
 from fastconv.nn.activation import ReLU
 from fastconv.nn.batch_norm import BatchNorm2d
@@ -32,10 +33,20 @@ def rectified(modules: Iterable[Module]) -> Iterator[tuple[Module, str | None]]:
         position += 2 if takes_over else 1
 
 
+def conv_norm(conv: Module, norm: Module, x, *, residual=None, activation: str | None = None):
+    """``norm(conv(x))`` with what follows it in one pass; of a pair that ``fuse`` has folded, the convolution alone."""
+    if type(norm) is not Identity:
+        return norm(conv(x), residual=residual, activation=activation)
+    if residual is None:
+        return conv(x, activation=activation)
+    out = conv(x)
+    return functional.add_relu(out, residual) if activation else out + residual
+
+
 def fuse(model: Module) -> Module:
     """A copy for inference in which batch normalisation is folded into the convolution before it.
 
-    Folded are the pairs that a module names in ``folded_pairs``, which those of a ``Sequential`` are by themselves:
+    Folded are the pairs that a module names in ``folded_pairs`` (those of a ``Sequential`` it names by itself):
     weight · s and (bias − mean) · s + shift, with s = scale / √(var + eps), computed in float64. The copy is in
     evaluation mode, and none of its parameters asks for gradients; the model is not changed.
 
