@@ -12,11 +12,14 @@ from fastconv import arrays
 from fastconv.bench.workloads import ACTIVATIONS, LAYOUTS, AnyWorkload, NetworkWorkload
 from fastconv.dtypes import FLOAT_TYPES
 
+_NOT_FINITE = "is not finite where it should be"
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """``max_error`` is the largest difference, ``error_ulp`` the largest in units of u times the sum of magnitudes.
 
+    Of a network ``error_ulp`` is the length of a whole answer's difference, in units of u times the answer's length.
     ``reason`` says what is wrong, and is empty where nothing is; errors are None where they cannot be computed.
     """
 
@@ -37,54 +40,62 @@ def examine(found: Any, workload: AnyWorkload) -> Verdict:
     """
     if isinstance(workload, NetworkWorkload):
         return _examine_all(found, workload)
-    reason = _unlike(found, workload.exact, workload)
+    exact, storage = workload.exact, FLOAT_TYPES[workload.dtype].storage
+    reason = _unlike(found, exact, storage)
     if not reason and not _is_in_layout(found, workload):
         reason = f"is not in layout {workload.layout}"
-    return Verdict(reason) if reason else _compared(found, workload.exact, workload.scale, workload)
-
-
-def _examine_all(found: Mapping[str, np.ndarray], workload: NetworkWorkload) -> Verdict:
-    """The first answer that is wrong, else the largest errors of all."""
-    if set(found) != set(workload.exact):
-        strange = ", ".join(sorted(set(found) ^ set(workload.exact)))
-        return Verdict(f"has other parts than asked for: {strange}")
-    max_error = error_ulp = 0.0
-    for name, exact in workload.exact.items():
-        reason, scale = _unlike(found[name], exact, workload), np.abs(exact).max(initial=0.0)
-        verdict = Verdict(reason) if reason else _compared(found[name], exact, scale, workload)
-        if not verdict.is_right:
-            return Verdict(f"{name} {verdict.reason}", verdict.max_error, verdict.error_ulp)
-        max_error, error_ulp = max(max_error, verdict.max_error or 0.0), max(error_ulp, verdict.error_ulp or 0.0)
-    return Verdict("", max_error, error_ulp)
-
-
-def _unlike(found, exact, workload):
-    """What a look at shape and dtype finds wrong."""
-    storage = FLOAT_TYPES[workload.dtype].storage
-    if found.shape != exact.shape:
-        return f"has shape {found.shape} instead of {exact.shape}"
-    return f"has dtype {found.dtype} instead of {storage}" if found.dtype != storage else ""
-
-
-def _compared(found, exact, scale, workload):
-    """Every element, in units of u times ``scale``."""
-    storage = FLOAT_TYPES[workload.dtype].storage
+    if reason:
+        return Verdict(reason)
     with np.errstate(invalid="ignore"):
         difference = np.where(found == exact, 0.0, np.abs(found - exact))
     if not np.isfinite(difference).all():
-        return Verdict("is not finite where it should be")
+        return Verdict(_NOT_FINITE)
     unit = FLOAT_TYPES[workload.dtype].unit_roundoff
     floor = np.finfo(exact.dtype).smallest_subnormal
-    errors = difference / np.maximum(unit * np.maximum(scale, np.finfo(storage).tiny), floor)
+    errors = difference / np.maximum(unit * np.maximum(workload.scale, np.finfo(storage).tiny), floor)
     largest, error_ulp = float(difference.max()), float(errors.max())
     if error_ulp > workload.tolerance:
         place = tuple(int(index) for index in np.unravel_index(errors.argmax(), errors.shape))
         reason = (
             f"differs from float64 at {place}: {found[place]:.9g} instead of {exact[place]:.9g}, "
-            f"{error_ulp:.3g} {workload.unit} where {workload.tolerance:g} are allowed"
+            f"{error_ulp:.3g} u of the sum of magnitudes where {workload.tolerance:g} are allowed"
         )
         return Verdict(reason, largest, error_ulp)
     return Verdict("", largest, error_ulp)
+
+
+def _examine_all(found: Mapping[str, np.ndarray], workload: NetworkWorkload) -> Verdict:
+    """The first answer that is wrong, else the largest errors of all."""
+    if set(found) != set(workload.exact):
+        return Verdict(f"has other parts than asked for: {', '.join(sorted(set(found) ^ set(workload.exact)))}")
+    max_error, error_ulp = [0.0], [0.0]
+    for name, exact in workload.exact.items():
+        verdict = _examine_length(found[name], exact, workload.tolerance_of(name), FLOAT_TYPES[workload.dtype])
+        if not verdict.is_right:
+            return Verdict(f"{name} {verdict.reason}", verdict.max_error, verdict.error_ulp)
+        max_error.append(verdict.max_error or 0.0)
+        error_ulp.append(verdict.error_ulp or 0.0)
+    return Verdict("", max(max_error), max(error_ulp))
+
+
+def _examine_length(found, exact, tolerance, float_type):
+    """The length of the difference against that of the answer."""
+    if reason := _unlike(found, exact, float_type.storage):
+        return Verdict(reason)
+    difference = found - exact
+    if not np.isfinite(difference).all():
+        return Verdict(_NOT_FINITE)
+    length = max(float(np.linalg.norm(exact)), float(np.finfo(float_type.storage).tiny))
+    error_ulp = float(np.linalg.norm(difference)) / length / float_type.unit_roundoff
+    reason = f"is {error_ulp:.3g} u of its length away from float64 where {tolerance:g} are allowed"
+    return Verdict(reason if error_ulp > tolerance else "", float(np.abs(difference).max()), error_ulp)
+
+
+def _unlike(found, exact, storage):
+    """What a look at shape and dtype finds wrong."""
+    if found.shape != exact.shape:
+        return f"has shape {found.shape} instead of {exact.shape}"
+    return f"has dtype {found.dtype} instead of {storage}" if found.dtype != storage else ""
 
 
 def _is_in_layout(found, workload):

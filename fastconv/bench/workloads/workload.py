@@ -32,7 +32,6 @@ class Workload:
     """
 
     measures_memory: ClassVar[bool] = False
-    unit: ClassVar[str] = "u of the sum of magnitudes"
     case: Case
     direction: str
     dtype: str
