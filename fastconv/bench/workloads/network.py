@@ -17,8 +17,9 @@ from fastconv.dtypes import FLOAT_TYPES
 LOSS, LOGITS = "loss", "logits"
 # Units of u times the length of an answer. Rounding alone gives some ten of them. But in large networks it moves a few
 # of a million values over the edge of a rectifier or past one another under a pooling, whose whole gradient then goes
-# elsewhere: in AlexNet up to 0.1 % of the length, in one library or the other. 0.8 % are allowed there.
-TOLERANCE, TOLERANCE_OF_GRADIENTS = 2.0**10, 2.0**17
+# elsewhere: up to 0.1 % of the length in AlexNet, 0.4 % in VGG-11, in one library or the other, and 1 % where it is a
+# unit of a large layer that is fully connected. 3 % are allowed; what is wired wrongly is off by much more.
+TOLERANCE, TOLERANCE_OF_GRADIENTS = 2.0**10, 2.0**19
 # What a step of training is told; the time does not depend on it, but weights must not grow without bound.
 LEARNING_RATE, MOMENTUM = 1e-3, 0.9
 # What is run before a peak of memory is read, so that loading code is not counted.
