@@ -23,6 +23,7 @@ CASES = {
     "max_pool2d": PoolCase("small", "here", (2, 4, 6, 5), 3, stride=2, padding=1),
 }
 SMALL = (2, 4, 6, 5)
+OPTIMIZERS = [(optim.SGD, {}), (optim.SGD, {"momentum": 0.9}), (optim.Adam, {}), (optim.AdamW, {"amsgrad": True})]
 every_operation = pytest.mark.parametrize("op", OPERATIONS)
 
 
@@ -150,9 +151,8 @@ class Inspector:
         operation = OPERATIONS[op]
         absent = set(operation.optional) - problem.optional
         names = [name for name in (*operation.inputs, *operation.outputs) if name not in absent]
-        formats = dict(
-            zip([name for name in activations(op) if name in names], problem.formats, strict=problem.formats != ())
-        )
+        with_format = [name for name in activations(op) if name in names]
+        formats = dict(zip(with_format, problem.formats, strict=True))
         formats["offsets"] = formats.get("out", formats.get("grad_out"))
         assert len(names) == len(operands)
         for name, array in zip(names, operands, strict=True):
@@ -182,26 +182,20 @@ def views(rng, shape, dtype):
 
 def use_passes(backend, x, rng):
     """Every operation that goes over a whole array, in all its forms."""
-    C, dtype = x.shape[1], x.dtype.newbyteorder("=")
+    dtype = x.dtype.newbyteorder("=")
+    ones = np.ones((2, x.shape[1]), dtype)
     with fc.use_backend(backend):
         for training, residual in itertools.product((True, False), (None, x)):
-            leaves = [fc.tensor(array, requires_grad=True) for array in (x, np.ones(C, dtype), np.ones(C, dtype))]
-            out = F.batch_norm(
-                leaves[0], *np.ones((2, C), dtype), *leaves[1:], training, residual=residual, activation="relu"
-            )
-            leaf = fc.tensor(x, requires_grad=True)
-            for result in (
-                out,
-                F.batch_norm(leaves[0], *np.ones((2, C), dtype), *leaves[1:], training),
-                leaf.relu(),
-                F.add_relu(leaf, x),
-            ):
-                for grad in views(rng, x.shape, x.dtype.newbyteorder("=")):
+            leaf, *scale = (fc.tensor(array, requires_grad=True) for array in (x, *ones))
+            normalised = [leaf, *ones.copy(), *scale, training]
+            rectified = F.batch_norm(*normalised, residual=residual, activation="relu")
+            for result in (rectified, F.batch_norm(*normalised), leaf.relu(), F.add_relu(leaf, x), F.dropout(leaf)):
+                for grad in views(rng, x.shape, dtype):
                     result.backward(grad, retain_graph=True)
-        for steps in ({"SGD": {}}, {"SGD": {"momentum": 0.9}}, {"Adam": {}}, {"AdamW": {"amsgrad": True}}):
-            for optimizer, settings in steps.items():
-                for _ in range(2):
-                    getattr(optim, optimizer)([leaf], **settings).step()
+        for make, settings in OPTIMIZERS:
+            optimizer = make([leaf], **settings)
+            optimizer.step()
+            optimizer.step()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -114,6 +114,36 @@ def test_one_value_far_away_does_not_spoil_the_variance(backend, wanted, rng):
 @compiled_backends
 @every_dtype
 @pytest.mark.parametrize("shape", SIZES)
+@pytest.mark.parametrize("threshold", [0, 1 << 30, (1 << 32) - 1])
+def test_dropout_gives_the_references_bits(rng, backend, shape, dtype, threshold):
+    geometry = ElementsGeometry(shape)
+    x = np.resize(np.array([*SPECIAL, *range(1, 90)], dtype), shape)
+    settings = np.array([threshold, 2.5, 3_000_000_001, 4_294_967_295], np.float64)
+    inputs = {"x": x, "settings": settings}
+    for _, found, expected in compare(backend, "dropout", geometry, dtype, inputs, FORMATS[0]):
+        assert_same_bits(found, expected)
+
+
+def test_dropout_keeps_its_share_and_nothing_repeats(rng):
+    geometry = ElementsGeometry((1 << 20,))
+    problem = problem_of("dropout", geometry, "float32", FORMATS[:1] * 2)
+    ones, masks = np.ones(geometry.shape, np.float32), []
+    for seeds in ((0, 0), (1, 0), (0, 1), (123_456_789, 987_654_321)):
+        settings = np.array([0.25 * (1 << 32), 1.0, *seeds], np.float64)
+        masks.append(run_fenced("reference", "dropout", problem, {"x": ones, "settings": settings})["out"] == 0)
+    # Five standard deviations of the mean of as many independent draws.
+    bound = 5 * np.sqrt(0.25 * 0.75 / masks[0].size)
+    for mask in masks:
+        assert abs(mask.mean() - 0.25) < bound
+        for shift in (1, 2, 3, 16, 1024):
+            assert abs((mask[shift:] & mask[:-shift]).mean() - 0.0625) < bound
+    for one, other in itertools.combinations(masks, 2):
+        assert abs((one & other).mean() - 0.0625) < bound
+
+
+@compiled_backends
+@every_dtype
+@pytest.mark.parametrize("shape", SIZES)
 @pytest.mark.parametrize("present", [(), ("momentum_buffer",)])
 @pytest.mark.parametrize(("nesterov", "begins", "decay"), [*itertools.product((0, 1), (0, 1), (0, 2))])
 def test_steps_of_sgd_give_the_references_bits(rng, backend, shape, dtype, present, nesterov, begins, decay):

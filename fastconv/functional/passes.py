@@ -12,14 +12,17 @@ from fastconv.geometry import ElementsGeometry
 _known = Calls()
 
 
-def run(kernels: KernelSet, op: str, first: np.ndarray, *others: np.ndarray) -> np.ndarray:
+def run(
+    kernels: KernelSet, op: str, first: np.ndarray, *others: np.ndarray, settings: np.ndarray | None = None
+) -> np.ndarray:
     """The result of one elementwise operation, in the memory format of its first array."""
     first, layout = arrays.dense_any(first)
     call = call_of(first)
     out = arrays.empty(first.shape, first.dtype, layout)
     if out.size:
         same = [arrays.to_format(array, layout) for array in others]
-        kernels.run(call.task(op, (layout,) * (len(same) + 2)), first, *same, out)
+        told = () if settings is None else (settings,)
+        kernels.run(call.task(op, (layout,) * (len(same) + 2)), first, *same, *told, out)
     return out
 
 

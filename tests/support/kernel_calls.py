@@ -7,6 +7,7 @@ from functools import cache
 from fastconv import _kernels
 from fastconv._kernels.contract import (
     ADAM_SETTINGS,
+    DROPOUT_SETTINGS,
     NORM_COEFFICIENTS,
     NORM_SUMS,
     OK,
@@ -56,7 +57,7 @@ def operand_shapes(geometry):
 def operand_shape(op, geometry, name):
     """The shape of one operand; settings are as long as the operation's list of them."""
     if name == "settings":
-        return (len(SGD_SETTINGS if op.startswith("sgd") else ADAM_SETTINGS),)
+        return (len({"sgd_step_": SGD_SETTINGS, "adam_step_": ADAM_SETTINGS, "dropout": DROPOUT_SETTINGS}[op]),)
     return operand_shapes(geometry)[name]
 
 

@@ -4,6 +4,7 @@ from fastconv._kernels.cython_cpu.operands cimport address, fc_kernel, is_aligne
 from fastconv._kernels.pool._native cimport parallel_for
 
 from fastconv._kernels import contract, plan
+from fastconv.arrays import CONTIGUOUS
 from fastconv.dtypes import FLOAT_TYPES
 
 cdef extern from "elementwise_args.h" nogil:
@@ -13,6 +14,11 @@ cdef extern from "elementwise_args.h" nogil:
         void *target
         Py_ssize_t count
         int streams
+    ctypedef struct fc_dropout_args:
+        const void *x
+        const double *settings
+        void *out
+        Py_ssize_t count
     ctypedef struct fc_step_args:
         const void *grad
         const double *settings
@@ -22,7 +28,7 @@ cdef extern from "elementwise_args.h" nogil:
         void *largest
         Py_ssize_t count
     ctypedef struct fc_elementwise_kernels:
-        fc_kernel relu_forward, relu_grad_input, add_relu_forward, sgd_step, adam_step
+        fc_kernel relu_forward, relu_grad_input, add_relu_forward, dropout, sgd_step, adam_step
     Py_ssize_t FC_ELEMENTS
     const fc_elementwise_kernels* fc_elementwise_select(int itemsize)
 
@@ -52,6 +58,24 @@ cdef class Elementwise:
         a.a, a.target = address(operands[0]), address(operands[len(operands) - 1])
         a.b = address(operands[1]) if len(operands) > 2 else NULL
         a.streams = self.streams and is_aligned(a.target)
+        with nogil:
+            parallel_for(self.kernel, &a, items, CHUNK)
+        return contract.OK
+
+
+cdef class Dropout:
+    """Elements that stay or go by their position."""
+
+    cdef fc_dropout_args args
+    cdef fc_kernel kernel
+
+    def __init__(self, problem):
+        self.args.count, self.kernel = problem.geometry.size, kernels_of(problem).dropout
+
+    def __call__(self, x, settings, out):
+        cdef fc_dropout_args a = self.args
+        cdef Py_ssize_t items = -(-a.count // FC_ELEMENTS)
+        a.x, a.settings, a.out = address(x), <const double*> address(settings), address(out)
         with nogil:
             parallel_for(self.kernel, &a, items, CHUNK)
         return contract.OK
@@ -93,6 +117,12 @@ def _prepare(op, problem):
     return contract.Kernel("direct", run)
 
 
+def _prepare_dropout(op, problem):
+    if problem.formats != (CONTIGUOUS,) * 2:
+        return contract.Declined("positions are counted in C order")
+    return contract.Kernel("direct", Dropout(problem))
+
+
 def _prepare_step(op, problem):
     cdef const fc_elementwise_kernels* kernels = kernels_of(problem)
     cdef Step run = Step(problem)
@@ -106,5 +136,6 @@ def _table(prepare, op):
 
 VARIANTS = {
     **{op: _table(_prepare, op) for op in ("relu_forward", "relu_grad_input", "add_relu_forward")},
+    "dropout": _table(_prepare_dropout, "dropout"),
     **{op: _table(_prepare_step, op) for op in ("sgd_step_", "adam_step_")},
 }

@@ -10,14 +10,16 @@ from fastconv._kernels import plan
 from fastconv._kernels.contract import Declined, Kernel, Problem, Variant
 from fastconv._kernels.numba_cpu.arguments import fill
 from fastconv._kernels.numba_cpu.compiler import NativeFunction
-from fastconv._kernels.numba_cpu.elementwise_arguments import ELEMENTS, ELEMENTWISE, STEP
+from fastconv._kernels.numba_cpu.elementwise_arguments import DROPOUT, ELEMENTS, ELEMENTWISE, STEP
 from fastconv._kernels.numba_cpu.ranges import RangeKernel
+from fastconv.arrays import CONTIGUOUS
 
 _PASSES = {
     "relu_forward": ("a", "target"),
     "relu_grad_input": ("a", "b", "target"),
     "add_relu_forward": ("a", "b", "target"),
 }
+_DROPOUT = "dropout"
 # What an optimiser keeps of a parameter; the last is optional.
 _STEPS = {"sgd_step_": ("first",), "adam_step_": ("first", "second", "largest")}
 # Items per chunk: some 10 microseconds.
@@ -27,7 +29,9 @@ _CHUNK = 32
 def _build_pass(op: str, dtype: str):
     from fastconv._kernels.numba_cpu import elementwise_kernels
 
-    return elementwise_kernels.pass_kernel(op, dtype)
+    if op in _PASSES:
+        return elementwise_kernels.pass_kernel(op, dtype)
+    return elementwise_kernels.dropout_kernel(dtype)
 
 
 def _build_step(op: str, dtype: str):
@@ -38,12 +42,12 @@ def _build_step(op: str, dtype: str):
 
 @cache
 def _kernel(op: str, dtype: str) -> RangeKernel:
-    return RangeKernel(_build_pass if op in _PASSES else _build_step, op, dtype)
+    return RangeKernel(_build_step if op in _STEPS else _build_pass, op, dtype)
 
 
 def native_functions(dtype: str) -> list[NativeFunction]:
     """Everything that elementwise passes and optimisers of one dtype can run."""
-    return [_kernel(op, dtype).native for op in (*_PASSES, *_STEPS)]
+    return [_kernel(op, dtype).native for op in (*_PASSES, _DROPOUT, *_STEPS)]
 
 
 def _prepare_pass(op: str, problem: Problem) -> Kernel | Declined:
@@ -54,14 +58,21 @@ def _prepare_pass(op: str, problem: Problem) -> Kernel | Declined:
     return _bound(op, problem, template, _PASSES[op])
 
 
+def _prepare_dropout(op: str, problem: Problem) -> Kernel | Declined:
+    if problem.formats != (CONTIGUOUS,) * 2:
+        return Declined("positions are counted in C order")
+    template = fill(DROPOUT, count=problem.geometry.size)
+    return _bound(op, problem, template, ("x", "settings", "out"), scratch=0)
+
+
 def _prepare_step(op: str, problem: Problem) -> Kernel:
     kept = _STEPS[op] if problem.optional else _STEPS[op][:-1]
     template = fill(STEP, count=problem.geometry.size)
     return _bound(op, problem, template, ("grad", "settings", "parameter", *kept))
 
 
-def _bound(op, problem, template, operands) -> Kernel:
-    scratch = ELEMENTS * np.dtype(problem.dtype).itemsize
+def _bound(op, problem, template, operands, scratch=ELEMENTS) -> Kernel:
+    scratch *= np.dtype(problem.dtype).itemsize
     items = -(-problem.geometry.size // ELEMENTS)
     return Kernel("direct", _kernel(op, problem.dtype).bound(template, operands, items, _CHUNK, scratch))
 
@@ -72,5 +83,6 @@ def _table(prepare, op):
 
 VARIANTS = {
     **{op: _table(_prepare_pass, op) for op in _PASSES},
+    _DROPOUT: _table(_prepare_dropout, _DROPOUT),
     **{op: _table(_prepare_step, op) for op in _STEPS},
 }

@@ -18,6 +18,7 @@ NORM_CHANNELS = 64
 MEAN, SCALE, SHIFT, OFFSET, SLOPE = range(len(NORM_COEFFICIENTS))
 
 ELEMENTWISE = structure("a", "b", "target", "count", "streams", *SCRATCH)
+DROPOUT = structure("x", "settings", "out", "count")
 STEP = structure("grad", "settings", "parameter", "first", "second", "largest", "count", *SCRATCH)
 NORM = structure(
     "x", "grad_out", "residual", "coefficients", "target", "sums", "other_sums", "N", "C", "pixels", "items",

@@ -6,8 +6,9 @@ import numba
 import numpy as np
 from numba import carray
 
+from fastconv._kernels.contract import DROPOUT_SETTINGS, MIX_FIRST, MIX_HIGH, MIX_SECOND
 from fastconv._kernels.numba_cpu.addresses import fence_streams, pointer, stream_bytes
-from fastconv._kernels.numba_cpu.elementwise_arguments import ELEMENTS, ELEMENTWISE
+from fastconv._kernels.numba_cpu.elementwise_arguments import DROPOUT, ELEMENTS, ELEMENTWISE
 from fastconv._kernels.numba_cpu.settings import serial
 
 
@@ -29,6 +30,43 @@ def pass_kernel(op: str, dtype: str):
                 stream_bytes(a.target + at, scratch, count * itemsize)
         if streams:
             fence_streams()
+
+    return run
+
+
+def dropout_kernel(dtype: str):
+    """Whether an element stays is a hash of its position; contract.py has the hash and where it comes from."""
+    real, itemsize, scalar = getattr(numba, dtype), np.dtype(dtype).itemsize, np.dtype(dtype).type
+    threshold_at, scale_at, low_at, high_at = range(len(DROPOUT_SETTINGS))
+    first, second, for_high = np.uint32(MIX_FIRST), np.uint32(MIX_SECOND), np.uint32(MIX_HIGH)
+
+    @serial
+    def mix(h):
+        h = np.uint32(h ^ (h >> np.uint32(16)))
+        h = np.uint32(h * first)
+        h = np.uint32(h ^ (h >> np.uint32(15)))
+        h = np.uint32(h * second)
+        return np.uint32(h ^ (h >> np.uint32(16)))
+
+    @serial
+    def drop(x, out, count, low, seed, offset, threshold, scale):
+        for i in range(count):
+            mixed = mix(np.uint32(mix(np.uint32((low + np.uint32(i)) ^ seed)) + offset))
+            scaled = x[i] * scale
+            out[i] = scalar(0) if mixed < threshold else scaled
+
+    def run(context, lo, hi, slot):
+        a = carray(pointer(context), 1, DROPOUT)[0]
+        s = carray(pointer(a.settings), len(DROPOUT_SETTINGS), numba.float64)
+        threshold, seed, scale = np.uint32(s[threshold_at]), np.uint32(s[low_at]), scalar(s[scale_at])
+        for item in range(lo, hi):
+            at = item * ELEMENTS
+            count = min(a.count - at, ELEMENTS)
+            # No block goes over the edge of a word.
+            offset = np.uint32(np.uint32(s[high_at]) + for_high * np.uint32(at >> 32))
+            x = carray(pointer(a.x + at * itemsize), count, real)
+            out = carray(pointer(a.out + at * itemsize), count, real)
+            drop(x, out, count, np.uint32(at & 0xFFFFFFFF), seed, offset, threshold, scale)
 
     return run
 

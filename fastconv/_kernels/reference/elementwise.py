@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastconv._kernels.contract import ADAM_SETTINGS, OK, SGD_SETTINGS, Kernel, Variant
+from fastconv._kernels.contract import (
+    ADAM_SETTINGS,
+    DROPOUT_SETTINGS,
+    MIX_FIRST,
+    MIX_HIGH,
+    MIX_SECOND,
+    OK,
+    SGD_SETTINGS,
+    Kernel,
+    Variant,
+)
+
+_WORD = np.uint64(0xFFFFFFFF)
 
 
 def relu_forward(x, out):
@@ -22,6 +34,27 @@ def relu_grad_input(grad_out, out, grad_input):
 def add_relu_forward(x, residual, out):
     """max(x + residual, 0)."""
     return relu_forward(x + residual, out)
+
+
+def dropout(x, settings, out):
+    """x * scale where a hash of the position in C order is not below the threshold, else zero."""
+    s = dict(zip(DROPOUT_SETTINGS, settings.tolist(), strict=True))
+    position = np.arange(x.size, dtype=np.uint64)
+    low, high = position & _WORD, position >> np.uint64(32)
+    mixed = _mixed(low ^ np.uint64(s["seed_low"]))
+    mixed = _mixed((mixed + np.uint64(s["seed_high"]) + np.uint64(MIX_HIGH) * high) & _WORD)
+    stays = (mixed >= np.uint64(s["threshold"])).reshape(x.shape)
+    out[...] = np.where(stays, x * x.dtype.type(s["scale"]), 0)
+    return OK
+
+
+def _mixed(h):
+    """32 bits in, 32 bits out; in 64 bits nothing overflows."""
+    h = h ^ h >> np.uint64(16)
+    h = h * np.uint64(MIX_FIRST) & _WORD
+    h = h ^ h >> np.uint64(15)
+    h = h * np.uint64(MIX_SECOND) & _WORD
+    return h ^ h >> np.uint64(16)
 
 
 def sgd_step(grad, settings, parameter, momentum_buffer=None):
@@ -64,6 +97,7 @@ VARIANTS = {
     "relu_forward": _table(relu_forward),
     "relu_grad_input": _table(relu_grad_input),
     "add_relu_forward": _table(add_relu_forward),
+    "dropout": _table(dropout),
     "sgd_step_": _table(sgd_step),
     "adam_step_": _table(adam_step),
 }

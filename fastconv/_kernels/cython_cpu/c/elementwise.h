@@ -1,4 +1,5 @@
 /* Elementwise passes: items are blocks of FC_ELEMENTS elements. Compilers make vectors of these loops. */
+#include "dropout.h"
 #include "elementwise_args.h"
 #include "optimizer_steps.h"
 #include "stream_copy.h"
@@ -56,6 +57,7 @@ const fc_elementwise_kernels FC_FN(fc_elementwise) = {
     .relu_forward = FC_FN(relu_forward),
     .relu_grad_input = FC_FN(relu_grad_input),
     .add_relu_forward = FC_FN(add_relu_forward),
+    .dropout = FC_FN(dropout),
     .sgd_step = FC_FN(sgd_step),
     .adam_step = FC_FN(adam_step),
 };

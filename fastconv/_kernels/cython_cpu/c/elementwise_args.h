@@ -25,8 +25,16 @@ typedef struct {
     ptrdiff_t count;
 } fc_step_args;
 
+/* Settings are those of contract.DROPOUT_SETTINGS. */
 typedef struct {
-    fc_kernel relu_forward, relu_grad_input, add_relu_forward, sgd_step, adam_step;
+    const void *x;
+    const double *settings;
+    void *out;
+    ptrdiff_t count;
+} fc_dropout_args;
+
+typedef struct {
+    fc_kernel relu_forward, relu_grad_input, add_relu_forward, dropout, sgd_step, adam_step;
 } fc_elementwise_kernels;
 
 FC_DECLARE_TABLES(fc_elementwise_kernels, fc_elementwise)
