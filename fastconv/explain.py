@@ -15,7 +15,7 @@ from fastconv.backends import LaunchRecord
 from fastconv.geometry import Conv2dGeometry, Pool2dGeometry
 
 # Operands that are a few numbers, or one for each channel.
-_SMALL = ("coefficients", "settings", "mean", "variance", "sums")
+_SMALL = ("coefficients", "settings", "mean", "variance", "sums", "class_weight", "target", "losses", "grad_losses")
 
 
 @dataclass(frozen=True, slots=True)

@@ -293,6 +293,37 @@ class ElementsGeometry:
     flops = size
 
 
+@dataclass(frozen=True, slots=True)
+class ClassesGeometry:
+    """A pass over the classes of N images of so many pixels: (N, C, pixels)."""
+
+    N: int
+    C: int
+    pixels: int
+
+    @classmethod
+    def of(cls, shape: Shape, axis: int) -> ClassesGeometry:
+        """The classes lie along one axis of a shape; raises ShapeError where it has none or no class."""
+        if not -len(shape) <= axis < len(shape):
+            raise ShapeError(f"axis {axis} is out of range for shape {shape}")
+        axis %= len(shape)
+        if shape[axis] == 0:
+            raise ShapeError(f"input of shape {shape} has no class along axis {axis}")
+        return cls(math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :]))
+
+    @property
+    def x_shape(self) -> Shape:
+        """(N, C, pixels)."""
+        return (self.N, self.C, self.pixels)
+
+    out_shape = x_shape
+
+    @property
+    def flops(self) -> int:
+        """Values, of each of which the exponential is taken."""
+        return math.prod(self.x_shape)
+
+
 def batched_shape(operation: str, shape: Shape) -> Shape:
     """(N, C, H, W) of a batched or unbatched input; raises ShapeError for any other rank."""
     if len(shape) == 4:

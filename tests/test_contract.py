@@ -16,7 +16,7 @@ from fastconv._kernels import contract
 from fastconv._kernels.contract import OPERATIONS, Declined, Kernel, Variant
 from fastconv.bench.cases import ConvCase, PoolCase
 from fastconv.errors import UnsupportedError
-from fastconv.geometry import ChannelsGeometry, ElementsGeometry
+from fastconv.geometry import ChannelsGeometry, ClassesGeometry, ElementsGeometry
 
 CASES = {
     "conv2d": ConvCase("small", "here", (2, 4, 6, 5), (6, 2, 3, 3), stride=2, padding=1, groups=2),
@@ -34,6 +34,8 @@ def small_geometry(op):
     case = next((case for prefix, case in CASES.items() if op.startswith(prefix)), None)
     if case is not None:
         return geometry_of(case)
+    if op.startswith(("log_softmax", "cross_entropy")):
+        return ClassesGeometry.of(SMALL, 1)
     return ChannelsGeometry.of(SMALL) if op.startswith("batch_norm") else ElementsGeometry(SMALL)
 
 
@@ -192,6 +194,9 @@ def use_passes(backend, x, rng):
             for result in (rectified, F.batch_norm(*normalised), leaf.relu(), F.add_relu(leaf, x), F.dropout(leaf)):
                 for grad in views(rng, x.shape, dtype):
                     result.backward(grad, retain_graph=True)
+        target = np.zeros((x.shape[0], *x.shape[2:]), np.int64)[:, ::-1]
+        for result in (F.log_softmax(leaf, 1), F.cross_entropy(leaf, target, reduction="none")):
+            result.backward(np.broadcast_to(np.ones((), dtype), result.shape))
         for make, settings in OPTIMIZERS:
             optimizer = make([leaf], **settings)
             optimizer.step()

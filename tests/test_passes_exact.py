@@ -10,7 +10,7 @@ from support.kernel_calls import activations, operand_dtype, operand_shape, prob
 
 from fastconv import backends
 from fastconv._kernels.contract import ADAM_SETTINGS, OPERATIONS, RELU, SGD_SETTINGS
-from fastconv.geometry import ChannelsGeometry, ElementsGeometry
+from fastconv.geometry import ChannelsGeometry, ClassesGeometry, ElementsGeometry
 
 SIZES = [(1,), (15,), (1024,), (1025,), (7, 300), (2, 3, 5, 7), (1, 70_001)]
 SHAPES = [(2, 1, 1, 1), (1, 3, 2, 1), (3, 5, 1, 1), (40, 33, 1, 1), (2, 17, 7, 7), (3, 64, 5, 9), (2, 70, 14, 14)]
@@ -169,6 +169,29 @@ def test_steps_of_adam_agree_with_the_reference(rng, backend, shape, dtype, pres
     inputs["settings"] = np.array([values[name] for name in ADAM_SETTINGS], np.float64)
     for name, found, expected in compare(backend, "adam_step_", geometry, dtype, inputs, None, present):
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5, err_msg=name)
+
+
+@compiled_backends
+@every_dtype
+@pytest.mark.parametrize("shape", [(1, 1), (7, 10), (3, 1000), (2, 5, 70), (4, 3, 130)])
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_passes_over_classes_agree_with_the_reference(rng, backend, shape, smoothing, dtype):
+    geometry = ClassesGeometry.of(shape, 1)
+    x = (10 * rng.standard_normal(geometry.x_shape)).astype(dtype)
+    x[0, 0] = -np.inf
+    x[-1, -1, -1] = np.nan
+    target = rng.integers(0, geometry.C, (geometry.N, geometry.pixels))
+    target[rng.random(target.shape) < 0.2] = -100
+    inputs = {"x": x, "target": target, "settings": np.array([-100, smoothing])}
+    inputs |= {"class_weight": rng.uniform(0, 2, geometry.C).astype(dtype)}
+    inputs["class_weight"][0] = 0
+    gradients = {"grad_out": geometry.x_shape, "grad_losses": target.shape}
+    inputs |= {name: rng.standard_normal(extent).astype(dtype) for name, extent in gradients.items()}
+    tolerance = {"rtol": 2e-5, "atol": 2e-5} if dtype == "float32" else {"rtol": 1e-12, "atol": 1e-12}
+    for op in ("log_softmax_forward", "cross_entropy_forward", "log_softmax_grad_input", "cross_entropy_grad_input"):
+        for name, found, expected in compare(backend, op, geometry, dtype, inputs, FORMATS[0]):
+            np.testing.assert_allclose(found, expected, **tolerance, err_msg=f"{op}: {name}")
+            inputs.setdefault(name, expected)
 
 
 @compiled_backends

@@ -33,6 +33,9 @@ NORM_SUMS = ("grad", "grad_times_distance")
 # h ^= h >> 16 (C. Wellons, "Prospecting for Hash Functions", 2018).
 MIX_FIRST, MIX_SECOND, MIX_HIGH = 0x7FEB352D, 0x846CA68B, 0x9E3779B9
 DROPOUT_SETTINGS = ("threshold", "scale", "seed_low", "seed_high")
+# ``out`` of cross_entropy is that of log_softmax. A sample of class t has the loss -sum over c of share[c] * out[c],
+# with share[c] = ((1 - smoothing) * (c == t) + smoothing / C) * class_weight[c], or, where t is ``ignored``, none.
+CROSS_ENTROPY_SETTINGS = ("ignored", "smoothing")
 SGD_SETTINGS = ("lr", "weight_decay", "momentum", "share", "nesterov", "begins")
 ADAM_SETTINGS = ("step_size", "weight_decay", "shrink", "share", "keep_square", "share_square", "root", "eps")
 
@@ -60,6 +63,12 @@ OPERATIONS = {
     "relu_forward": Operation(("x",), ("out",)),
     "relu_grad_input": Operation(("grad_out", "out"), ("grad_input",)),
     "add_relu_forward": Operation(("x", "residual"), ("out",)),
+    "log_softmax_forward": Operation(("x",), ("out",)),
+    "log_softmax_grad_input": Operation(("grad_out", "out"), ("grad_input",)),
+    "cross_entropy_forward": Operation(("x", "target", "class_weight", "settings"), ("out", "losses")),
+    "cross_entropy_grad_input": Operation(
+        ("grad_losses", "out", "target", "class_weight", "settings"), ("grad_input",)
+    ),
     "dropout": Operation(("x", "settings"), ("out",)),
     "sgd_step_": Operation(("grad", "settings"), ("parameter", "momentum_buffer"), optional=("momentum_buffer",)),
     "adam_step_": Operation(

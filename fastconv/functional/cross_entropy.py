@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastconv import arrays, dtypes
+from fastconv import arrays, backends, dtypes
+from fastconv._kernels.contract import CROSS_ENTROPY_SETTINGS, Problem
 from fastconv.autograd import Function
+from fastconv.backends import Task
 from fastconv.errors import DTypeError, ShapeError
-from fastconv.functional.log_softmax import stable_log_softmax
+from fastconv.geometry import ClassesGeometry
 
 _REDUCTIONS = ("mean", "sum", "none")
 
@@ -33,28 +35,32 @@ def cross_entropy(x, target, weight=None, *, ignore_index=-100, reduction="mean"
 
 
 class CrossEntropy(Function):
-    """Keeps the log-probabilities and ``share``: how much each class of each sample counts."""
+    """Keeps the log-probabilities and what says how much each class of each sample counts."""
 
     @staticmethod
     def forward(ctx, x, target, weight, ignore_index, reduction, label_smoothing):
         x, target = _checked(x, target)
-        ctx.shape, ctx.reduction = x.shape, reduction
-        logits, classes = (x[None], target[None]) if x.ndim == 1 else (x, target)
-        C = logits.shape[1]
-        classes_first = (C,) + (1,) * (logits.ndim - 2)
-        class_weight = _class_weight(weight, C, x.dtype).reshape(classes_first)
-        counted = classes != ignore_index
-        _check_classes(classes[counted], C)
-        one_hot = (classes[:, None] == np.arange(C).reshape(classes_first)) & counted[:, None]
-        smooth = x.dtype.type(label_smoothing)
-        share = (one_hot * (1 - smooth) + counted[:, None] * (smooth / C)) * class_weight
-        total_weight = (one_hot * class_weight).sum(dtype=x.dtype)
-        ctx.scale = total_weight if reduction == "mean" else x.dtype.type(1)
-        log_probability = stable_log_softmax(logits, 1)
-        ctx.save(log_probability, share)
-        # Where nothing counts, 0 * -inf must not become NaN.
-        with np.errstate(invalid="ignore"):
-            losses = -np.where(share == 0, x.dtype.type(0), log_probability * share).sum(axis=1)
+        ctx.shape, ctx.reduction, ctx.kernels = x.shape, reduction, backends.select()
+        g = ctx.geometry = ClassesGeometry.of(x.shape, 0 if x.ndim == 1 else 1)
+        class_weight = _class_weight(weight, g.C, x.dtype)
+        counted = target[target != ignore_index]
+        _check_classes(counted, g.C)
+        ctx.scale = class_weight[counted].sum(dtype=x.dtype) if reduction == "mean" else x.dtype.type(1)
+        told = {"ignored": ignore_index, "smoothing": label_smoothing}
+        settings = np.array([told[name] for name in CROSS_ENTROPY_SETTINGS], np.float64)
+        classes = arrays.dense(target.astype(np.int64, copy=False)).reshape(g.N, g.pixels)
+        out, losses = arrays.empty(g.x_shape, x.dtype), arrays.empty(classes.shape, x.dtype)
+        _run(
+            ctx,
+            "cross_entropy_forward",
+            arrays.dense(x).reshape(g.x_shape),
+            classes,
+            class_weight,
+            settings,
+            out,
+            losses,
+        )
+        ctx.save(out, classes, class_weight, settings)
         if reduction == "none":
             return losses.reshape(target.shape)
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -62,12 +68,20 @@ class CrossEntropy(Function):
 
     @staticmethod
     def backward(ctx, grad):
-        log_probability, share = ctx.saved
-        per_sample = share.sum(axis=1, keepdims=True)
-        incoming = grad.reshape(per_sample.shape) if ctx.reduction == "none" else grad
+        out, classes, class_weight, settings = ctx.saved
         # The scale is zero where no sample counts: the loss is NaN then, the gradient zero.
-        grad_input = (np.exp(log_probability) * per_sample - share) * incoming / (ctx.scale or 1)
+        incoming = grad.reshape(classes.shape if ctx.reduction == "none" else (1, 1)) / (ctx.scale or 1)
+        grad_losses = arrays.dense(np.broadcast_to(incoming.astype(out.dtype, copy=False), classes.shape))
+        grad_input = arrays.empty(out.shape, out.dtype)
+        _run(ctx, "cross_entropy_grad_input", grad_losses, out, classes, class_weight, settings, grad_input)
         return grad_input.reshape(ctx.shape), None, None, None, None, None
+
+
+def _run(ctx, op, *operands):
+    if ctx.geometry.flops:
+        dtype = operands[0].dtype
+        problem = Problem(ctx.geometry, dtypes.float_type(dtype, "input").name, (arrays.CONTIGUOUS,) * 2)
+        ctx.kernels.run(Task(op, problem), *operands)
 
 
 def _checked(x, target):

@@ -7,6 +7,7 @@ from functools import cache
 from fastconv import _kernels
 from fastconv._kernels.contract import (
     ADAM_SETTINGS,
+    CROSS_ENTROPY_SETTINGS,
     DROPOUT_SETTINGS,
     NORM_COEFFICIENTS,
     NORM_SUMS,
@@ -19,7 +20,7 @@ from fastconv._kernels.contract import (
     offsets_dtype,
 )
 from fastconv.bench.cases import AWKWARD_CONVS, AWKWARD_POOLS
-from fastconv.geometry import ChannelsGeometry, Conv2dGeometry, ElementsGeometry, Pool2dGeometry
+from fastconv.geometry import ChannelsGeometry, ClassesGeometry, Conv2dGeometry, ElementsGeometry, Pool2dGeometry
 from support.cases import DEPTHWISE, WHOLE_LINES
 from support.data import DTYPES, FORMATS, Fenced, assert_same_bits, integers, named_rng
 
@@ -27,6 +28,12 @@ CONV_OPERATIONS = tuple(name for name in OPERATIONS if name.startswith("conv2d")
 CONV_CASES = AWKWARD_CONVS + DEPTHWISE + WHOLE_LINES
 POOL_OPERATIONS = tuple(name for name in OPERATIONS if name.startswith("max_pool2d"))
 _ACTIVATIONS = ("x", "out", "grad_out", "grad_input", "residual")
+_SETTINGS = {
+    "sgd_step_": SGD_SETTINGS,
+    "adam_step_": ADAM_SETTINGS,
+    "dropout": DROPOUT_SETTINGS,
+    "cross_entropy": CROSS_ENTROPY_SETTINGS,
+}
 # Operands that are float64 in every problem.
 _WIDE = ("mean", "variance", "sums", "settings")
 
@@ -48,6 +55,9 @@ def operand_shapes(geometry):
     if isinstance(geometry, ChannelsGeometry):
         shapes |= {"residual": geometry.x_shape, "coefficients": (len(NORM_COEFFICIENTS), geometry.C)}
         shapes |= {"sums": (len(NORM_SUMS), geometry.C)} | dict.fromkeys(("mean", "variance"), (geometry.C,))
+    if isinstance(geometry, ClassesGeometry):
+        shapes |= dict.fromkeys(("target", "losses", "grad_losses"), (geometry.N, geometry.pixels))
+        shapes |= {"class_weight": (geometry.C,)}
     if isinstance(geometry, ElementsGeometry):
         kept = ("parameter", "grad", "momentum_buffer", "exp_avg", "exp_avg_sq", "max_exp_avg_sq")
         shapes |= dict.fromkeys(("residual", *kept), geometry.shape)
@@ -57,7 +67,7 @@ def operand_shapes(geometry):
 def operand_shape(op, geometry, name):
     """The shape of one operand; settings are as long as the operation's list of them."""
     if name == "settings":
-        return (len({"sgd_step_": SGD_SETTINGS, "adam_step_": ADAM_SETTINGS, "dropout": DROPOUT_SETTINGS}[op]),)
+        return (len(_SETTINGS[next(prefix for prefix in _SETTINGS if op.startswith(prefix))]),)
     return operand_shapes(geometry)[name]
 
 
@@ -65,6 +75,8 @@ def operand_dtype(problem, name):
     """The dtype of one operand."""
     if name == "offsets":
         return offsets_dtype(problem.geometry)
+    if name == "target":
+        return "int64"
     return "float64" if name in _WIDE else problem.dtype
 
 

@@ -11,6 +11,7 @@ import fastconv._kernels.cython_cpu.conv2d_grad_weight as conv2d_grad_weight
 import fastconv._kernels.cython_cpu.conv2d_pointwise as conv2d_pointwise
 import fastconv._kernels.cython_cpu.elementwise as elementwise
 import fastconv._kernels.cython_cpu.max_pool2d as max_pool2d
+import fastconv._kernels.cython_cpu.softmax as softmax
 from fastconv._kernels import contract
 
 # Special cases first: an operation's variants are tried in this order.
@@ -25,6 +26,7 @@ _MODULES = (
     max_pool2d,
     batch_norm,
     elementwise,
+    softmax,
 )
 VARIANTS = {op: sum((module.VARIANTS.get(op, ()) for module in _MODULES), start=()) for op in contract.OPERATIONS}
 

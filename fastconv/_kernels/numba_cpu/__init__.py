@@ -12,6 +12,7 @@ from fastconv._kernels.numba_cpu import (
     conv2d_pointwise,
     elementwise,
     max_pool2d,
+    softmax,
 )
 from fastconv._kernels.numba_cpu.compiler import NativeFunction
 from fastconv._kernels.numba_cpu.object_cache import status as cache_status
@@ -28,6 +29,7 @@ _MODULES = (
     max_pool2d,
     batch_norm,
     elementwise,
+    softmax,
 )
 VARIANTS = {op: sum((module.VARIANTS.get(op, ()) for module in _MODULES), start=()) for op in contract.OPERATIONS}
 

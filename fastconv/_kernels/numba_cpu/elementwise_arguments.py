@@ -16,6 +16,9 @@ NORM_ORIGIN = 64
 NORM_CHANNELS = 64
 # Rows of the coefficients.
 MEAN, SCALE, SHIFT, OFFSET, SLOPE = range(len(NORM_COEFFICIENTS))
+# Pixels that go through the classes together: the largest value of each, and the sum of the exponentials.
+SOFTMAX_PIXELS = 64
+SOFTMAX_SCRATCH_BYTES = 2 * 8 * SOFTMAX_PIXELS
 
 ELEMENTWISE = structure("a", "b", "target", "count", "streams", *SCRATCH)
 DROPOUT = structure("x", "settings", "out", "count")
@@ -23,4 +26,7 @@ STEP = structure("grad", "settings", "parameter", "first", "second", "largest", 
 NORM = structure(
     "x", "grad_out", "residual", "coefficients", "target", "sums", "other_sums", "N", "C", "pixels", "items",
     "item_rows", "relu", "streams", *SCRATCH, SHARED,
+)  # fmt: skip
+SOFTMAX = structure(
+    "x", "grad_out", "class_weight", "target", "settings", "out", "losses", "grad_input", "N", "C", "pixels", *SCRATCH,
 )  # fmt: skip

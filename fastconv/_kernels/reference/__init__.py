@@ -1,9 +1,10 @@
 """Readable NumPy: slow, obvious, complete. The oracle; it shares no code with the compiled kernels."""
 
 from fastconv._kernels import contract
-from fastconv._kernels.reference import batch_norm, conv2d, elementwise, max_pool2d
+from fastconv._kernels.reference import batch_norm, conv2d, elementwise, max_pool2d, softmax
 
-VARIANTS = {**conv2d.VARIANTS, **max_pool2d.VARIANTS, **batch_norm.VARIANTS, **elementwise.VARIANTS}
+_MODULES = (conv2d, max_pool2d, batch_norm, elementwise, softmax)
+VARIANTS = {op: table for module in _MODULES for op, table in module.VARIANTS.items()}
 
 
 def prepare(op: str, problem: contract.Problem) -> contract.Kernel | contract.Declined:

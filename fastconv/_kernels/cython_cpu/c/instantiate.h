@@ -15,6 +15,7 @@
 #define FC_INTEGER int32_t
 #define FC_MINUS_INFINITY (-__builtin_inff())
 #define FC_SQRT(value) __builtin_sqrtf(value)
+#define FC_EXP(value) __builtin_expf(value)
 #include FC_KERNELS
 #undef FC_TYPE
 #undef real
@@ -22,6 +23,7 @@
 #undef FC_INTEGER
 #undef FC_MINUS_INFINITY
 #undef FC_SQRT
+#undef FC_EXP
 
 #define FC_TYPE float64
 #define real double
@@ -29,4 +31,5 @@
 #define FC_INTEGER int64_t
 #define FC_MINUS_INFINITY (-__builtin_inf())
 #define FC_SQRT(value) __builtin_sqrt(value)
+#define FC_EXP(value) __builtin_exp(value)
 #include FC_KERNELS
