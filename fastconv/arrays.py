@@ -104,6 +104,16 @@ def zeros(shape: tuple[int, ...], dtype: np.dtype, wanted: str = CONTIGUOUS) -> 
     return np.zeros(shape, dtype)
 
 
+def copied(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """A copy with the strides' order kept; where it is large and dense it begins at a cache line."""
+    found = memory_format(array)
+    if found is None:
+        return np.array(array, dtype, order="K")
+    copy = empty(array.shape, dtype, found)
+    copy[...] = array
+    return copy
+
+
 def check_memory(shape: tuple[int, ...], dtype) -> int:
     """The bytes of an array; MemoryError where they exceed what the machine or its cgroup has left."""
     nbytes = math.prod(shape) * np.dtype(dtype).itemsize

@@ -55,17 +55,18 @@ class KernelSet:
     module: ModuleType
     why: str
 
-    def run(self, task: Task, *operands, version=None) -> None:
+    def run(self, task: Task, *operands, version=None, owner=None) -> None:
         """Prepare (cached) and call; raises UnsupportedError where the backend declines, MemoryError for workspace.
 
-        ``version`` counts the writes to the weight among the operands, for ``packed_weights``.
+        ``version`` counts the writes to the weight among the operands, for ``packed_weights``; ``owner`` is the array
+        that the weight is a view of, where it is one made for this call alone.
         """
         kernel = task.kernels.get(self.module)
         if kernel is None:
             kernel = self._prepared(task)
         given, at, weight, run = [*operands], task.weight_at, None, kernel.run
         if kernel.pack is not None:
-            given[at], weight = packed_weights.packed(kernel, given[at], version)
+            given[at], weight = packed_weights.packed(kernel, given[at], version, owner)
             if weight == UNPACKED and kernel.run_unpacked:
                 run = kernel.run_unpacked
         records = _recorder.get()

@@ -62,19 +62,21 @@ class PackedWeights:
                 entry.packed = None
             self._entries = ()
 
-    def packed(self, kernel, weight, version) -> tuple[Any, str]:
+    def packed(self, kernel, weight, version, owner=None) -> tuple[Any, str]:
         """``kernel.pack(weight)`` and whether that is PACKED or KEPT; or the weight itself, UNPACKED.
 
         ``version`` counts all writes to the weight's memory (``count``) and has room for what is derived from it
-        (``derived``, a dict); None where writes are not counted.
+        (``derived``, a dict); None where writes are not counted. ``owner`` stands for a weight that is a view of all of
+        it, made for this call.
         """
         if version is None:
             return _once(kernel, weight)
         # Read before packing: whoever writes meanwhile counts after it, and what was packed is not found again.
         count = version.count
+        known = weight if owner is None else owner
         entry = version.derived.get(id(kernel))
-        if entry is None or entry.count != count or entry.weight() is not weight:
-            self._note(version, _Entry(kernel, weight, count))
+        if entry is None or entry.count != count or entry.weight() is not known:
+            self._note(version, _Entry(kernel, known, count))
             return _once(kernel, weight)
         packed = entry.packed
         if packed is not None:

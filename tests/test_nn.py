@@ -492,6 +492,8 @@ def test_init_fills_in_place():
     assert 0.9 * bound < np.abs(weight.numpy()).max() <= np.float32(bound)
     nn.init.kaiming_uniform_(weight, mode="fan_out", nonlinearity="relu")
     assert 0.9 < np.abs(weight.numpy()).max() / np.sqrt(6 / 160) <= 1
+    nn.init.kaiming_normal_(weight, mode="fan_out", nonlinearity="relu")
+    assert abs(weight.numpy().std() / np.sqrt(2 / 160) - 1) < 0.1
     nn.init.normal_(weight, 5, 2)
     assert abs(weight.numpy().mean() - 5) < 0.2
     assert abs(weight.numpy().std() - 2) < 0.2
@@ -512,6 +514,7 @@ def test_init_fills_in_place():
         (lambda: nn.init.kaiming_uniform_(fc.tensor([1.0])), ValueError),
         (lambda: nn.init.kaiming_uniform_(fc.tensor([[1.0]]), mode="fan"), ValueError),
         (lambda: nn.init.kaiming_uniform_(fc.tensor([[1.0]]), nonlinearity="cube"), ValueError),
+        (lambda: nn.init.kaiming_normal_(fc.tensor([[1.0]]), mode="fan"), ValueError),
         (lambda: nn.init.uniform_(fc.tensor([1.0]), 2, 1), ValueError),
         (lambda: nn.init.normal_(fc.tensor([1.0]), std=-1), ValueError),
         (lambda: nn.init.zeros_(np.ones(2)), TypeError),

@@ -229,10 +229,10 @@ def tensor(data, dtype=None, requires_grad: bool = False) -> Tensor:
         array = np.array(items, dtype=np.float32 if dtype is None else dtype)
     else:
         array = arrays.as_array(unwrap(data), "data")
-    array = np.array(array, dtype=dtype, copy=True, order="K")
-    if array.dtype.kind not in "biu" and not dtypes.is_supported(array.dtype):
-        raise DTypeError(f"data has dtype {array.dtype}; supported are {dtypes.SUPPORTED}, integers and bool")
-    return Tensor(array, requires_grad)
+    wanted = array.dtype if dtype is None else np.dtype(dtype)
+    if wanted.kind not in "biu" and not dtypes.is_supported(wanted):
+        raise DTypeError(f"data has dtype {wanted}; supported are {dtypes.SUPPORTED}, integers and bool")
+    return Tensor(arrays.copied(array, wanted), requires_grad)
 
 
 def unwrap(value):

@@ -14,10 +14,12 @@ import fastconv.functional as F
 from fastconv import arrays, backends, nn
 from fastconv._kernels.contract import OPERATIONS, OUT_OF_MEMORY, Declined, Problem, offsets_dtype
 from fastconv.bench import blas, ours_networks
+from fastconv.bench.cases import ConvCase
 from fastconv.bench.contestant import Contestant, Prepared, is_layer, offered
 from fastconv.bench.records import OURS
-from fastconv.bench.workloads import LAYOUTS, Workload
+from fastconv.bench.workloads import ACTIVATIONS, LAYOUTS, Workload
 from fastconv.dtypes import FLOAT_TYPES
+from fastconv.geometry import Conv2dGeometry
 
 KEPT = "kept"
 
@@ -59,11 +61,11 @@ def _prepare(backend, variant, workload):
 
 def _prepare_kept(backend, variant, workload):
     """Forward alone: training changes the weights at every step, and packing belongs to it."""
-    if workload.op != "conv2d_forward":
-        return Declined("weights are kept in conv2d_forward alone")
-    if variant is None:
+    if variant is None and workload.op in _KEPT:
         weight = nn.Parameter(workload.inputs["weight"], requires_grad=False)
-        return _conv2d(replace(workload, inputs={**workload.inputs, "weight": weight}), backend, variant)
+        return _KEPT[workload.op](replace(workload, inputs={**workload.inputs, "weight": weight}), backend, variant)
+    if workload.op != "conv2d_forward":
+        return Declined("weights are kept in forward alone, and with a forced variant in conv2d_forward alone")
     kernel = _kernel(workload, backend, variant)
     if isinstance(kernel, Declined):
         return kernel
@@ -149,23 +151,33 @@ def _max_pool2d_grad_input(workload, backend, variant):
     return Prepared(call, variant=lambda: kernel.variant)
 
 
-def _linear(workload, _backend, _variant):
-    """NumPy's product, whichever backend is chosen."""
-    return Prepared(partial(F.linear, *workload.inputs.values()), variant=lambda: "NumPy")
+def _linear(workload, backend, variant):
+    return _public(partial(F.linear, *workload.inputs.values()), workload, backend, variant)
 
 
-def _linear_gradient(workload, _backend, _variant):
-    """Backward of the tape, for the one gradient that is asked for."""
-    grad_out = workload.inputs["grad_out"]
-    wanted = fc.tensor(np.zeros(workload.exact.shape, grad_out.dtype), requires_grad=True)
-    out = F.linear(workload.inputs.get("x", wanted), workload.inputs.get("weight", wanted))
+def _linear_direct(workload, backend, variant):
+    """The kernel of the pointwise convolution that the layer is, with a fresh output."""
+    prepared = _direct(_as_convolution(workload), backend, variant)
+    if isinstance(prepared, Declined):
+        return prepared
+    shape = workload.exact.shape
+    # Pixels of one image, or filters of one tap, as they lie in memory.
+    return replace(prepared, result=lambda found: found.transpose(0, 2, 3, 1).reshape(shape))
 
-    def call():
-        wanted.grad = None
-        out.backward(grad_out, retain_graph=True)
-        return wanted.grad
 
-    return Prepared(call, variant=lambda: "NumPy")
+def _as_convolution(workload: Workload) -> Workload:
+    """Rows as the pixels of an image whose channels lie together, the weight as filters of one tap."""
+    (N, C), (K, _) = workload.case.x_shape, workload.case.weight_shape
+    case = ConvCase(workload.case.name, workload.case.suite, (1, C, N, 1), (K, C, 1, 1), bias=workload.case.bias)
+    geometry = Conv2dGeometry.of(case.x_shape, case.weight_shape)
+    inputs = {
+        name: array.T[None, ..., None] if name in ACTIVATIONS else array[..., None, None] if array.ndim == 2 else array
+        for name, array in workload.inputs.items()
+    }
+    exact = (
+        workload.exact[..., None, None] if workload.direction == "grad_weight" else workload.exact.T[None, ..., None]
+    )
+    return replace(workload, case=case, geometry=geometry, inputs=inputs, exact=exact, layout="channels_last")
 
 
 def _problem(workload, variant):
@@ -193,8 +205,6 @@ _PUBLIC = {
     "max_pool2d_forward": _max_pool2d,
     "chain_forward": _chain,
     "linear_forward": _linear,
-    "linear_grad_input": _linear_gradient,
-    "linear_grad_weight": _linear_gradient,
     "network_step": ours_networks.step,
     "network_forward": ours_networks.forward,
 }
@@ -202,6 +212,9 @@ _GRADIENTS = {
     "conv2d_grad_input": _direct,
     "conv2d_grad_weight": _direct,
     "max_pool2d_grad_input": _max_pool2d_grad_input,
+    "linear_grad_input": _linear_direct,
+    "linear_grad_weight": _linear_direct,
 }
+_KEPT = {"conv2d_forward": _conv2d, "linear_forward": _linear}
 # What can be forced to one algorithm.
-_KERNELS = _GRADIENTS | {"conv2d_forward": _direct, "max_pool2d_forward": _direct}
+_KERNELS = _GRADIENTS | {"conv2d_forward": _direct, "max_pool2d_forward": _direct, "linear_forward": _linear_direct}

@@ -12,8 +12,9 @@ from fastconv.functional.compare import comparison
 from fastconv.functional.conv2d import conv2d
 from fastconv.functional.cross_entropy import cross_entropy
 from fastconv.functional.dropout import dropout
+from fastconv.functional.linear import linear
 from fastconv.functional.log_softmax import log_softmax
-from fastconv.functional.matmul import linear, matmul
+from fastconv.functional.matmul import matmul
 from fastconv.functional.max_pool2d import max_pool2d
 from fastconv.functional.max_unpool2d import max_unpool2d
 from fastconv.functional.reduce import argmax, mean, sum

@@ -76,11 +76,13 @@ def kaiming_uniform_(tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonli
 
     Raises ValueError for an unknown ``mode`` or ``nonlinearity`` and for Tensors of fewer than two axes.
     """
-    fans = dict(zip(("fan_in", "fan_out"), fan_in_and_fan_out(tensor), strict=True))
-    if mode not in fans:
-        raise ValueError(f"mode must be one of {', '.join(fans)}, got {mode!r}")
-    bound = calculate_gain(nonlinearity, a) * math.sqrt(3.0 / fans[mode])
+    bound = math.sqrt(3.0) * _kaiming_deviation(tensor, a, mode, nonlinearity)
     return uniform_(tensor, -bound, bound)
+
+
+def kaiming_normal_(tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu") -> Tensor:
+    """N(0, gain² / fan), after He et al.; arguments and errors are those of ``kaiming_uniform_``."""
+    return normal_(tensor, 0.0, _kaiming_deviation(tensor, a, mode, nonlinearity))
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
@@ -107,6 +109,13 @@ def default_(weight: Tensor, bias: Tensor | None) -> None:
     if bias is not None:
         bound = 1.0 / math.sqrt(fan_in_and_fan_out(weight)[0])
         uniform_(bias, -bound, bound)
+
+
+def _kaiming_deviation(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> float:
+    fans = dict(zip(("fan_in", "fan_out"), fan_in_and_fan_out(tensor), strict=True))
+    if mode not in fans:
+        raise ValueError(f"mode must be one of {', '.join(fans)}, got {mode!r}")
+    return calculate_gain(nonlinearity, a) / math.sqrt(fans[mode])
 
 
 def _checked(tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastconv import dtypes
+from fastconv import arrays, dtypes
 from fastconv.autograd import Tensor, Version, tensor
 
 
@@ -28,7 +28,7 @@ class Parameter(Tensor):
 
     def cast_(self, dtype: np.dtype) -> Parameter:
         """Change the dtype of the values and of the gradient, in this very object."""
-        self._array = self._array.astype(dtype)
+        self._array = arrays.copied(self._array, dtype)
         self.bump_version()
         if self.grad is not None:
             self.grad = Tensor(self.grad.numpy().astype(dtype))

@@ -44,6 +44,21 @@ DEPTHWISE = (
 )
 
 
+def pointwise(name, x_shape, K, **parameters):
+    return ConvCase(name, "here", x_shape, (K, x_shape[1], 1, 1), **parameters)
+
+
+# Weights that are used for few pixels: tails of vectors, several ranges of input channels.
+FEW_PIXELS = (
+    pointwise("one pixel", (1, 48, 1, 1), 32),
+    pointwise("few pixels in a column", (1, 35, 5, 1), 37),
+    pointwise("few pixels of images", (7, 20, 1, 1), 19, bias=False),
+    pointwise("few pixels, ranges of channels", (1, 405, 3, 4), 21),
+    pointwise("few pixels, few channels", (2, 3, 1, 2), 17),
+    pointwise("as many pixels as a tile has at most", (12, 163, 1, 1), 34),
+)
+
+
 def lines(name, x_shape, weight_shape, **parameters):
     return ConvCase(name, "here", x_shape, weight_shape, **parameters)
 

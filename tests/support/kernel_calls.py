@@ -21,11 +21,11 @@ from fastconv._kernels.contract import (
 )
 from fastconv.bench.cases import AWKWARD_CONVS, AWKWARD_POOLS
 from fastconv.geometry import ChannelsGeometry, ClassesGeometry, Conv2dGeometry, ElementsGeometry, Pool2dGeometry
-from support.cases import DEPTHWISE, WHOLE_LINES
+from support.cases import DEPTHWISE, FEW_PIXELS, WHOLE_LINES
 from support.data import DTYPES, FORMATS, Fenced, assert_same_bits, integers, named_rng
 
 CONV_OPERATIONS = tuple(name for name in OPERATIONS if name.startswith("conv2d"))
-CONV_CASES = AWKWARD_CONVS + DEPTHWISE + WHOLE_LINES
+CONV_CASES = AWKWARD_CONVS + DEPTHWISE + WHOLE_LINES + FEW_PIXELS
 POOL_OPERATIONS = tuple(name for name in OPERATIONS if name.startswith("max_pool2d"))
 _ACTIVATIONS = ("x", "out", "grad_out", "grad_input", "residual")
 _SETTINGS = {

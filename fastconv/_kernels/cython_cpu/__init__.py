@@ -9,6 +9,7 @@ import fastconv._kernels.cython_cpu.conv2d_first_layer as conv2d_first_layer
 import fastconv._kernels.cython_cpu.conv2d_grad_bias as conv2d_grad_bias
 import fastconv._kernels.cython_cpu.conv2d_grad_weight as conv2d_grad_weight
 import fastconv._kernels.cython_cpu.conv2d_pointwise as conv2d_pointwise
+import fastconv._kernels.cython_cpu.conv2d_sweep as conv2d_sweep
 import fastconv._kernels.cython_cpu.elementwise as elementwise
 import fastconv._kernels.cython_cpu.max_pool2d as max_pool2d
 import fastconv._kernels.cython_cpu.softmax as softmax
@@ -20,6 +21,7 @@ _MODULES = (
     conv2d_depthwise_grads,
     conv2d_pointwise,
     conv2d_first_layer,
+    conv2d_sweep,
     conv2d,
     conv2d_grad_weight,
     conv2d_grad_bias,

@@ -30,7 +30,8 @@ cdef extern from "conv2d_args.h" nogil:
         Py_ssize_t row_block_count, row_step, k_block_count, images, k_group, c_range, block_terms, range_terms
         Py_ssize_t pixel_step, entries, packed_source, sums, packed_target, packed_weight, scratch_bytes
         Py_ssize_t joined, source_channels
-        int flipped, dots, relu, streams, holds, in_place, far_weights
+        int flipped, relu, streams, holds, in_place, far_weights
+        int dots, rows_in_place
         fc_pack_args packing
     ctypedef struct fc_conv2d_kernels:
         Py_ssize_t lanes, vectors, columns
@@ -52,6 +53,11 @@ cdef extern from "first_layer_args.h" nogil:
         pass
     const fc_first_layer_kernels* fc_first_layer_select(int itemsize)
 
+cdef extern from "sweep_args.h" nogil:
+    ctypedef struct fc_sweep_kernels:
+        pass
+    const fc_sweep_kernels* fc_sweep_select(int itemsize)
+
 cdef const void* grad_weight_kernels(int itemsize) noexcept:
     return fc_grad_weight_select(itemsize)
 
@@ -64,25 +70,36 @@ cdef const void* first_layer_kernels(int itemsize) noexcept:
     return fc_first_layer_select(itemsize)
 
 
+cdef const void* sweep_kernels(int itemsize) noexcept:
+    return fc_sweep_select(itemsize)
+
+
 cdef class Sum:
     """Forward and grad_input: target = ending(sum over taps and channels of weight * source)."""
 
     cdef fc_sum_args args
     cdef const fc_conv2d_kernels* kernels
-    cdef bint has_bias, repacks
+    cdef bint has_bias, repacks, holds
     cdef Py_ssize_t items, item_flops, itemsize
     cdef Py_ssize_t held_items, holding_threads  # as many at once, for so many threads
     cdef readonly Py_ssize_t packed_bytes
     cdef object plan
 
-    def __init__(self, problem, bint transposed, bint dots, Py_ssize_t joined):
+    def __init__(self, problem, bint transposed, bint dots, Py_ssize_t joined, bint rows):
         g = problem.geometry
         self.itemsize = FLOAT_TYPES[problem.dtype].storage.itemsize
         self.kernels = fc_conv2d_select(self.itemsize)
         self.has_bias = "bias" in problem.optional
         unit = vector_unit(problem)
-        self.plan = plan.sum_plan(g, transposed, problem.formats, unit, pool.default_num_threads(), dots, joined)
+        threads = pool.default_num_threads()
+        if rows:
+            self.plan = plan.row_plan(g, problem.formats, unit, threads)
+        else:
+            self.plan = plan.sum_plan(g, transposed, problem.formats, unit, threads, dots, joined)
         self.args.packing.dots = self.args.dots = dots
+        self.args.rows_in_place = rows
+        # Items that read rows of weights ask for those of the next one.
+        self.holds = rows or self.plan.holds
         self.args.relu = problem.activation == contract.RELU
         self._fill(self.plan, g, transposed, unit)
 
@@ -146,7 +163,7 @@ cdef class Sum:
         return self._run(&a, source, rest)
 
     cdef Py_ssize_t _held_items(self, Py_ssize_t threads) except -1:
-        if self.args.holds and threads != self.holding_threads:
+        if self.holds and threads != self.holding_threads:
             self.holding_threads, self.held_items = threads, plan.held_items(self.items, threads)
         return self.held_items
 
@@ -171,6 +188,14 @@ def vector_unit(problem):
     return plan.VectorUnit(kernels.lanes, kernels.vectors, kernels.columns, itemsize)
 
 
+def _prepare_rows(problem):
+    reason = plan.rows_reason(problem.geometry, problem.formats)
+    if reason:
+        return contract.Declined(reason)
+    cdef Sum run = Sum(problem, transposed=False, dots=False, joined=1, rows=True)
+    return contract.Kernel("gemv", run.run_unpacked, workspace_bytes=run.scratch_bytes)
+
+
 def _prepare_dots(problem, transposed):
     reason = plan.dots_reason(problem.geometry, transposed, vector_unit(problem))
     return contract.Declined(reason) if reason else _prepare("few_outputs", problem, transposed, dots=True)
@@ -183,7 +208,7 @@ def _prepare_groups(problem, transposed):
 
 
 def _prepare(name, problem, transposed, dots=False, joined=1):
-    cdef Sum run = Sum(problem, transposed, dots, joined)
+    cdef Sum run = Sum(problem, transposed, dots, joined, rows=False)
     unpacked = run.run_unpacked if run.args.packed_weight or run.args.in_place else None
     return contract.Kernel(name, run, run.pack, run.scratch_bytes, run_unpacked=unpacked)
 
@@ -201,4 +226,9 @@ def _variants(transposed):
     )
 
 
-VARIANTS = {"conv2d_forward": _variants(transposed=False), "conv2d_grad_input": _variants(transposed=True)}
+*_SPECIAL, _DIRECT = _variants(transposed=False)
+VARIANTS = {
+    # It gives the bits of the one that follows: only so may it depend on the number of pixels which of them runs.
+    "conv2d_forward": (*_SPECIAL, contract.Variant("gemv", _prepare_rows), _DIRECT),
+    "conv2d_grad_input": _variants(transposed=True),
+}

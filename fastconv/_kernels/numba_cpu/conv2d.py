@@ -48,14 +48,19 @@ def native_functions(dtype: str) -> list[NativeFunction]:
 class _Sum:
     """Forward, or grad_input as the same sum over the transposed plan and weight."""
 
-    def __init__(self, problem: Problem, transposed: bool, dots: bool, joined: int):
+    def __init__(self, problem: Problem, transposed: bool, dots: bool, joined: int, rows: bool):
         self._geometry, self._dtype = problem.geometry, problem.dtype
-        self._transposed, self._dots = transposed, dots
+        self._transposed, self._dots, self._rows = transposed, dots, rows
         self._has_bias, self._relu = "bias" in problem.optional, problem.activation == RELU
         self._itemsize = np.dtype(problem.dtype).itemsize
         unit = microkernels.unit(self._itemsize)
         threads = pool.default_num_threads()
-        self._plan = made = plan.sum_plan(problem.geometry, transposed, problem.formats, unit, threads, dots, joined)
+        if rows:
+            self._plan = made = plan.row_plan(problem.geometry, problem.formats, unit, threads)
+        else:
+            self._plan = made = plan.sum_plan(
+                problem.geometry, transposed, problem.formats, unit, threads, dots, joined
+            )
         self.takes_unpacked = made.in_place or made.packed_weight > 0
         width = made.K if dots else -(-made.K // unit.lanes) * unit.lanes
         self.packed_bytes = made.groups * width * self._taps * made.C * self._itemsize
@@ -92,7 +97,9 @@ class _Sum:
         """For so many threads: each should get a number of items at once."""
         run = self._unpacked_runs.get(threads)
         if run is None:
-            together = plan.held_items(self._plan.items, threads) if self._plan.holds else 1
+            # Items that read rows of weights ask for those of the next one.
+            holds = self._plan.holds or self._rows
+            together = plan.held_items(self._plan.items, threads) if holds else 1
             template = self._template(packing=self._packing.ctypes.data)
             run = self._unpacked_runs[threads] = self._bound(template, together, self.scratch_bytes)
         return run
@@ -130,7 +137,6 @@ class _Sum:
 
     def _template(self, **more: int) -> np.ndarray:
         g, made, size = self._geometry, self._plan, self._itemsize
-        kind = microkernels.dots if self._dots else microkernels.groups if made.joined > 1 else microkernels.panel
         parts = ("entries_at", "bias_at", "orders_at", "sums_at", "packed_source_at", "packed_target_at")
         parts += ("packed_weight_at", "packed_rows_at")
         return fill(
@@ -142,7 +148,7 @@ class _Sum:
             **{"row_blocks": made.row_blocks.ctypes.data, "row_block_count": len(made.row_blocks)},
             row_step=made.row_step,
             **{"k_blocks": made.k_blocks.ctypes.data, "k_block_count": len(made.k_blocks), "k_group": made.k_group},
-            **panel_values(self._dtype, made.k_blocks, kind),
+            **panel_values(self._dtype, made.k_blocks, self._tiles()),
             transpose=microkernels.transpose(self._dtype).address,
             transpose_streaming=microkernels.transpose_streaming(self._dtype).address if made.streams else 0,
             streams=made.streams,
@@ -154,11 +160,26 @@ class _Sum:
             **{"in_place": made.in_place, "far_weights": made.far_weights},
             **{"block_terms": plan.BLOCK_TERMS, "range_terms": plan.RANGE_TERMS},
             **{"packs_source": made.packed_source > 0, "packs_target": made.packed_target > 0},
-            **{"pixel_step": made.pixel_step * size, "flipped": self._transposed, "dots": self._dots},
-            relu=self._relu,
+            **{"pixel_step": made.pixel_step * size, "flipped": self._transposed},
+            **{"dots": self._dots, "rows_in_place": self._rows, "relu": self._relu},
             **dict(zip(parts, self._starts, strict=True)),
             **more,
         )
+
+    def _tiles(self) -> Callable[[str, int], NativeFunction]:
+        if self._rows:
+            return microkernels.rows
+        if self._dots:
+            return microkernels.dots
+        return microkernels.groups if self._plan.joined > 1 else microkernels.panel
+
+
+def _prepare_rows(problem: Problem) -> Kernel | Declined:
+    reason = plan.rows_reason(problem.geometry, problem.formats)
+    if reason:
+        return Declined(reason)
+    run = _Sum(problem, transposed=False, dots=False, joined=1, rows=True)
+    return Kernel("gemv", run.run_unpacked, workspace_bytes=run.scratch_bytes)
 
 
 def _prepare_dots(problem: Problem, transposed: bool) -> Kernel | Declined:
@@ -177,7 +198,7 @@ def _unit(problem: Problem) -> plan.VectorUnit:
 
 
 def _prepare(name: str, problem: Problem, transposed: bool, dots: bool = False, joined: int = 1) -> Kernel:
-    run = _Sum(problem, transposed, dots, joined)
+    run = _Sum(problem, transposed, dots, joined, rows=False)
     return Kernel(name, run, run.pack, run.scratch_bytes, run_unpacked=run.run_unpacked if run.takes_unpacked else None)
 
 
@@ -194,4 +215,9 @@ def _variants(transposed: bool) -> tuple[Variant, ...]:
     )
 
 
-VARIANTS = {"conv2d_forward": _variants(transposed=False), "conv2d_grad_input": _variants(transposed=True)}
+*_SPECIAL, _DIRECT = _variants(transposed=False)
+VARIANTS = {
+    # It gives the bits of the one that follows: only so may it depend on the number of pixels which of them runs.
+    "conv2d_forward": (*_SPECIAL, Variant("gemv", _prepare_rows), _DIRECT),
+    "conv2d_grad_input": _variants(transposed=True),
+}

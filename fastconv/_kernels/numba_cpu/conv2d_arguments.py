@@ -21,8 +21,9 @@ SUM = structure(
     "row_blocks", "k_blocks", "transpose", "transpose_streaming", "N", "groups", "C", "K", "taps", "tap_cols",
     "itemsize", "source_cols", "target_cols", "row_block_count", "row_step", "k_block_count", "images", "k_group",
     "c_range", "block_terms", "range_terms", "pixel_step", "packs_source", "packs_target", "streams", "flipped", "dots",
-    "relu", "joined", "source_channels", "packing", "holds", "in_place", "far_weights", "entries_at", "bias_at",
-    "orders_at", "sums_at", "packed_source_at", "packed_target_at", "packed_weight_at", "packed_rows_at",
+    "rows_in_place", "relu", "joined", "source_channels", "packing", "holds", "in_place", "far_weights",
+    "entries_at", "bias_at", "orders_at", "sums_at", "packed_source_at", "packed_target_at", "packed_weight_at",
+    "packed_rows_at",
 )  # fmt: skip
 # What a slot works with, and what an item has prepared in it: addresses, then steps in bytes, of the source (from the
 # origin of the first image) and of the target (from that of the block of channels); images n .. of group g, target
@@ -78,6 +79,10 @@ POINTWISE_WORK = structure(
     "size", "columns",
 )  # fmt: skip
 POINTWISE_WORK_BYTES = POINTWISE_WORK.itemsize
+# The same of grad_input of few pixels and plan.SweepPlan; ``width`` counts input channels.
+SWEEP = structure(
+    "microkernel", "grad_out", "weight", "grad_input", *SCRATCH, "pixels", "C", "K", "width", "rows", "itemsize",
+)  # fmt: skip
 # The same of first layers on planes and plan.FirstLayerPlan; ``move`` copies rows.
 FIRST_LAYER = structure(
     *PANELS, *strided("x"), "weight", "bias", "target", *SCRATCH, *PADDED, "move", "entries", "row_vectors", "C", "K",

@@ -18,7 +18,7 @@ from fastconv._kernels.numba_cpu.conv2d_arguments import BLOCK_BYTES, PACK, SUM,
 from fastconv._kernels.numba_cpu.conv2d_groups import lanes_before, list_orders
 from fastconv._kernels.numba_cpu.conv2d_pack import pack_range
 from fastconv._kernels.numba_cpu.panel import BIAS_LANES, PANEL, RELU, STREAMS
-from fastconv._kernels.numba_cpu.settings import COLUMNS, GROUP_COLUMNS, VECTOR_BYTES, serial
+from fastconv._kernels.numba_cpu.settings import COLUMNS, GROUP_COLUMNS, ROW_COLUMNS, VECTOR_BYTES, serial
 
 _LINE = 64
 _ROWS, _COLS, _IMAGES = 0, 1, 2
@@ -95,7 +95,7 @@ def sum_block(a, w, block):
     first, vectors = word(a.k_blocks, 2 * block), word(a.k_blocks, 2 * block + 1)
     k0, width = first * lanes, vectors * unit
     channels = min(a.K - k0, vectors * lanes)
-    w.columns = GROUP_COLUMNS[0] if a.joined > 1 else COLUMNS[vectors - 1]
+    w.columns = GROUP_COLUMNS[0] if a.joined > 1 else ROW_COLUMNS[0] if a.rows_in_place else COLUMNS[vectors - 1]
     if a.bias != 0:
         copy_bytes(w.bias, a.bias + (w.g * a.K + k0) * a.itemsize, channels * a.itemsize)
     target = a.target + w.n * a.target_n + (w.g * a.K + k0) * a.target_c
@@ -120,8 +120,9 @@ def take_weight(a, w, block, c0):
     if a.packing == 0:
         return a.packed + (w.g * -(-a.K * a.itemsize // unit) + word(a.k_blocks, 2 * block)) * unit * a.taps * a.C
     packing = carray(pointer(a.packing), 1, PACK)[0]
-    if a.in_place:
-        return a.packed + w.g * packing.group_stride + word(a.k_blocks, 2 * block) * unit
+    if a.in_place or a.rows_in_place:
+        k0 = word(a.k_blocks, 2 * block) * unit // a.itemsize
+        return a.packed + w.g * packing.group_stride + k0 * packing.k_stride
     before = c0 * a.taps * word(a.k_blocks, 2 * block + 1) * unit
     packed = w.packed_weight - (0 if a.holds else before)
     if not w.is_packed:
@@ -137,9 +138,9 @@ def sum_ranges(a, w, block, vectors, channels):
     panel.x_step, panel.w_step = a.itemsize, vectors * VECTOR_BYTES
     if a.in_place and a.packing != 0:
         panel.w_step = carray(pointer(a.packing), 1, PACK)[0].c_stride
+    panel.w_shift, panel.target_shift = a.taps * a.C * a.itemsize, a.target_c
     if a.dots:
         panel.x_step = panel.w_step = VECTOR_BYTES
-        panel.w_shift, panel.target_shift = a.taps * a.C * a.itemsize, a.target_c
     panel.ending = (BIAS_LANES if a.bias != 0 else 0) | (RELU if a.relu else 0)
     if w.streams and not a.packs_target:
         panel.ending |= STREAMS
@@ -192,7 +193,7 @@ def list_entries(a, w, panel, row, col, c0, channels):
         merged = merged and follows and word(a.cols_taps, e) == word(a.cols_taps, e - 1) + (-1 if a.flipped else 1)
     blocks = 1 if merged or a.dots else -(-channels // a.block_terms)
     part = channels // blocks if channels % blocks == 0 else channels
-    term = a.itemsize if a.dots else panel.w_step
+    term = a.itemsize if a.dots or a.rows_in_place else panel.w_step
     for r in range(word(a.rows_first, row), word(a.rows_first, row + 1)):
         for e in range(first, first + 1 if merged else end):
             tap = word(a.rows_taps, r) * a.tap_cols + word(a.cols_taps, e)

@@ -27,6 +27,18 @@ def _build_dots(dtype: str, channels: int):
     return dots.dots_module(dtype, channels)
 
 
+def _build_rows(dtype: str, vectors: int):
+    from fastconv._kernels.numba_cpu import rows
+
+    return rows.rows_module(dtype, vectors)
+
+
+def _build_sweep(dtype: str):
+    from fastconv._kernels.numba_cpu import sweep
+
+    return sweep.sweep_module(dtype)
+
+
 def _build_groups(dtype: str, vectors: int):
     from fastconv._kernels.numba_cpu import groups
 
@@ -64,6 +76,18 @@ def dots(dtype: str, channels: int) -> NativeFunction:
 
 
 @cache
+def rows(dtype: str, vectors: int) -> NativeFunction:
+    """The tiles of so many vectors whose weights are not packed."""
+    return NativeFunction(_build_rows, (dtype, vectors), _PANEL_ARGUMENTS)
+
+
+@cache
+def sweep(dtype: str) -> NativeFunction:
+    """The tiles that go over rows of weights from one end to the other."""
+    return NativeFunction(_build_sweep, (dtype,), _PANEL_ARGUMENTS)
+
+
+@cache
 def groups(dtype: str, vectors: int) -> NativeFunction:
     """The tiles of a vector that has the channels of several groups."""
     return NativeFunction(_build_groups, (dtype, vectors), _PANEL_ARGUMENTS)
@@ -90,7 +114,8 @@ def transpose_streaming(dtype: str) -> NativeFunction:
 def native_functions(dtype: str) -> list[NativeFunction]:
     """All of one dtype."""
     tiles = [kind(dtype, vectors + 1) for kind in (panel, dots) for vectors in range(MAX_VECTORS)]
-    return [*tiles, groups(dtype, 1), group_weights(dtype, 1), transpose(dtype), transpose_streaming(dtype)]
+    tiles += [kind(dtype, 1) for kind in (groups, group_weights, rows)]
+    return [*tiles, sweep(dtype), transpose(dtype), transpose_streaming(dtype)]
 
 
 def panel_values(

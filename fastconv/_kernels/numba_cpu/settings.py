@@ -46,6 +46,10 @@ COLUMNS = {2: (12, 6), 4: (12, 10, 8, 6)}[MAX_VECTORS]
 # The same of groups that share a vector: a column's pixel, or its order of lanes, stays in a register, too.
 GROUP_COLUMNS = {2: (6,), 4: (12,)}[MAX_VECTORS]
 GROUP_WEIGHT_COLUMNS = {2: (4,), 4: (8,)}[MAX_VECTORS]
+# The same of weights that are read where they are: a square of them is in registers, too.
+ROW_COLUMNS = {2: (6,), 4: (12,)}[MAX_VECTORS]
+# Pixels of a tile that sweeps over rows of weights.
+SWEEP_PIXELS = 6
 # What permutes the 4-byte pieces of a vector as a vector says; None: nothing does, and they are moved one by one.
 PERMUTE = {64: "llvm.x86.avx512.permvar.sf.512", 32: "llvm.x86.avx2.permps"}.get(VECTOR_BYTES)
 

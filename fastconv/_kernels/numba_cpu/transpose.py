@@ -52,7 +52,7 @@ def transpose_streaming_module(dtype: str) -> ir.Module:
             for address, element, step, number in ((source, j, source_step, i), (target, i, target_step, j))
         )
         square = [v.load(b, _stepped(b, origin, source_step, WORD(row))) for row in range(v.lanes)]
-        for row, column in enumerate(_transposed(b, v, square)):
+        for row, column in enumerate(transposed(b, v, square)):
             v.stream(b, column, _stepped(b, to, target_step, WORD(row)))
     b.ret_void()
     return module
@@ -140,7 +140,7 @@ def _whole_square(v, source_row, target_row):
     rows = [v.load(b, place) for place in places]
     for place in places:
         v.prefetch(b, shifted(b, place, WORD(_AHEAD)))
-    for j, column in enumerate(_transposed(b, v, rows)):
+    for j, column in enumerate(transposed(b, v, rows)):
         place = target_row(b, target, target_where, WORD(j))
         v.store(b, column, place)
         v.prefetch(b, shifted(b, place, WORD(_AHEAD)))
@@ -155,7 +155,7 @@ def _narrow_square(v, source_row, target_row):
     source, source_where, target, target_where, _, valid_columns = function.args
     across = v.first_lanes(b, valid_columns)
     rows = [v.load_masked(b, source_row(b, source, source_where, WORD(i)), across) for i in range(v.lanes)]
-    for j, column in enumerate(_transposed(b, v, rows)[:-1]):
+    for j, column in enumerate(transposed(b, v, rows)[:-1]):
         with b.if_then(b.icmp_signed("<", WORD(j), valid_columns)):
             v.store(b, column, target_row(b, target, target_where, WORD(j)))
     b.ret_void()
@@ -190,13 +190,13 @@ def _part_square(v, source_row, target_row):
 
     lines = (line(source_row, source, source_where, i, valid_rows, valid_columns) for i in range(v.lanes))
     rows = [v.load_masked(b, *at) for at in lines]
-    for j, column in enumerate(_transposed(b, v, rows)):
+    for j, column in enumerate(transposed(b, v, rows)):
         v.store_masked(b, column, *line(target_row, target, target_where, j, valid_columns, valid_rows))
     b.ret_void()
     return function
 
 
-def _transposed(b, v, rows):
+def transposed(b, v, rows):
     """Squares of a piece by interleaving the halves of their rows until element (i, j) is at (j, i); then the square of
     pieces, by parting the even from the odd ones as many times."""
     piece, half = max(1, _PIECE // v.size), v.lanes // 2

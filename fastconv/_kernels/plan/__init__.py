@@ -22,6 +22,7 @@ from fastconv._kernels.plan.grad_weights import GradWeightPlan, grad_weight_plan
 from fastconv._kernels.plan.groups import groups_reason, joined_groups
 from fastconv._kernels.plan.norms import NormPlan, norm_plan
 from fastconv._kernels.plan.pointwise import PointwisePlan, pointwise_plan
+from fastconv._kernels.plan.rows import SweepPlan, row_plan, rows_reason, sweep_plan
 from fastconv._kernels.plan.sums import SumPlan, dots_reason, held_items, sum_plan
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "NormPlan",
     "PointwisePlan",
     "SumPlan",
+    "SweepPlan",
     "TapPlan",
     "VectorUnit",
     "channel_blocks",
@@ -49,7 +51,10 @@ __all__ = [
     "joined_groups",
     "norm_plan",
     "pointwise_plan",
+    "row_plan",
+    "rows_reason",
     "source_table",
     "sum_plan",
+    "sweep_plan",
     "tap_positions",
 ]

@@ -3,10 +3,11 @@
 #include "grad_weight_args.h"
 #include "pointwise_args.h"
 #include "first_layer_args.h"
+#include "sweep_args.h"
 #include "panel.h"
-#include "transpose.h"
 #include "dots.h"
 #include "groups.h"
+#include "rows.h"
 #include "pack.h"
 #include "conv2d_sum.h"
 #include "grad_weight_tiles.h"
@@ -14,6 +15,7 @@
 #include "pointwise.h"
 #include "depthwise_padded.h"
 #include "first_layer.h"
+#include "sweep.h"
 
 const fc_conv2d_kernels FC_FN(fc_conv2d) = {
     .lanes = FC_LANES,

@@ -74,7 +74,7 @@ static void FC_FN(list_entries)(const fc_sum_args *a, const FC_FN(fc_work) *w, p
             const ptrdiff_t weight = c0 * a->taps + (a->flipped ? a->taps - 1 - tap : tap) * channels;
             for (ptrdiff_t c = 0; c < channels; c += part, entry += 2) {
                 entry[0] = pixel + c0 + c;
-                entry[1] = (weight + c) * (a->dots ? 1 : step);
+                entry[1] = (weight + c) * (a->dots || a->rows_in_place ? 1 : step);
             }
         }
     panel->entry_count = (entry - w->entries) / 2;
@@ -133,8 +133,8 @@ static const real *FC_FN(take_weight)(const fc_sum_args *a, const FC_FN(fc_work)
     const ptrdiff_t first = a->k_blocks[2 * block], width = a->k_blocks[2 * block + 1] * unit;
     if (a->packed != NULL)
         return (const real *)a->packed + (item->g * all + first) * unit * a->taps * a->C;
-    if (a->in_place)
-        return (const real *)a->packing.weight + item->g * a->packing.group_stride + first * unit;
+    if (a->in_place || a->rows_in_place)
+        return (const real *)a->packing.weight + item->g * a->packing.group_stride + first * unit * a->packing.k_stride;
     const ptrdiff_t before = c0 * a->taps * width;
     real *packed = w->packed_weight - (a->holds ? 0 : before);
     if (!w->is_packed)
@@ -268,6 +268,8 @@ static void FC_FN(sum)(void *ctx, ptrdiff_t lo, ptrdiff_t hi, ptrdiff_t slot) {
     w.entries = (int64_t *)(scratch + a->scratch_bytes) - 2 * a->entries; /* aligned, whatever lies before */
     w.tiles = a->dots ? FC_FN(dots_tiles) : a->joined > 1 ? FC_FN(group_tiles) : FC_FN(panels);
     w.columns = a->joined > 1 ? FC_FN(group_columns) : FC_FN(columns);
+    if (a->rows_in_place)
+        w.tiles = FC_FN(row_tiles), w.columns = FC_FN(row_columns);
     /* The plan says that lines are written whole if the first one is. */
     w.streams = a->streams && (uintptr_t)a->target % (FC_LINE * sizeof(real)) == 0;
     memset(w.bias, 0, FC_BLOCK * sizeof(real));

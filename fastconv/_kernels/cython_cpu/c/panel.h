@@ -8,9 +8,14 @@
  * Where a vector has the channels of several groups, x is a vector, too, whose lanes go where their groups are:
  *
  *   FC_ORDERED_TERMS:    acc[p] += w[e + t * w_step] * x[e + p * x_shift][orders[t]]
- *   FC_ORDERED_COLUMNS:  acc[p] += w[e + t * w_step] * x[e + t * x_step][orders[p]] */
+ *   FC_ORDERED_COLUMNS:  acc[p] += w[e + t * w_step] * x[e + t * x_step][orders[p]]
+ *
+ * Where weights are not packed, a vector's lanes lie apart, and its terms together:
+ *
+ *   FC_WEIGHT_ROWS:      acc[p][lane] += w[e + t + lane * w_shift] * x[e + t + p * x_shift] */
 #include "stream.h"
 #include "vector.h"
+#include "weight_rows.h"
 
 #ifndef FASTCONV_PANEL_H
 #define FASTCONV_PANEL_H
@@ -38,7 +43,7 @@
 #endif
 
 /* What is multiplied with a vector of w. */
-enum { FC_BROADCAST_VALUES, FC_ORDERED_TERMS, FC_ORDERED_COLUMNS };
+enum { FC_BROADCAST_VALUES, FC_ORDERED_TERMS, FC_ORDERED_COLUMNS, FC_WEIGHT_ROWS };
 
 /* How a panel ends. */
 enum {
@@ -98,6 +103,13 @@ typedef struct {
     if (p < P) acc_##o##_##p += w_0 * FC_PERMUTED(x_##p, order);
 #define FC_ADD_COLUMN(o, p) \
     if (p < P) acc_##o##_##p += w_0 * FC_PERMUTED(x_0, orders[p]);
+/* One term of all sums of a vector. */
+#define FC_ADD_WEIGHTS(vector)                                     \
+    {                                                              \
+        const vec w_0 = vector, w_1 = w_0, w_2 = w_0, w_3 = w_0;   \
+        FC_COLUMNS(FC_BROADCAST)                                   \
+        a_++, b_++, c_++, d_++;                                    \
+    }
 #define FC_SUM_PLACE(o, p) (*(vec *)(sums + (p * V + o) * FC_LANES))
 #define FC_KEEP(o, p) \
     if (o < V && p < P) FC_SUM_PLACE(o, p) = acc_##o##_##p;
@@ -140,8 +152,11 @@ FC_INLINE void FC_FN(panel)(const int V, const int P, const int kind, const fc_p
     const FC_FN(fc_mask) *orders = a->orders;
     const ptrdiff_t shift = a->x_shift, step = a->x_step, w_step = a->w_step;
     const real *bias = a->bias;
+    FC_FN(fc_weight_rows) rows;
     int first = a->first;
     FC_EACH(FC_DECLARE)
+    if (kind == FC_WEIGHT_ROWS)
+        FC_FN(list_rows)(&rows, w, a->w_shift, a->channels);
     for (ptrdiff_t begin = 0;; begin += a->per_chunk) {
         const ptrdiff_t left = a->entry_count - begin, entries = left < a->per_chunk ? left : a->per_chunk;
         const int64_t *entry = a->entries + 2 * begin;
@@ -155,6 +170,25 @@ FC_INLINE void FC_FN(panel)(const int V, const int P, const int kind, const fc_p
                     const vec w_0 = *(const vec *)w_;
                     const FC_FN(fc_mask) order = orders[t];
                     FC_ROW_12(FC_ADD_TERM, 0)
+                }
+                continue;
+            }
+            if (kind == FC_WEIGHT_ROWS) {
+                for (ptrdiff_t t = 0, count; t < a->count; t += count) {
+                    count = a->count - t < FC_ROW_TERMS ? a->count - t : FC_ROW_TERMS;
+                    FC_FN(take_terms)(&rows, entry[1] + t, count);
+                    ptrdiff_t i = 0;
+                    for (; i + FC_LANES <= count; i += FC_LANES) {
+                        vec square[FC_LANES];
+                        FC_FN(take_square)(&rows, i, square);
+#pragma GCC unroll 16
+                        for (int lane = 0; lane < FC_LANES; lane++) FC_ADD_WEIGHTS(square[lane])
+                    }
+                    if (i < count) {
+                        vec square[FC_LANES];
+                        FC_FN(take_square)(&rows, i, square);
+                        for (int lane = 0; lane < count - i; lane++) FC_ADD_WEIGHTS(square[lane])
+                    }
                 }
                 continue;
             }

@@ -1,0 +1,29 @@
+/* What the kernel of grad_input of few pixels is told; filled by conv2d_sweep.pyx. */
+#ifndef FASTCONV_SWEEP_ARGS_H
+#define FASTCONV_SWEEP_ARGS_H
+
+#include "axis.h"
+#include "isa.h"
+
+/* grad_input[pixel, c] = sum over k of grad_out[pixel, k] * weight[k, c]; C is a number of whole vectors, an item has
+ * `width` of them, and `rows` rows of weights are swept over together. */
+typedef struct {
+    const void *grad_out, *weight;
+    void *grad_input;
+    ptrdiff_t pixels, C, K, width, rows;
+} fc_sweep_args;
+
+/* The kernel of one dtype and level. */
+typedef struct {
+    ptrdiff_t lanes;
+    fc_kernel sweep;
+} fc_sweep_kernels;
+
+FC_DECLARE_TABLES(fc_sweep_kernels, fc_sweep)
+
+static inline const fc_sweep_kernels *fc_sweep_select(int itemsize) {
+    const int level = fc_isa_level();
+    return FC_SELECT(fc_sweep, level, itemsize);
+}
+
+#endif

@@ -1,0 +1,76 @@
+"""The microkernel of grad_input of few pixels, emitted: a few rows of weights are read from one end to the other.
+
+    target[p][lane] += sum over t of w[t * w_step + lane] * broadcast(x[t + p * x_shift])
+
+for all vectors of the rows and every pixel p; pixels of the target lie ``target_step`` apart.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+from llvmlite import ir
+
+from fastconv._kernels.numba_cpu.panel import Tile, tiles_module
+from fastconv._kernels.numba_cpu.settings import MAX_VECTORS, SWEEP_PIXELS, VECTOR_BYTES
+from fastconv._kernels.numba_cpu.vectors import WORD, carried, counted, shifted, where
+
+
+def sweep_module(dtype: str) -> ir.Module:
+    """Code of ``void (pixels, panel, x, w, sums, target)``, without sums.
+
+    Of the panel it reads ``count`` (rows), ``channels`` (whole vectors of them), steps and shift, and ``first``: the
+    target holds nothing yet.
+    """
+    return tiles_module(_Sweep, dtype, 1)
+
+
+class _Sweep(Tile):
+    """As many vectors at a time as a tile has at most, then one by one."""
+
+    name, widest = "sweep", (SWEEP_PIXELS,)
+
+    def emit(self) -> ir.Function:
+        b, widest = self.b, MAX_VECTORS * VECTOR_BYTES
+        self.rows, self.w_step, self.fresh = self._field("count"), self._field("w_step"), self._flag("first")
+        self.pixels, self.targets = (
+            [shifted(b, place, b.mul(self._field(step), WORD(p))) for p in range(self.columns)]
+            for place, step in ((self.x, "x_shift"), (self.target, "target_step"))
+        )
+        size = b.mul(self._field("channels"), WORD(self.v.size))
+        whole = b.mul(b.sdiv(size, WORD(widest)), WORD(widest))
+        for vectors, begin, end in ((MAX_VECTORS, WORD(0), whole), (1, whole, size)):
+            length = b.sub(end, begin)
+            with (
+                b.if_then(b.icmp_signed(">", length, WORD(0))),
+                counted(b, length, vectors * VECTOR_BYTES) as byte,
+            ):
+                self._sweep(vectors, b.add(begin, byte))
+        b.ret_void()
+        return self.function
+
+    def _sweep(self, vectors, at):
+        """Some vectors of all rows, from some byte on."""
+        b, v = self.b, self.v
+        offsets = [WORD(o * VECTOR_BYTES) for o in range(vectors)]
+        weight = shifted(b, self.w, at)
+        targets = [shifted(b, shifted(b, target, at), offset) for target in self.targets for offset in offsets]
+
+        def add_row(index, sums):
+            row = shifted(b, weight, b.mul(index, self.w_step))
+            weights = [v.load(b, shifted(b, row, offset)) for offset in offsets]
+            # Meanwhile as much is asked for of the rows that come next.
+            following = shifted(b, row, b.mul(self.rows, self.w_step))
+            for offset in offsets:
+                v.prefetch(b, shifted(b, following, offset))
+            factors = (v.broadcast(b, shifted(b, pixel, b.mul(index, WORD(v.size)))) for pixel in self.pixels)
+            products = itertools.product(factors, weights)
+            return [v.multiply_add(b, w, x, old) for (x, w), old in zip(products, sums, strict=True)]
+
+        def add_targets(sums):
+            return [b.fadd(value, v.load(b, place)) for value, place in zip(sums, targets, strict=True)]
+
+        sums = carried(b, self.rows, [v.zero] * len(targets), add_row)
+        sums = where(b, b.not_(self.fresh), sums, add_targets)
+        for value, place in zip(sums, targets, strict=True):
+            v.store(b, value, place)
