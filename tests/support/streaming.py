@@ -21,4 +21,5 @@ def everything_streamed():
 
 def _forget_plans():
     plan.sum_plan.cache_clear()
+    plan.grad_weight_plan.cache_clear()
     plan.first_layer_plan.cache_clear()

@@ -31,7 +31,7 @@ cdef extern from "grad_weight_args.h" nogil:
         Py_ssize_t pieces, span, segments, parts
         Py_ssize_t sums, packed, entries, scratch_bytes
         Py_ssize_t x_rows, joined, x_channels
-        int exchanged, in_place, merges
+        int exchanged, in_place, streams, merges
     ctypedef struct fc_grad_weight_kernels:
         Py_ssize_t lanes, vectors, columns
         fc_kernel interleave, grad_weight, reduce
@@ -63,6 +63,7 @@ cdef class GradWeight:
         a.N, a.groups, a.C, a.K, a.tap_rows, a.tap_cols = g.N, made.groups, made.C, made.K, g.rows.kernel, g.cols.kernel
         a.joined, a.x_channels = made.joined, made.x_channels
         a.exchanged, a.in_place, a.merges = made.exchanged, made.in_place, made.merged is not None
+        a.streams = made.streams
         a.x_rows = a.x_strides.n // a.x_strides.h
         if a.merges:
             a.merged = axis(made.merged)

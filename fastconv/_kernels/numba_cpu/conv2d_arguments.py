@@ -53,18 +53,18 @@ GRAD_WEIGHT = structure(
     "transpose", "rows_first", "rows_segments", "cols_first", "cols_segments", "N", "groups", "C", "K", "tap_rows",
     "tap_cols", "out_rows", "out_cols", "row_step", "col_step", "x_rows", "x_cols", "itemsize", "k_block_count",
     "k_group", "c_block", "tap_block", "parts", "images", "row_block", "col_block", "pieces", "span", "segments",
-    "sums_bytes", "packed_bytes", "exchanged", "in_place", "merges", "interleaves", "joined", "x_channels",
+    "sums_bytes", "packed_bytes", "exchanged", "in_place", "streams", "merges", "interleaves", "joined", "x_channels",
     "interleaved_at", "entries_at", "orders_at", "sums_at", "total_at", "packed_at",
 )  # fmt: skip
 # What a slot works with: addresses, then the part of grad_weight (group g, blocks of output channels, channels c0 ..,
 # rows of taps kh0 ..), the lanes of a vector of x before its channels, the piece (images n .., rows row .., columns
 # col ..), its gradients with their steps, what to prefetch with every tile, and where tiles write the valid lanes of a
-# block themselves (0: nowhere).
+# block themselves (0: nowhere), and whether they do so past the caches.
 GRAD_WEIGHT_WORK = structure(
     "panels", "panel", "entries", "orders", "sums", "total", "packed", "x",
     "g", "k_block", "k_end", "c0", "channels", "kh0", "tap_rows", "before", "n", "images", "row", "rows", "col", "cols",
     "grad_out", "grad_out_n", "grad_out_h", "grad_out_w", "next_x", "next_grad_out", "next_pixels",
-    "target", "valid",
+    "target", "valid", "streams",
 )  # fmt: skip
 GRAD_WEIGHT_WORK_BYTES = GRAD_WEIGHT_WORK.itemsize
 # The same of pointwise convolution of planes and plan.PointwisePlan.

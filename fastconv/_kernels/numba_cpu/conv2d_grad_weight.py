@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from numba import carray
 
-from fastconv._kernels.numba_cpu.addresses import call, clear_bytes, copy_bytes, pointer, prefetch_read, put_word, word
+from fastconv._kernels.numba_cpu.addresses import (
+    call,
+    clear_bytes,
+    copy_bytes,
+    fence_streams,
+    pointer,
+    prefetch_read,
+    put_word,
+    word,
+)
 from fastconv._kernels.numba_cpu.conv2d_arguments import BLOCK_BYTES, GRAD_WEIGHT, GRAD_WEIGHT_WORK
 from fastconv._kernels.numba_cpu.conv2d_grad_weight_parts import (
     adder,
@@ -17,7 +26,7 @@ from fastconv._kernels.numba_cpu.conv2d_grad_weight_parts import (
     take_part,
 )
 from fastconv._kernels.numba_cpu.conv2d_groups import list_orders
-from fastconv._kernels.numba_cpu.panel import PANEL
+from fastconv._kernels.numba_cpu.panel import PANEL, STREAMS
 from fastconv._kernels.numba_cpu.settings import COLUMNS, GROUP_WEIGHT_COLUMNS, VECTOR_BYTES, serial
 
 _LINE = 64
@@ -33,6 +42,8 @@ def grad_weight_kernel(dtype: str):
         w = carray(pointer(scratch), 1, GRAD_WEIGHT_WORK)[0]
         open_slot(a, w, context, scratch)
         clear_bytes(w.packed, a.packed_bytes)
+        # The plan says that lines are written whole if the first one is.
+        w.streams = a.streams and a.grad_weight % _LINE == 0
         for item in range(lo, hi):
             take_part(a, w, item % a.parts)
             if a.joined > 1:
@@ -43,6 +54,8 @@ def grad_weight_kernel(dtype: str):
                 copy_bytes(a.shared + item * a.sums_bytes, w.total, a.sums_bytes)
             elif not a.in_place:
                 store_part(a, w)
+        if w.streams:
+            fence_streams()
 
     return grad_weight
 
@@ -153,7 +166,7 @@ def sum_rows(a, w, vectors, row, source, rows, sums, fresh):
     panel.entries, panel.orders, panel.entry_count = w.entries, w.orders, rows * w.images
     panel.x_shift, panel.x_step, panel.w_step = a.x_c, a.col_step * a.x_w, w.grad_out_w
     panel.per_chunk, panel.last = panel.entry_count, w.target != 0
-    panel.target_step, panel.channels, panel.ending = a.K * a.itemsize, w.valid, 0
+    panel.target_step, panel.channels, panel.ending = a.K * a.itemsize, w.valid, STREAMS if w.streams else 0
     for i in range(w.images):
         for j in range(rows):
             put_word(w.entries, 2 * (i * rows + j), i * a.x_n + j * a.row_step * a.x_h)

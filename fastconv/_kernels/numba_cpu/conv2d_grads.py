@@ -108,6 +108,7 @@ class _GradWeight:
             "segments",
             "exchanged",
             "in_place",
+            "streams",
             "C",
             "K",
             "groups",

@@ -48,7 +48,8 @@ class GradWeightPlan:
     together (0: read where they are), and the table of offsets (two integers each).
 
     ``exchanged``: grad_out and x, C and K, change places everywhere here. A pointwise convolution is symmetric in them,
-    and its tiles then lie in grad_weight as they are. ``in_place``: those of the last piece write it themselves.
+    and its tiles then lie in grad_weight as they are. ``in_place``: those of the last piece write it themselves, and,
+    where it ``streams``, whole cache lines, if it begins with one, and better past the caches.
 
     ``merged``: where input channels are few, taps of a row and channels are treated as one row of columns; this has
     the runs of outputs for which they are the same ones. ``interleaved`` is the elements of a copy of x that has its
@@ -68,6 +69,7 @@ class GradWeightPlan:
     K: int
     exchanged: bool
     in_place: bool
+    streams: bool
     merged: axes.AxisPlan | None
     interleaved: int
     grad_out_strides: tuple[int, int, int, int]
@@ -115,6 +117,7 @@ def grad_weight_plan(
     segments, k_group, c_block, tap_block = _shared_out(g, k_group, c_block, tap_block, len(k_blocks), width, pieces)
     packs = formats[0] != CHANNELS_LAST or g.K_g % unit.lanes or g.K % _ALIASING == 0
     together = merged is not None or joined > 1
+    in_place = exchanged and segments == 1 and pieces <= _SPAN
     interleaves = together and formats[1] != CHANNELS_LAST and x_shape[1] > 1
     x_format = CHANNELS_LAST if together else formats[1]
     return GradWeightPlan(
@@ -127,7 +130,10 @@ def grad_weight_plan(
         C=g.C_g,
         K=g.K_g,
         exchanged=exchanged,
-        in_place=exchanged and segments == 1 and pieces <= _SPAN,
+        in_place=in_place,
+        streams=in_place
+        and not g.K_g % unit.lanes
+        and blocks.streams(g.weight_shape, k_blocks[:, 1] * unit.lanes, unit),
         merged=merged,
         interleaved=math.prod(x_shape) if interleaves else 0,
         grad_out_strides=element_strides(g.out_shape, formats[0]),

@@ -12,8 +12,10 @@ from fastconv.arrays import CHANNELS_LAST
 from fastconv.geometry import Conv2dGeometry
 
 _PLANS = 256
-# Pixels up to which a weight is used in less time than packing it takes.
-_FEW_PIXELS = 12
+# Pixels up to which a weight is used in less time than packing it takes, where it is transposed; and up to which whole
+# rows, as they are, are read in so much less time than pieces of them that adding to all pixels again pays.
+_TRANSPOSED_PIXELS = 8
+_SWEPT_PIXELS = 48
 # Rows of weights that are swept over together: so many streams a processor foresees. Of more than a few pixels twice as
 # many, since their gradients are added to once for all rows.
 _ROWS = 8
@@ -21,12 +23,16 @@ _FEWEST_PIXELS = 2
 
 
 def rows_reason(g: Conv2dGeometry, formats: tuple[str, str]) -> str | None:
-    """Why weights should be packed; None where reading them in rows, as they are, takes less time."""
+    """Why weights of a forward pass should be packed; None where reading them in rows, as they are, takes less time."""
+    return _reason(g, formats, _TRANSPOSED_PIXELS)
+
+
+def _reason(g, formats, most):
     if not blocks.is_pointwise(g) or g.groups > 1:
         return "the kernel is not 1 x 1 with stride 1, no padding and one group"
     if formats != (CHANNELS_LAST, CHANNELS_LAST) and g.rows.size * g.cols.size > 1:
         return "channels of a pixel lie apart"
-    return f"weights are used for {_pixels(g)} pixels" if _pixels(g) > _FEW_PIXELS else None
+    return f"weights are used for {_pixels(g)} pixels" if _pixels(g) > most else None
 
 
 @lru_cache(maxsize=_PLANS)
@@ -49,7 +55,7 @@ class SweepPlan:
 @lru_cache(maxsize=_PLANS)
 def sweep_plan(g: Conv2dGeometry, formats: tuple[str, str], unit: VectorUnit, threads: int) -> SweepPlan | str:
     """The plan for ``threads`` threads, on whose number no result depends, or why there is none."""
-    reason = rows_reason(g, formats)
+    reason = _reason(g, formats, _SWEPT_PIXELS)
     if reason is not None:
         return reason
     if g.C % unit.lanes:

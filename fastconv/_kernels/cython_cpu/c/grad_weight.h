@@ -118,6 +118,8 @@ static FC_FN(fc_slot) FC_FN(open_slot)(const fc_grad_weight_args *a, ptrdiff_t s
     s.entries = (int64_t *)(scratch + a->scratch_bytes) - 2 * a->entries; /* aligned, whatever lies before */
     s.tiles = a->joined > 1 ? FC_FN(group_weight_tiles) : FC_FN(panels);
     s.columns = a->joined > 1 ? FC_FN(group_weight_columns) : FC_FN(columns);
+    /* The plan says that lines are written whole if the first one is. */
+    s.streams = a->streams && (uintptr_t)a->grad_weight % (FC_LINE * sizeof(real)) == 0;
     return s;
 }
 
@@ -150,6 +152,8 @@ static void FC_FN(grad_weight)(void *ctx, ptrdiff_t lo, ptrdiff_t hi, ptrdiff_t 
         else if (!a->in_place)
             FC_FN(store_part)(a, &s, &p);
     }
+    if (s.streams)
+        FC_STREAM_FENCE();
 }
 
 /* One item per part: the sums of all segments, added in their order. */

@@ -29,7 +29,7 @@ typedef struct {
     ptrdiff_t sums, packed, entries, scratch_bytes;
     ptrdiff_t x_rows;
     ptrdiff_t joined, x_channels; /* groups that are treated as one, because they share vectors; their channels of x */
-    int exchanged, in_place, merges;
+    int exchanged, in_place, streams, merges;
 } fc_grad_weight_args;
 
 /* The kernels of one dtype and level. */

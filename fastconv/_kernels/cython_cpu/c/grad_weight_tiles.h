@@ -29,6 +29,7 @@ typedef struct {
     ptrdiff_t next_pixels; /* per tile */
     real *target;
     ptrdiff_t valid;
+    int streams; /* whether they do so past the caches */
     const FC_FN(panel_fn) (*tiles)[FC_MOST_COLUMNS];
     const ptrdiff_t *columns; /* of the widest tiles */
     FC_FN(fc_mask) orders[FC_LANES / 2];
@@ -168,6 +169,7 @@ static void FC_FN(sum_rows)(const fc_grad_weight_args *a, FC_FN(fc_slot) *s, con
     panel.last = s->target != NULL;
     panel.target_step = a->K;
     panel.channels = s->valid;
+    panel.ending = s->streams ? FC_STREAMS : 0;
     panel.x_step = a->col_step * a->x_strides.w;
     panel.w_step = s->grad_out_strides.w;
     panel.per_chunk = panel.entry_count;
