@@ -41,6 +41,16 @@ class Axis:
         """The input positions with padding."""
         return self.size + self.low + self.high
 
+    def position(self, output, tap):
+        """The input position under a tap of an output, or under each of arrays of them; it may be in the padding."""
+        return output * self.stride - self.low + tap * self.dilation
+
+    def count(self, output: int, include_pad: bool) -> int:
+        """The positions under an output that an average counts, of a window without gaps."""
+        first = self.position(output, 0)
+        low, high = (self.low, self.high) if include_pad else (0, 0)
+        return min(first + self.kernel, self.size + high) - max(first, -low)
+
     @classmethod
     def of(cls, size, kernel, stride, padding, dilation, *, ceil_mode=False) -> Axis:
         """The axis with its output size; ``out`` below 1 means that the window does not fit."""
@@ -71,6 +81,14 @@ class AdaptiveAxis:
     def end(self, output):
         """The position after the last one: ceil((output + 1) * size / out)."""
         return -(-(output + 1) * self.size // self.out)
+
+    def position(self, output, tap):
+        """The position under a tap of an output, or under each of arrays of them."""
+        return self.begin(output) + tap
+
+    def count(self, output: int, include_pad: bool) -> int:
+        """The positions under an output; there is no padding."""
+        return self.end(output) - self.begin(output)
 
     @classmethod
     def of(cls, size: int, out: int) -> Axis | AdaptiveAxis:

@@ -21,6 +21,7 @@ from fastconv.geometry import ChannelsGeometry, ClassesGeometry, ElementsGeometr
 CASES = {
     "conv2d": ConvCase("small", "here", (2, 4, 6, 5), (6, 2, 3, 3), stride=2, padding=1, groups=2),
     "max_pool2d": PoolCase("small", "here", (2, 4, 6, 5), 3, stride=2, padding=1),
+    "avg_pool2d": PoolCase("small", "here", (2, 4, 6, 5), 3, stride=2, padding=1),
 }
 SMALL = (2, 4, 6, 5)
 OPTIMIZERS = [(optim.SGD, {}), (optim.SGD, {"momentum": 0.9}), (optim.Adam, {}), (optim.AdamW, {"amsgrad": True})]
@@ -216,10 +217,11 @@ def test_public_functions_keep_the_preconditions_whatever_they_are_given(install
             for grad in views(rng, out.shape, dtype):
                 out.backward(grad, retain_graph=True)
             F.conv2d(x, kernel, stride=2, padding=1, groups=2, backend=name)
-        leaf = fc.tensor(x, requires_grad=True)
-        pooled = F.max_pool2d(leaf, 3, 2, 1, backend=name)
-        for grad in views(rng, pooled.shape, dtype):
-            pooled.backward(grad, retain_graph=True)
+        for pooling in (F.max_pool2d, F.avg_pool2d):
+            leaf = fc.tensor(x, requires_grad=True)
+            pooled = pooling(leaf, 3, 2, 1, backend=name)
+            for grad in views(rng, pooled.shape, dtype):
+                pooled.backward(grad, retain_graph=True)
         F.max_pool2d(x, 3, 2, 1, backend=name)
         use_passes(name, x, rng)
     assert {op for op, _ in inspector.seen} == set(OPERATIONS)

@@ -56,6 +56,8 @@ OPERATIONS = {
     "conv2d_grad_bias": Operation(("grad_out",), ("grad_bias",)),
     "max_pool2d_forward": Operation(("x",), ("out", "offsets"), optional=("offsets",)),
     "max_pool2d_grad_input": Operation(("grad_out", "offsets"), ("grad_input",)),
+    "avg_pool2d_forward": Operation(("x", "row_counts", "col_counts"), ("out",)),
+    "avg_pool2d_grad_input": Operation(("grad_out", "row_counts", "col_counts"), ("grad_input",)),
     "batch_norm_statistics": Operation(("x",), ("mean", "variance")),
     "batch_norm_forward": Operation(("x", "coefficients", "residual"), ("out",), optional=("residual",)),
     "batch_norm_grad_sums": Operation(("grad_out", "x", "coefficients"), ("sums",)),
@@ -82,8 +84,9 @@ class Problem:
     """All that a kernel may specialise on.
 
     ``formats`` are the memory formats of the four-dimensional activations in operand order; ``offsets`` of a pooling
-    have the format of its ``out``. ``optional`` names the optional operands that are present. ``activation`` is applied
-    to the result of conv2d_forward before it is stored: None or RELU.
+    have the format of its ``out``. ``row_counts`` (OH) and ``col_counts`` (OW) of an average have the dtype of its
+    ``out``, which is divided by their products. ``optional`` names the optional operands that are present.
+    ``activation`` is applied to the result of conv2d_forward before it is stored: None or RELU.
     """
 
     geometry: Any  # Conv2dGeometry or Pool2dGeometry, as the operation's name says

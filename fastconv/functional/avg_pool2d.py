@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastconv import arrays, dtypes
-from fastconv.autograd import Function
+from fastconv import arrays, backends, dtypes
+from fastconv.autograd import Function, unwrap
+from fastconv.dtypes import FloatType
+from fastconv.functional.calls import Call, Calls
 from fastconv.geometry import Pool2dGeometry, batched_shape
 from fastconv.parameters import flag, positive_int
 
 
-def avg_pool2d(x, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None):
+def avg_pool2d(
+    x,
+    kernel_size,
+    stride=None,
+    padding=0,
+    ceil_mode=False,
+    count_include_pad=True,
+    divisor_override=None,
+    *,
+    backend: str | None = None,
+):
     """Average the inputs under each window; ``stride`` defaults to ``kernel_size``.
 
     out[n, c, oh, ow] = Σ x[n, c, oh·sH − pH + kh, ow·sW − pW + kw] / count, where the count includes padding unless
@@ -24,75 +36,66 @@ def avg_pool2d(x, kernel_size, stride=None, padding=0, ceil_mode=False, count_in
     """
     divisor = None if divisor_override is None else positive_int("divisor_override", divisor_override)
     counting = (flag("count_include_pad", count_include_pad), divisor)
-    return AvgPool2d.apply(x, (kernel_size, stride, padding, ceil_mode), counting)
+    # A list: the tape looks for Tensors in tuples, and would hand on a copy of one, which no call is known by.
+    parameters = [kernel_size, stride, padding, ceil_mode]
+    return AvgPool2d.apply(x, avg_pool2d.__name__, _geometry, parameters, counting, backend)
 
 
 class AvgPool2d(Function):
     """Needs no saved array: the gradient depends on the geometry alone."""
 
     @staticmethod
-    def forward(ctx, x, parameters, counting):
+    def forward(ctx, x, operation, make, parameters, counting, backend):
+        """``make(x_shape, *parameters)`` is the geometry of the operation that users called."""
         x = arrays.as_array(x, "input")
-        dtypes.common_float_type(input=x)
-        kernel_size, stride, padding, ceil_mode = parameters
-        shape = batched_shape("avg_pool2d", x.shape)
-        g = ctx.geometry = Pool2dGeometry.of(shape, kernel_size, stride, padding, ceil_mode=ceil_mode)
-        ctx.counts = _counts(g, *counting).astype(x.dtype)
-        ctx.batched = x.ndim == 4
-        x, ctx.format = arrays.dense_4d(x if ctx.batched else x[None])
-        shape, inner = _padded(g)
-        padded = arrays.zeros(shape, x.dtype, ctx.format)
-        padded[inner] = x
-        total = arrays.zeros(g.out_shape, x.dtype, ctx.format)
-        for window in _windows(g):
-            total += padded[window]
-        total /= ctx.counts
-        return total if ctx.batched else total[0]
+        key = (operation, x.shape, x.dtype, counting, *map(id, parameters))
+        call = _known.get(key)
+        if call is None:
+            call = _checked(x, operation, make, counting, *unwrap(tuple(parameters)))
+            _known.keep(key, parameters, call)
+        ctx.call = call
+        ctx.kernels = backends.select(backend)
+        x, ctx.format = arrays.dense_4d(x if call.batched else x[None])
+        out = arrays.empty(call.out_shape, call.dtype.storage, ctx.format)
+        if call.geometry.N:
+            ctx.kernels.run(call.task("avg_pool2d_forward", (ctx.format,) * 2), x, *call.counts, out)
+        return out if call.batched else out[0]
 
     @staticmethod
     def backward(ctx, grad_out):
-        g = ctx.geometry
-        share = grad_out.reshape(g.out_shape) / ctx.counts
-        shape, inner = _padded(g)
-        padded = arrays.zeros(shape, grad_out.dtype, ctx.format)
-        for window in _windows(g):
-            padded[window] += share
-        grad_input = padded[inner]
-        return grad_input if ctx.batched else grad_input[0], None, None
+        call, layout = ctx.call, ctx.format
+        grad_out = arrays.to_format(grad_out if call.batched else grad_out[None], layout)
+        grad_input = arrays.empty(call.geometry.x_shape, call.dtype.storage, layout)
+        if call.geometry.N:
+            task = call.task("avg_pool2d_grad_input", (layout, layout))
+            ctx.kernels.run(task, grad_out, *call.counts, grad_input)
+        return grad_input if call.batched else grad_input[0], None, None, None, None, None
 
 
-def _windows(g):
-    """For each tap, the padded inputs that lie under all outputs at that tap."""
-    for kh in range(g.rows.kernel):
-        for kw in range(g.cols.kernel):
-            yield (..., _under(g.rows, kh), _under(g.cols, kw))
+class _AverageCall(Call):
+    """Has what each output is divided by, as factors of its row and of its column."""
+
+    __slots__ = ("counts",)
+
+    def __init__(
+        self, geometry: Pool2dGeometry, dtype: FloatType, batched: bool, include_pad: bool, divisor: int | None
+    ):
+        super().__init__(geometry, dtype, batched)
+        factors = [
+            [axis.count(output, include_pad) for output in range(axis.out)] for axis in (geometry.rows, geometry.cols)
+        ]
+        if divisor is not None:
+            factors = [[divisor] * geometry.rows.out, [1] * geometry.cols.out]
+        self.counts = [np.array(axis, dtype.storage) for axis in factors]
 
 
-def _under(axis, tap):
-    return slice(tap, tap + (axis.out - 1) * axis.stride + 1, axis.stride)
+_known: Calls[_AverageCall] = Calls()
 
 
-def _padded(g):
-    """The shape with padding, and where in it the input lies."""
-    (top, bottom), (left, right) = _pads(g.rows), _pads(g.cols)
-    height, width = g.rows.size, g.cols.size
-    inner = (..., slice(top, top + height), slice(left, left + width))
-    return (g.N, g.C, top + height + bottom, left + width + right), inner
+def _checked(x, operation, make, counting, *parameters) -> _AverageCall:
+    dtype = dtypes.common_float_type(input=x)
+    return _AverageCall(make(batched_shape(operation, x.shape), *parameters), dtype, x.ndim == 4, *counting)
 
 
-def _pads(axis):
-    """Low and high padding; with ceil_mode the last window may reach beyond the padding that was asked for."""
-    reach = (axis.out - 1) * axis.stride + axis.kernel - axis.low - axis.size
-    return axis.low, max(axis.high, reach)
-
-
-def _counts(g, include_pad, divisor):
-    if divisor is not None:
-        return np.array(divisor)
-    return np.outer(_axis_counts(g.rows, include_pad), _axis_counts(g.cols, include_pad))
-
-
-def _axis_counts(axis, include_pad):
-    starts = np.arange(axis.out) * axis.stride - axis.low
-    low, high = (-axis.low, axis.size + axis.high) if include_pad else (0, axis.size)
-    return np.minimum(starts + axis.kernel, high) - np.maximum(starts, low)
+def _geometry(shape, kernel_size, stride, padding, ceil_mode) -> Pool2dGeometry:
+    return Pool2dGeometry.of(shape, kernel_size, stride, padding, ceil_mode=ceil_mode)

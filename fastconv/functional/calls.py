@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from fastconv._kernels.contract import Problem
 from fastconv.backends import Task
@@ -44,14 +44,17 @@ class Call:
         return task
 
 
-class Calls(dict[tuple, Call]):
+AnyCall = TypeVar("AnyCall", bound=Call)
+
+
+class Calls(dict[tuple, AnyCall], Generic[AnyCall]):
     """Checked calls by shapes, dtypes and the identities of the parameters.
 
     By identity, because True, 1 and 1.0 are equal and only one of them is right; so each Call keeps its parameters
     alive, and calls with parameters that could change are not kept.
     """
 
-    def keep(self, key: tuple, parameters: list, call: Call) -> None:
+    def keep(self, key: tuple, parameters: list, call: AnyCall) -> None:
         """Keep a call for those that come with the same key."""
         if all(map(_is_immutable, parameters)):
             if len(self) >= _LIMIT:

@@ -95,7 +95,7 @@ class Conv2d(Function):
         return grad_input, grad_weight, grad_bias, None, None, None, None
 
 
-_known = Calls()
+_known: Calls[Call] = Calls()
 
 
 def _checked(x, weight, bias, stride, padding, dilation, groups, padding_mode) -> Call:

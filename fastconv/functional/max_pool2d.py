@@ -42,19 +42,22 @@ def max_pool2d(
     """
     # A list: the tape looks for Tensors in tuples, and would hand on a copy of one, which no call is known by.
     parameters = [kernel_size, stride, padding, dilation, ceil_mode]
-    return MaxPool2d.apply(x, parameters, flag("return_indices", return_indices), backend)
+    return MaxPool2d.apply(
+        x, max_pool2d.__name__, _geometry, parameters, flag("return_indices", return_indices), backend
+    )
 
 
 class MaxPool2d(Function):
     """Keeps the offset of each winner inside its window: one byte per output for windows of up to 256 taps."""
 
     @staticmethod
-    def forward(ctx, x, parameters, return_indices, backend):
+    def forward(ctx, x, operation, make, parameters, return_indices, backend):
+        """``make(x_shape, *parameters)`` is the geometry of the operation that users called."""
         x = arrays.as_array(x, "input")
-        key = (x.shape, x.dtype, *map(id, parameters))
+        key = (operation, x.shape, x.dtype, *map(id, parameters))
         call = _known.get(key)
         if call is None:
-            call = _checked(x, *unwrap(tuple(parameters)))
+            call = _checked(x, operation, make, *unwrap(tuple(parameters)))
             _known.keep(key, parameters, call)
         ctx.call = call
         ctx.kernels = backends.select(backend)
@@ -75,17 +78,19 @@ class MaxPool2d(Function):
         grad_input = arrays.empty(call.geometry.x_shape, call.dtype.storage, layout)
         if call.geometry.N:
             ctx.kernels.run(call.task("max_pool2d_grad_input", (layout, layout)), grad_out, offsets, grad_input)
-        return grad_input if call.batched else grad_input[0], None, None, None
+        return grad_input if call.batched else grad_input[0], None, None, None, None, None
 
 
-_known = Calls()
+_known: Calls[Call] = Calls()
 
 
-def _checked(x, kernel_size, stride, padding, dilation, ceil_mode) -> Call:
+def _checked(x, operation, make, *parameters) -> Call:
     dtype = dtypes.common_float_type(input=x)
-    shape = batched_shape("max_pool2d", x.shape)
-    geometry = Pool2dGeometry.of(shape, kernel_size, stride, padding, dilation, ceil_mode=ceil_mode)
-    return Call(geometry, dtype, x.ndim == 4)
+    return Call(make(batched_shape(operation, x.shape), *parameters), dtype, x.ndim == 4)
+
+
+def _geometry(shape, kernel_size, stride, padding, dilation, ceil_mode) -> Pool2dGeometry:
+    return Pool2dGeometry.of(shape, kernel_size, stride, padding, dilation, ceil_mode=ceil_mode)
 
 
 def _forward(ctx, x, wants_offsets):
@@ -104,6 +109,6 @@ def _forward(ctx, x, wants_offsets):
 def _flat_indices(g: Pool2dGeometry, offsets: np.ndarray) -> np.ndarray:
     """Offsets inside windows -> positions in the flattened (H, W) plane; never outside it."""
     kh, kw = np.divmod(offsets.astype(np.int64), g.cols.kernel)
-    rows = np.arange(g.rows.out)[:, None] * g.rows.stride - g.rows.low + kh * g.rows.dilation
-    cols = np.arange(g.cols.out) * g.cols.stride - g.cols.low + kw * g.cols.dilation
+    rows = g.rows.position(np.arange(g.rows.out)[:, None], kh)
+    cols = g.cols.position(np.arange(g.cols.out), kw)
     return np.clip(rows, 0, g.rows.size - 1) * g.cols.size + np.clip(cols, 0, g.cols.size - 1)

@@ -1,6 +1,8 @@
 """Cases for tests alone: shapes that no benchmark wants and that the awkward ones lack."""
 
-from fastconv.bench.cases import ConvCase
+import itertools
+
+from fastconv.bench.cases import AdaptiveAvgPoolCase, ConvCase, PoolCase
 
 
 def depthwise(name, N, C, H, W, kernel=3, **parameters):
@@ -76,3 +78,41 @@ WHOLE_LINES = (
     lines("lines of pixels", (2, 48, 7, 15), (32, 48, 3, 3), padding=1),
     lines("lines of planes", (2, 20, 6, 16), (24, 20, 3, 3), padding=1),
 )
+
+ADAPTIVE = tuple(
+    AdaptiveAvgPoolCase(f"adaptive, {shape} to {size}", "here", shape, size)
+    for shape, size in (
+        ((2, 3, 7, 5), (3, 2)),
+        ((1, 20, 13, 17), (6, 6)),
+        ((1, 4, 6, 8), (3, 4)),
+        ((2, 2, 3, 2), (5, 7)),
+        ((1, 67, 7, 7), 1),
+        ((1, 3, 1, 9), (2, None)),
+        ((2, 5, 37, 41), 1),
+        ((1, 20, 37, 41), (5, 1)),
+    )
+)
+
+
+def _pool(C, width, kernel, stride, **parameters):
+    name = f"{C} channels of {width} columns, {kernel} by {stride}"
+    return PoolCase(name, "here", (1 + C % 2, C, kernel + 3, width), kernel, stride, **parameters)
+
+
+# Every number of columns, and of channels, with the windows that networks have.
+_WINDOWS = itertools.cycle(((2, 2, 0), (3, 2, 1), (3, 1, 1), (2, 1, 0), (3, 2, 0), (3, 3, 0), (5, 2, 2), (2, 2, 1)))
+WIDTHS = tuple(
+    _pool(1 + 29 * width % 70, width, k, s, padding=p, ceil_mode=width % 2 == 0)
+    for width, (k, s, p) in zip(range(5, 71), _WINDOWS, strict=False)
+)
+WIDTHS += tuple(
+    PoolCase(f"{width} columns", "here", (1, 3, 5, width), (2, 1), (2, 1), dilation=(2, 1)) for width in range(1, 5)
+)
+# Targets that are whole cache lines.
+POOL_LINES = (
+    PoolCase("lines of pooled planes", "here", (1, 16, 6, 32), 2),
+    PoolCase("lines of pooled planes, overlapping", "here", (2, 32, 9, 64), 3, 2, 1),
+    PoolCase("lines of pooled planes, stride one", "here", (1, 16, 7, 16), 3, 1, 1),
+    PoolCase("lines of pooled planes, five by five", "here", (1, 16, 9, 32), 5, 1, 2),
+)
+POOLS = ADAPTIVE + WIDTHS + POOL_LINES

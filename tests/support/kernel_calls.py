@@ -21,12 +21,13 @@ from fastconv._kernels.contract import (
 )
 from fastconv.bench.cases import AWKWARD_CONVS, AWKWARD_POOLS
 from fastconv.geometry import ChannelsGeometry, ClassesGeometry, Conv2dGeometry, ElementsGeometry, Pool2dGeometry
-from support.cases import DEPTHWISE, FEW_PIXELS, WHOLE_LINES
+from support.cases import DEPTHWISE, FEW_PIXELS, POOLS, WHOLE_LINES
 from support.data import DTYPES, FORMATS, Fenced, assert_same_bits, integers, named_rng
 
 CONV_OPERATIONS = tuple(name for name in OPERATIONS if name.startswith("conv2d"))
 CONV_CASES = AWKWARD_CONVS + DEPTHWISE + WHOLE_LINES + FEW_PIXELS
-POOL_OPERATIONS = tuple(name for name in OPERATIONS if name.startswith("max_pool2d"))
+POOL_CASES = AWKWARD_POOLS + POOLS
+POOL_OPERATIONS = tuple(name for name in OPERATIONS if "_pool2d" in name)
 _ACTIVATIONS = ("x", "out", "grad_out", "grad_input", "residual")
 _SETTINGS = {
     "sgd_step_": SGD_SETTINGS,
@@ -42,6 +43,8 @@ def geometry_of(case):
     """The geometry of a case."""
     if hasattr(case, "weight_shape"):
         return Conv2dGeometry.of(case.x_shape, case.weight_shape, **case.parameters)
+    if hasattr(case, "output_size"):
+        return Pool2dGeometry.adaptive(case.x_shape, **case.parameters)
     return Pool2dGeometry.of(case.x_shape, **case.parameters)
 
 
@@ -49,6 +52,7 @@ def operand_shapes(geometry):
     """Name -> shape of every operand of every operation on this geometry."""
     shapes = {"x": geometry.x_shape, "grad_input": geometry.x_shape}
     shapes |= dict.fromkeys(("out", "grad_out", "offsets"), geometry.out_shape)
+    shapes |= {"row_counts": (geometry.rows.out,), "col_counts": (geometry.cols.out,)}
     if isinstance(geometry, Conv2dGeometry):
         shapes |= dict.fromkeys(("weight", "grad_weight"), geometry.weight_shape)
         shapes |= dict.fromkeys(("bias", "grad_bias"), (geometry.K,))
@@ -140,6 +144,8 @@ def integer_inputs(case, dtype):
     names = [name for name in ("x", "weight", "bias", "grad_out") if name in shapes]
     inputs = {name: integers(rng, shapes[name], dtype) for name in names}
     if isinstance(geometry, Pool2dGeometry):
+        # Powers of two: quotients are exact, and so are their sums in any order.
+        inputs |= {name: 2.0 ** rng.integers(0, 3, shapes[name]).astype(dtype) for name in ("row_counts", "col_counts")}
         present = {"offsets"}
         problem = problem_of("max_pool2d_forward", geometry, dtype, FORMATS[:1] * 2, present)
         inputs["offsets"] = run_fenced("reference", "max_pool2d_forward", problem, inputs)["offsets"]
@@ -169,14 +175,15 @@ def assert_exact(backend, op, case, dtype, fence=Fenced, activation=None):
             ran += 1
             for name, found in outputs.items():
                 assert_same_bits(found, expected[name], (backend, op, case.name, dtype, formats, variant, name))
-        # The public functions ask for mixed formats in gradients only.
-        assert ran or (len(set(formats)) > 1 and op.endswith("forward")), (backend, op, case.name, dtype, formats)
+        # The public functions ask for mixed formats in gradients of convolutions only.
+        may_decline = len(set(formats)) > 1 and (op.endswith("forward") or op in POOL_OPERATIONS)
+        assert ran or may_decline, (backend, op, case.name, dtype, formats)
 
 
 def check_all(backend, fence=Fenced, names=None, dtypes=DTYPES):
     """Every exact check of all cases, or of the named ones; returns how many there were."""
     count = 0
-    for operations, cases in ((CONV_OPERATIONS, CONV_CASES), (POOL_OPERATIONS, AWKWARD_POOLS)):
+    for operations, cases in ((CONV_OPERATIONS, CONV_CASES), (POOL_OPERATIONS, POOL_CASES)):
         chosen = [case for case in cases if names is None or case.name in names]
         for op, case, dtype in itertools.product(operations, chosen, dtypes):
             assert_exact(backend, op, case, dtype, fence)

@@ -11,7 +11,7 @@ import fastconv._kernels.cython_cpu.conv2d_grad_weight as conv2d_grad_weight
 import fastconv._kernels.cython_cpu.conv2d_pointwise as conv2d_pointwise
 import fastconv._kernels.cython_cpu.conv2d_sweep as conv2d_sweep
 import fastconv._kernels.cython_cpu.elementwise as elementwise
-import fastconv._kernels.cython_cpu.max_pool2d as max_pool2d
+import fastconv._kernels.cython_cpu.pool2d as pool2d
 import fastconv._kernels.cython_cpu.softmax as softmax
 from fastconv._kernels import contract
 
@@ -25,7 +25,7 @@ _MODULES = (
     conv2d,
     conv2d_grad_weight,
     conv2d_grad_bias,
-    max_pool2d,
+    pool2d,
     batch_norm,
     elementwise,
     softmax,

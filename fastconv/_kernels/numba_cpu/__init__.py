@@ -12,7 +12,7 @@ from fastconv._kernels.numba_cpu import (
     conv2d_pointwise,
     conv2d_sweep,
     elementwise,
-    max_pool2d,
+    pool2d,
     softmax,
 )
 from fastconv._kernels.numba_cpu.compiler import NativeFunction
@@ -28,7 +28,7 @@ _MODULES = (
     conv2d_sweep,
     conv2d,
     conv2d_grads,
-    max_pool2d,
+    pool2d,
     batch_norm,
     elementwise,
     softmax,

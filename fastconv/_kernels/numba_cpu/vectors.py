@@ -78,11 +78,11 @@ class Vectors:
         counts = self._splat(builder, builder.trunc(count, _INDEX), indices)
         return builder.icmp_signed("<", ir.Constant(indices, list(range(self.lanes))), counts)
 
-    def load_masked(self, builder, place, mask):
-        """The vector at a place, zero where the mask is not set: nothing is read there."""
+    def load_masked(self, builder, place, mask, other=None):
+        """The vector at a place, zero, or that of another, where the mask is not set: nothing is read there."""
         pointer = self.kind.as_pointer()
         name, kinds = f"llvm.masked.load.{self._name}.p0", [pointer, _INDEX, self.masks, self.kind]
-        arguments = [builder.bitcast(place, pointer), _INDEX(self.size), mask, self.zero]
+        arguments = [builder.bitcast(place, pointer), _INDEX(self.size), mask, other or self.zero]
         return builder.call(self._intrinsic(name, self.kind, kinds), arguments)
 
     def store_masked(self, builder, value, place, mask):

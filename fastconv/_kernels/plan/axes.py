@@ -19,7 +19,7 @@ from functools import lru_cache
 import numpy as np
 
 from fastconv import arrays
-from fastconv.geometry import Axis
+from fastconv.geometry import AdaptiveAxis, Axis
 
 _INT = np.int64
 # How many tables of (positions, taps) are alive at once while a plan is made.
@@ -54,9 +54,13 @@ class TapPlan:
     segments: np.ndarray
 
 
-def source_table(axis: Axis, padding_mode: str = "zeros") -> np.ndarray:
+def source_table(axis: Axis | AdaptiveAxis, padding_mode: str = "zeros") -> np.ndarray:
     """The input position under every (output position, tap), or -1 where nothing is summed."""
     arrays.check_memory((_TABLES, axis.out, axis.kernel), _INT)
+    if isinstance(axis, AdaptiveAxis):
+        outputs = np.arange(axis.out, dtype=_INT)[:, None]
+        position = axis.begin(outputs) + np.arange(axis.kernel, dtype=_INT)
+        return np.where(position < axis.end(outputs), position, -1)
     starts = np.arange(axis.out, dtype=_INT) * axis.stride - axis.low
     position = starts[:, None] + np.arange(axis.kernel, dtype=_INT) * axis.dilation
     inside = (position >= 0) & (position < axis.size)
@@ -72,19 +76,19 @@ def source_table(axis: Axis, padding_mode: str = "zeros") -> np.ndarray:
 
 
 @lru_cache(maxsize=_PLANS)
-def forward_axis(axis: Axis, padding_mode: str = "zeros") -> AxisPlan:
+def forward_axis(axis: Axis | AdaptiveAxis, padding_mode: str = "zeros") -> AxisPlan:
     """Entries of every output position, in ascending order of taps."""
     targets, taps, sources = _entries(axis, padding_mode)
-    return _group(axis.out, targets, taps, sources, phases=1, source_step=axis.stride)
+    return _group(axis.out, targets, taps, sources, phases=1, source_step=_stride(axis))
 
 
 @lru_cache(maxsize=_PLANS)
-def grad_input_axis(axis: Axis, padding_mode: str = "zeros") -> AxisPlan:
+def grad_input_axis(axis: Axis | AdaptiveAxis, padding_mode: str = "zeros") -> AxisPlan:
     """Entries of every input position; runs step over the stride, so that each phase is a dense convolution."""
     targets, taps, sources = _entries(axis, padding_mode)
     # Descending taps give ascending sources, which the memory system prefers.
     order = np.lexsort((targets, -taps, sources))
-    return _group(axis.size, sources[order], taps[order], targets[order], phases=axis.stride, source_step=1)
+    return _group(axis.size, sources[order], taps[order], targets[order], phases=_stride(axis), source_step=1)
 
 
 @lru_cache(maxsize=_PLANS)
@@ -100,6 +104,11 @@ def grad_weight_axis(axis: Axis, padding_mode: str = "zeros") -> TapPlan:
     segments = np.stack([targets[starts], sources[starts], counts], axis=1)
     first = np.searchsorted(taps[starts], np.arange(axis.kernel + 1)).astype(_INT)
     return _frozen(TapPlan(first, np.ascontiguousarray(segments, _INT)))
+
+
+def _stride(axis):
+    """Of windows that are unlike, any will do: they form no runs."""
+    return 1 if isinstance(axis, AdaptiveAxis) else axis.stride
 
 
 def _entries(axis, padding_mode):

@@ -1,6 +1,7 @@
 """Max-pooling window by window, and its gradient.
 
-out[n, c, oh, ow] = max over (kh, kw) of x[n, c, oh*sH - pH + kh*dH, ow*sW - pW + kw*dW], padding excluded.
+out[n, c, oh, ow] = max over (kh, kw) of x[n, c, oh*sH - pH + kh*dH, ow*sW - pW + kw*dW], padding excluded; of an
+adaptive pooling the window of an output begins at floor(oh*H / OH), floor(ow*W / OW).
 
 NaN wins, the last one; otherwise the first of equal values. ``offsets`` hold kh * kW + kw of the winner; a window
 without any input gives -inf and offset 0.
@@ -11,6 +12,7 @@ from functools import partial
 import numpy as np
 
 from fastconv._kernels.contract import OK, Kernel, Problem, Variant
+from fastconv._kernels.reference.windows import tap_positions
 
 
 def forward(geometry, x, out, offsets):
@@ -33,31 +35,26 @@ def forward(geometry, x, out, offsets):
 def grad_input(geometry, grad_out, offsets, grad_input):
     """Every gradient goes to its winner; an offset that leads outside the window or the input leads nowhere."""
     total = np.zeros(grad_input.shape, grad_input.dtype)
-    rows, cols = geometry.rows, geometry.cols
-    for oh in range(rows.out):
-        for ow in range(cols.out):
-            kh, kw = np.divmod(offsets[:, :, oh, ow].astype(np.int64), cols.kernel)
-            ih = oh * rows.stride - rows.low + kh * rows.dilation
-            iw = ow * cols.stride - cols.low + kw * cols.dilation
-            inside = (ih >= 0) & (ih < rows.size) & (iw >= 0) & (iw < cols.size)
-            n, c = np.nonzero(inside & (kh < rows.kernel))
-            total[n, c, ih[n, c], iw[n, c]] += grad_out[n, c, oh, ow]
+    for oh in range(geometry.rows.out):
+        for ow in range(geometry.cols.out):
+            for tap, ih, iw in _taps(geometry, oh, ow):
+                n, c = np.nonzero(offsets[:, :, oh, ow] == tap)
+                total[n, c, ih, iw] += grad_out[n, c, oh, ow]
     grad_input[...] = total
     return OK
 
 
 def _window(geometry, x, oh, ow):
     """The inputs under one output as (N, C, taps), and the offsets of those taps."""
-    rows, cols = geometry.rows, geometry.cols
-    values, found = [], []
-    for kh in range(rows.kernel):
-        for kw in range(cols.kernel):
-            ih = oh * rows.stride - rows.low + kh * rows.dilation
-            iw = ow * cols.stride - cols.low + kw * cols.dilation
-            if 0 <= ih < rows.size and 0 <= iw < cols.size:
-                values.append(x[:, :, ih, iw])
-                found.append(kh * cols.kernel + kw)
-    return (np.stack(values, axis=2) if values else None), found
+    found = _taps(geometry, oh, ow)
+    values = [x[:, :, ih, iw] for _, ih, iw in found]
+    return (np.stack(values, axis=2) if values else None), [tap for tap, _, _ in found]
+
+
+def _taps(geometry, oh, ow):
+    """(kh * kW + kw, row, column) of every tap under an output that is no padding."""
+    rows, cols = tap_positions(geometry.rows, oh), tap_positions(geometry.cols, ow)
+    return [(kh * geometry.cols.kernel + kw, ih, iw) for kh, ih in rows.items() for kw, iw in cols.items()]
 
 
 def _winner(window):

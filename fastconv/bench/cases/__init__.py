@@ -6,7 +6,19 @@ with ``count`` saying how often a layer occurs; ``pool`` and ``linear`` collect 
 """
 
 from fastconv.bench.cases.awkward import AWKWARD_CONVS, AWKWARD_POOLS
-from fastconv.bench.cases.kinds import NORMAL, SUBNORMAL, Case, ChainCase, ConvCase, LinearCase, NetworkCase, PoolCase
+from fastconv.bench.cases.kinds import (
+    NORMAL,
+    SUBNORMAL,
+    AdaptiveAvgPoolCase,
+    AdaptiveMaxPoolCase,
+    AvgPoolCase,
+    Case,
+    ChainCase,
+    ConvCase,
+    LinearCase,
+    NetworkCase,
+    PoolCase,
+)
 from fastconv.bench.cases.networks import (
     ALEXNET,
     CIFAR,
@@ -30,6 +42,9 @@ __all__ = [
     "RESNET_LAYER",
     "SUBNORMAL",
     "SUITES",
+    "AdaptiveAvgPoolCase",
+    "AdaptiveMaxPoolCase",
+    "AvgPoolCase",
     "Case",
     "ChainCase",
     "ConvCase",

@@ -74,6 +74,49 @@ class PoolCase:
 
 
 @dataclass(frozen=True, slots=True)
+class AvgPoolCase(PoolCase):
+    """One average-pooling, of windows without gaps: what ``functional.avg_pool2d`` is told."""
+
+    kind: ClassVar[str] = "avg_pool2d"
+
+    @property
+    def parameters(self) -> dict:
+        """The keyword arguments of ``functional.avg_pool2d`` and of ``Pool2dGeometry.of``."""
+        names = ("kernel_size", "stride", "padding", "ceil_mode")
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True, slots=True)
+class AdaptiveAvgPoolCase:
+    """One adaptive average-pooling: shape and what ``functional.adaptive_avg_pool2d`` is told."""
+
+    kind: ClassVar[str] = "adaptive_avg_pool2d"
+    directions: ClassVar[tuple[str, ...]] = ("forward", "grad_input")
+    name: str
+    suite: str
+    x_shape: tuple[int, int, int, int]
+    output_size: int | tuple[int | None, int | None]
+    count: int = 1
+    values: str = NORMAL
+
+    @property
+    def parameters(self) -> dict:
+        """The keyword arguments of the function and of ``Pool2dGeometry.adaptive``."""
+        return {"output_size": self.output_size}
+
+    def with_batch(self, N: int) -> "AdaptiveAvgPoolCase":
+        """The same layer for N images."""
+        return replace(self, x_shape=(N, *self.x_shape[1:]))
+
+
+@dataclass(frozen=True, slots=True)
+class AdaptiveMaxPoolCase(AdaptiveAvgPoolCase):
+    """One adaptive max-pooling."""
+
+    kind: ClassVar[str] = "adaptive_max_pool2d"
+
+
+@dataclass(frozen=True, slots=True)
 class LinearCase:
     """One fully connected layer: (N, inputs) -> (N, outputs)."""
 
@@ -134,4 +177,4 @@ class NetworkCase:
         return replace(self, x_shape=(N, *self.x_shape[1:]))
 
 
-Case = ConvCase | PoolCase | LinearCase | ChainCase | NetworkCase
+Case = ConvCase | PoolCase | AdaptiveAvgPoolCase | LinearCase | ChainCase | NetworkCase

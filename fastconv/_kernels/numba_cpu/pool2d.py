@@ -1,0 +1,208 @@
+"""Max- and average-pooling with Numba, driven from here: plan -> arguments -> range kernels."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+
+from fastconv._kernels.contract import OFFSETS_DTYPES, Declined, Kernel, Problem, Variant, offsets_dtype
+from fastconv._kernels.numba_cpu.arguments import fill, plan_values, stride_values
+from fastconv._kernels.numba_cpu.compiler import NativeFunction
+from fastconv._kernels.numba_cpu.depthwise_kernels import rows
+from fastconv._kernels.numba_cpu.pool_arguments import (
+    ALL,
+    JOB_BYTES,
+    KINDS,
+    LARGEST,
+    LARGEST_AT,
+    POOL,
+    SLIDE_BYTES,
+    VIEW_BYTES,
+    WON,
+    lines_values,
+)
+from fastconv._kernels.numba_cpu.ranges import RangeKernel
+from fastconv._kernels.numba_cpu.settings import VECTOR_BYTES
+from fastconv._kernels.plan import pools
+from fastconv.arrays import element_strides
+
+_OPERANDS = {
+    "max_pool2d_forward": ("source", "target", "offsets"),
+    "max_pool2d_grad_input": ("source", "winners", "target"),
+    "avg_pool2d_forward": ("source", "row_counts", "col_counts", "target"),
+    "avg_pool2d_grad_input": ("source", "row_counts", "col_counts", "target"),
+}
+_LINE = 64
+_WINDOWS = ((2, 1), (2, 2), (3, 1), (3, 2))
+
+
+def _build_lanes(dtype: str, kind: str, offset_bytes: int):
+    from fastconv._kernels.numba_cpu import pool_reductions
+
+    return pool_reductions.lanes_module(dtype, kind, offset_bytes)
+
+
+def _build_whole_plane(dtype: str, kind: str):
+    from fastconv._kernels.numba_cpu import pool_whole
+
+    return pool_whole.whole_module(dtype, kind)
+
+
+def _build_slide(dtype: str, kind: str, kernel: int, stride: int):
+    from fastconv._kernels.numba_cpu import pool_sliding
+
+    return pool_sliding.sliding_module(dtype, kind, kernel, stride)
+
+
+def _build_targets(dtype: str, kind: str, offset_bytes: int):
+    from fastconv._kernels.numba_cpu import pool_kernels
+
+    return pool_kernels.targets_kernel(dtype, kind, offset_bytes)
+
+
+def _build_whole(dtype: str, kind: str, offset_bytes: int):
+    from fastconv._kernels.numba_cpu import pool_kernels
+
+    return pool_kernels.whole_kernel(dtype, kind, offset_bytes)
+
+
+def _build_planes(dtype: str, kind: str, offset_bytes: int):
+    from fastconv._kernels.numba_cpu import pool_planes
+
+    return pool_planes.planes_kernel(dtype, kind, offset_bytes)
+
+
+def _build_sliding(dtype: str, kind: str):
+    from fastconv._kernels.numba_cpu import pool_planes
+
+    return pool_planes.sliding_kernel(dtype, kind)
+
+
+@cache
+def _lanes(dtype: str, kind: str, offset_bytes: int) -> NativeFunction:
+    return NativeFunction(_build_lanes, (dtype, kind, offset_bytes), 2)
+
+
+@cache
+def _whole_plane(dtype: str, kind: str) -> NativeFunction:
+    return NativeFunction(_build_whole_plane, (dtype, ALL if kind == ALL else LARGEST), 3)
+
+
+@cache
+def _slide(dtype: str, kind: str, kernel: int, stride: int) -> NativeFunction:
+    return NativeFunction(_build_slide, (dtype, kind, kernel, stride), 3)
+
+
+@cache
+def _kernel(build, *key) -> RangeKernel:
+    return RangeKernel(build, *key)
+
+
+def native_functions(dtype: str) -> list[NativeFunction]:
+    """Everything that the poolings of one dtype can run."""
+    sizes = [np.dtype(name).itemsize for name in OFFSETS_DTYPES]
+    kinds = [(kind, size) for kind in KINDS for size in (sizes if kind in (LARGEST_AT, WON) else sizes[:1])]
+    found = [_lanes(dtype, *kind) for kind in kinds]
+    found += [
+        _kernel(build, dtype, *kind).native for build in (_build_targets, _build_planes, _build_whole) for kind in kinds
+    ]
+    found += [_whole_plane(dtype, kind) for kind in (LARGEST, ALL)]
+    for kind in (LARGEST, LARGEST_AT, ALL):
+        found += [_slide(dtype, kind, *window) for window in _WINDOWS]
+        found.append(_kernel(_build_sliding, dtype, kind).native)
+    return found
+
+
+class _Pooling:
+    """What the kernels of all forms are told."""
+
+    def __init__(self, op: str, problem: Problem):
+        self.g, self.dtype = g, _ = problem.geometry, problem.dtype
+        self.formats, self.transposed = problem.formats, op.endswith("grad_input")
+        self.itemsize = np.dtype(problem.dtype).itemsize
+        self.plans = pools.axis_plans(g, self.transposed)
+        self.operands = _OPERANDS[op]
+        self.kind = ALL if "row_counts" in self.operands else WON if self.transposed else LARGEST
+        if "offsets" in problem.optional:
+            self.kind = LARGEST_AT
+        elif self.kind == LARGEST:
+            self.operands = self.operands[:2]
+        has_offsets = self.kind in (LARGEST_AT, WON)
+        self.offset_bytes = np.dtype(offsets_dtype(g)).itemsize if has_offsets else 1
+        shapes = (g.out_shape, g.x_shape) if self.transposed else (g.x_shape, g.out_shape)
+        self.values = {
+            **stride_values("source", element_strides(shapes[0], problem.formats[0])),
+            **stride_values("target", element_strides(shapes[1], problem.formats[1])),
+            **plan_values("rows", self.plans[0]),
+            **plan_values("cols", self.plans[1]),
+            **{"N": g.N, "C": g.C, "tap_cols": g.cols.kernel, "lanes": 1},
+            "spreads": self.kind == ALL and self.transposed,
+        }
+
+    def bound(self, kernel: RangeKernel, items: int, scratch_bytes: int, **values: int):
+        template = fill(POOL, **self.values | values)
+        chunk = pools.grain(self.g, self.itemsize, items)
+        return kernel.bound(template, self.operands, items, chunk, scratch_bytes)
+
+    def lanes(self) -> int:
+        """The address of what is done with lanes."""
+        return _lanes(self.dtype, self.kind, self.offset_bytes).address
+
+    def streams(self) -> bool:
+        return pools.streams(self.g, self.transposed, self.formats, self.itemsize)
+
+
+def _direct(p: _Pooling, **values: int):
+    kernel = _kernel(_build_targets, p.dtype, p.kind, p.offset_bytes)
+    items = p.g.N * (p.g.rows.size if p.transposed else p.g.rows.out)
+    return p.bound(kernel, items, JOB_BYTES, run=p.lanes(), **values), p.plans
+
+
+def _channels(p: _Pooling):
+    return _direct(p, lanes=p.g.C, streams=p.streams())
+
+
+def _rows(p: _Pooling):
+    lines = pools.lines(p.g, p.transposed, p.itemsize)
+    scratch = JOB_BYTES + _LINE + lines.height * lines.pitch * (p.itemsize + p.offset_bytes)
+    kernel = _kernel(_build_planes, p.dtype, p.kind, p.offset_bytes)
+    values = lines_values(lines) | {"run": p.lanes(), "move": rows(p.dtype).address, "streams": p.streams()}
+    return p.bound(kernel, p.g.N * p.g.C * len(lines.row_blocks), scratch, **values), (*p.plans, lines)
+
+
+def _sliding(p: _Pooling):
+    g, (block, blocks, ahead) = p.g, pools.sliding_blocks(p.g, p.itemsize)
+    run = _slide(p.dtype, p.kind, g.rows.kernel, g.rows.stride).address
+    values = {"H": g.rows.size, "stride": g.rows.stride, "row_low": g.rows.low, "col_low": g.cols.low}
+    values |= {"block": block, "blocks": blocks, "ahead": ahead, "run": run, "streams": p.streams()}
+    views = -(-g.cols.out * p.itemsize // VECTOR_BYTES)
+    kernel = _kernel(_build_sliding, p.dtype, p.kind)
+    return p.bound(kernel, g.N * g.C * blocks, SLIDE_BYTES + views * VIEW_BYTES, **values), p.plans
+
+
+def _whole(p: _Pooling):
+    kernel = _kernel(_build_whole, p.dtype, p.kind, p.offset_bytes)
+    return p.bound(kernel, p.g.N * p.g.C, _LINE, run=_whole_plane(p.dtype, p.kind).address), p.plans
+
+
+_FORMS = (
+    ("whole", _whole, pools.whole_reason),
+    ("sliding", _sliding, pools.sliding_reason),
+    ("rows", _rows, pools.rows_reason),
+    ("channels", _channels, pools.channels_reason),
+    ("direct", _direct, pools.direct_reason),
+)
+
+
+def _variant(name, form, reason, op) -> Variant:
+    def prepare(problem: Problem) -> Kernel | Declined:
+        if why := reason(problem.geometry, problem.formats, op.endswith("grad_input")):
+            return Declined(why)
+        run, keeps = form(_Pooling(op, problem))
+        return Kernel(name, run, keeps=keeps)
+
+    return Variant(name, prepare)
+
+
+VARIANTS = {op: tuple(_variant(*form, op) for form in _FORMS) for op in _OPERANDS}

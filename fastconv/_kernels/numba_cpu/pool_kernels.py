@@ -1,0 +1,141 @@
+"""Pooling with targets one after the other, straight from memory: lanes are the channels of channels_last, or one. And
+planes that are one window each."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+from numba import carray
+
+from fastconv._kernels.numba_cpu.addresses import call, fence_streams, pointer, word
+from fastconv._kernels.numba_cpu.pool_arguments import JOB, LARGEST, LARGEST_AT, PLAIN, POOL, SPREAD, WIDTHS, WON
+from fastconv._kernels.numba_cpu.settings import VECTOR_BYTES, serial
+
+_LINE = 64
+
+
+@serial
+def open_job(a, j):
+    """What all targets share."""
+    j.row_sources, j.row_taps = a.rows_sources, a.rows_taps
+    j.col_sources, j.col_taps = a.cols_sources, a.cols_taps
+    j.row_base, j.row_step, j.col_step, j.tap_cols = 0, a.source_h, a.source_w, a.tap_cols
+    j.row_count, j.col_count, j.per_lane, j.row_counts, j.col_counts = 0, 0, 0, a.row_counts, a.col_counts
+    j.streams = a.streams != 0 and a.target % _LINE == 0
+
+
+@serial
+def first_winner(j):
+    """The tap that stays where nothing is larger than minus infinity: the first one, or 0 of a window without input."""
+    row, col = word(j.rows, 0), word(j.cols, 0)
+    if row == word(j.rows, 1) or col == word(j.cols, 1):
+        return 0
+    return word(j.row_taps, row) * j.tap_cols + word(j.col_taps, col)
+
+
+def width_of(size: int):
+    """The function that finds the widest vectors, as a power of two, that so many lanes fill."""
+    most = (VECTOR_BYTES // size).bit_length() - 1
+
+    @serial
+    def width(count):
+        found = 0
+        while found < most and 2 << found <= count:
+            found += 1
+        return found
+
+    return width
+
+
+def targets_kernel(dtype: str, kind: str, offset_bytes: int):
+    """One item per (image, target row)."""
+    size = np.dtype(dtype).itemsize
+    width, is_largest, is_won = width_of(size), kind in (LARGEST, LARGEST_AT), kind == WON
+    has_offsets = kind == LARGEST_AT
+
+    def targets(context, lo, hi, slot):
+        a = carray(pointer(context), 1, POOL)[0]
+        job = a.scratch + slot * a.scratch_step
+        j = carray(pointer(job), 1, JOB)[0]
+        open_job(a, j)
+        j.count = a.lanes
+        number = (SPREAD if a.spreads else PLAIN) * WIDTHS + width(a.lanes)
+        averages = a.row_counts != 0 and a.spreads == 0
+        for item in range(lo, hi):
+            row, n = item % a.rows_targets, item // a.rows_targets
+            j.rows = a.rows_first + 8 * row
+            for c in range(0, a.C, a.lanes):
+                source = n * a.source_n + c * a.source_c
+                target = n * a.target_n + c * a.target_c + row * a.target_h
+                j.source = a.source + source * size
+                if is_won:
+                    j.winners = a.winners + source * offset_bytes
+                for col in range(a.cols_targets):
+                    place = target + col * a.target_w
+                    j.target = a.target + place * size
+                    if has_offsets:
+                        j.offsets = a.offsets + place * offset_bytes
+                    j.cols = a.cols_first + 8 * col
+                    if is_largest:
+                        j.first_winner = first_winner(j)
+                    if averages:
+                        j.row_count, j.col_count = a.row_counts + row * size, a.col_counts + col * size
+                    call(a.run, number, job)
+        fence_streams()
+
+    return targets
+
+
+def whole_kernel(dtype: str, kind: str, offset_bytes: int):
+    """One item per plane."""
+    real, size = getattr(numba, dtype), np.dtype(dtype).itemsize
+    offset = getattr(numba, f"uint{8 * offset_bytes}")
+
+    def whole_largest(context, lo, hi, slot):
+        a = carray(pointer(context), 1, POOL)[0]
+        result = a.scratch + slot * a.scratch_step
+        for plane in range(lo, hi):
+            x = carray(pointer(a.source + plane * a.source_c * size), a.source_c, real)
+            call(a.run, a.source + plane * a.source_c * size, a.source_c, result)
+            found = winner(x, a.source_c, carray(pointer(result), 1, real)[0], word(result, 1) != 0)
+            carray(pointer(a.target + plane * size), 1, real)[0] = x[found]
+            if a.offsets != 0:
+                carray(pointer(a.offsets + plane * offset_bytes), 1, offset)[0] = found
+
+    def whole_won(context, lo, hi, slot):
+        a = carray(pointer(context), 1, POOL)[0]
+        for plane in range(lo, hi):
+            target = carray(pointer(a.target + plane * a.target_c * size), a.target_c, real)
+            found = numba.int64(carray(pointer(a.winners + plane * offset_bytes), 1, offset)[0])
+            target[:] = 0
+            if found < a.target_c:
+                target[found] += carray(pointer(a.source + plane * size), 1, real)[0]
+
+    def whole_all(context, lo, hi, slot):
+        a = carray(pointer(context), 1, POOL)[0]
+        result = a.scratch + slot * a.scratch_step
+        count = carray(pointer(a.row_counts), 1, real)[0] * carray(pointer(a.col_counts), 1, real)[0]
+        for plane in range(lo, hi):
+            source = a.source + plane * a.source_c * size
+            target = carray(pointer(a.target + plane * a.target_c * size), a.target_c, real)
+            if a.spreads:
+                target[:] = real(0) + carray(pointer(source), 1, real)[0] / count
+            else:
+                call(a.run, source, a.source_c, result)
+                target[0] = carray(pointer(result), 1, real)[0] / count
+
+    return whole_largest if kind in (LARGEST, LARGEST_AT) else whole_won if kind == WON else whole_all
+
+
+@serial
+def winner(x, size, largest, has_nan):
+    """The last NaN, else the first of the largest."""
+    if has_nan:
+        found = size - 1
+        while x[found] == x[found]:
+            found -= 1
+        return found
+    found = 0
+    while x[found] != largest:
+        found += 1
+    return found
