@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -167,8 +168,9 @@ def _linear_direct(workload, backend, variant):
 
 def _as_convolution(workload: Workload) -> Workload:
     """Rows as the pixels of an image whose channels lie together, the weight as filters of one tap."""
-    (N, C), (K, _) = workload.case.x_shape, workload.case.weight_shape
-    case = ConvCase(workload.case.name, workload.case.suite, (1, C, N, 1), (K, C, 1, 1), bias=workload.case.bias)
+    layer: Any = workload.case
+    (N, C), (K, _) = layer.x_shape, layer.weight_shape
+    case = ConvCase(layer.name, layer.suite, (1, C, N, 1), (K, C, 1, 1), bias=layer.bias)
     geometry = Conv2dGeometry.of(case.x_shape, case.weight_shape)
     inputs = {
         name: array.T[None, ..., None] if name in ACTIVATIONS else array[..., None, None] if array.ndim == 2 else array

@@ -62,7 +62,7 @@ class Linear(Function):
         return grad_input, grad_weight, grad_bias, None
 
 
-_known = Calls()
+_known: Calls[Call] = Calls()
 
 
 def _checked(x, weight, bias) -> Call:

@@ -9,7 +9,7 @@ from fastconv.backends import KernelSet
 from fastconv.functional.calls import Call, Calls
 from fastconv.geometry import ElementsGeometry
 
-_known = Calls()
+_known: Calls[Call] = Calls()
 
 
 def run(

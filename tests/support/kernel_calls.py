@@ -52,7 +52,8 @@ def operand_shapes(geometry):
     """Name -> shape of every operand of every operation on this geometry."""
     shapes = {"x": geometry.x_shape, "grad_input": geometry.x_shape}
     shapes |= dict.fromkeys(("out", "grad_out", "offsets"), geometry.out_shape)
-    shapes |= {"row_counts": (geometry.rows.out,), "col_counts": (geometry.cols.out,)}
+    if isinstance(geometry, Pool2dGeometry):
+        shapes |= {"row_counts": (geometry.rows.out,), "col_counts": (geometry.cols.out,)}
     if isinstance(geometry, Conv2dGeometry):
         shapes |= dict.fromkeys(("weight", "grad_weight"), geometry.weight_shape)
         shapes |= dict.fromkeys(("bias", "grad_bias"), (geometry.K,))

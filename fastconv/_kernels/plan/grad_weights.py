@@ -112,12 +112,12 @@ def grad_weight_plan(
     k_group, c_block, tap_block = _part(g, len(k_blocks), width)
     # Vectors of x hold all channels of joined groups: they have one beginning.
     c_block = g.C_g if joined > 1 else c_block
-    images, row_block, col_block = _piece(g, _pixels(g, k_group * width, c_block))
-    pieces = -(-g.N // images) * -(-g.rows.out // row_block) * -(-g.cols.out // col_block)
+    images, row_block, col_block = piece = _piece(g, _pixels(g, k_group * width, c_block))
+    pieces = math.prod(-(-extent // part) for extent, part in zip((g.N, g.rows.out, g.cols.out), piece, strict=True))
     segments, k_group, c_block, tap_block = _shared_out(g, k_group, c_block, tap_block, len(k_blocks), width, pieces)
-    packs = formats[0] != CHANNELS_LAST or g.K_g % unit.lanes or g.K % _ALIASING == 0
-    together = merged is not None or joined > 1
+    packs, together = _packs(g, formats[0], unit), merged is not None or joined > 1
     in_place = exchanged and segments == 1 and pieces <= _SPAN
+    runs = k_blocks[:, 1] * unit.lanes if g.K_g % unit.lanes == 0 else np.array([1])
     interleaves = together and formats[1] != CHANNELS_LAST and x_shape[1] > 1
     x_format = CHANNELS_LAST if together else formats[1]
     return GradWeightPlan(
@@ -131,9 +131,7 @@ def grad_weight_plan(
         K=g.K_g,
         exchanged=exchanged,
         in_place=in_place,
-        streams=in_place
-        and not g.K_g % unit.lanes
-        and blocks.streams(g.weight_shape, k_blocks[:, 1] * unit.lanes, unit),
+        streams=in_place and blocks.streams(g.weight_shape, runs, unit.itemsize),
         merged=merged,
         interleaved=math.prod(x_shape) if interleaves else 0,
         grad_out_strides=element_strides(g.out_shape, formats[0]),
@@ -153,6 +151,11 @@ def grad_weight_plan(
         packed=images * row_block * col_block * width if packs else 0,
         entries=max(images * row_block, -(-tap_block * g.cols.kernel * c_block // 2)),
     )
+
+
+def _packs(g: Conv2dGeometry, wanted: str, unit: VectorUnit) -> bool:
+    """Whether pixels of grad_out are brought together, in whole vectors and away from addresses that collide."""
+    return wanted != CHANNELS_LAST or g.K_g % unit.lanes != 0 or g.K % _ALIASING == 0
 
 
 def _merges(g: Conv2dGeometry) -> bool:

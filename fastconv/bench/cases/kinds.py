@@ -92,6 +92,7 @@ class AdaptiveAvgPoolCase:
 
     kind: ClassVar[str] = "adaptive_avg_pool2d"
     directions: ClassVar[tuple[str, ...]] = ("forward", "grad_input")
+    batches: ClassVar[tuple[int, ...]] = (1,)
     name: str
     suite: str
     x_shape: tuple[int, int, int, int]
