@@ -80,6 +80,23 @@ def test_a_rectified_convolution_has_the_bits_of_both_passes(rng, backend):
         assert_same_bits(ours.grad.numpy(), expected.grad.numpy())
 
 
+@every_backend
+@pytest.mark.parametrize("rows", [1, 7, 64])
+def test_a_rectified_linear_layer_has_the_bits_of_both_passes(rng, backend, rows):
+    drawn = [rng.standard_normal(shape).astype(np.float32) for shape in ((rows, 33), (20, 33), (20,))]
+    leaves = [[fc.tensor(array, requires_grad=True) for array in drawn] for _ in range(2)]
+    fused = F.linear(*leaves[0], activation="relu", backend=backend)
+    single = F.linear(*leaves[1], backend=backend)
+    grad = rng.standard_normal(fused.shape).astype(np.float32)
+    with fc.use_backend(backend):
+        single = F.relu(single)
+        assert_same_bits(fused.numpy(), single.numpy())
+        for out in (fused, single):
+            out.backward(grad)
+    for ours, expected in zip(*leaves, strict=True):
+        assert_same_bits(ours.grad.numpy(), expected.grad.numpy())
+
+
 def test_a_single_image_is_rectified_too(rng):
     x, weight = (fc.tensor(rng.standard_normal(shape), requires_grad=True) for shape in ((3, 6, 6), (4, 3, 3, 3)))
     out = F.conv2d(x, weight, activation="relu")

@@ -8,6 +8,7 @@ from fastconv import arrays, backends, dtypes
 from fastconv.autograd import Function
 from fastconv.errors import ShapeError
 from fastconv.functional.calls import Call, Calls
+from fastconv.functional.relu import checked_activation, rectified_gradient
 from fastconv.geometry import Conv2dGeometry
 
 _BIAS = frozenset({"bias"})
@@ -15,8 +16,8 @@ _BIAS = frozenset({"bias"})
 _ROWS = arrays.CHANNELS_LAST
 
 
-def linear(x, weight, bias=None, *, backend: str | None = None):
-    """x · weightᵀ + bias: every output sees every input.
+def linear(x, weight, bias=None, *, activation: str | None = None, backend: str | None = None):
+    """x · weightᵀ + bias: every output sees every input; ``activation="relu"`` rectifies it while it is written.
 
     Shapes: (..., in), (out, in), (out,) -> (..., out). A row's result is the same bits wherever it stands and however
     many rows there are, and for any number of threads; that of ``matmul`` need not be.
@@ -27,14 +28,14 @@ def linear(x, weight, bias=None, *, backend: str | None = None):
     >>> linear(np.ones((2, 3)), np.ones((4, 3))).shape
     (2, 4)
     """
-    return Linear.apply(x, weight, bias, backend)
+    return Linear.apply(x, weight, bias, activation, backend)
 
 
 class Linear(Function):
     """Records the checked call and the kernel set, and only those arrays that the wanted gradients read."""
 
     @staticmethod
-    def forward(ctx, x, weight, bias, backend):
+    def forward(ctx, x, weight, bias, activation, backend):
         x, weight = arrays.as_array(x, "input"), arrays.as_array(weight, "weight")
         bias = None if bias is None else arrays.as_array(bias, "bias")
         key = (x.shape, x.dtype, weight.shape, weight.dtype, None if bias is None else (bias.shape, bias.dtype))
@@ -46,20 +47,24 @@ class Linear(Function):
         ctx.kernels = backends.select(backend)
         x, weight = arrays.dense(x.reshape(-1, weight.shape[1])), arrays.dense(weight)
         needs_x, needs_weight, *_ = ctx.needs_input_grad
-        ctx.save(x if needs_weight else None, weight if needs_x else None)
+        ctx.activation = checked_activation(activation)
         out = _forward(ctx, x, weight, None if bias is None else arrays.dense(bias))
+        rectified = out if activation and True in ctx.needs_input_grad else None
+        ctx.save(x if needs_weight else None, weight if needs_x else None, rectified)
         return out.reshape(*ctx.x_shape[:-1], weight.shape[0])
 
     @staticmethod
     def backward(ctx, grad_out):
-        x, weight = ctx.saved
+        x, weight, rectified = ctx.saved
         g = ctx.call.geometry
         grad_out = arrays.dense(grad_out.reshape(-1, g.K))
-        needs_x, needs_weight, needs_bias, _ = ctx.needs_input_grad
+        if rectified is not None:
+            grad_out = rectified_gradient(ctx.kernels, grad_out, rectified)
+        needs_x, needs_weight, needs_bias, *_ = ctx.needs_input_grad
         grad_input = _grad_input(ctx, grad_out, weight).reshape(ctx.x_shape) if needs_x else None
         grad_weight = _grad_weight(ctx, grad_out, x) if needs_weight else None
         grad_bias = _grad_bias(ctx, grad_out) if needs_bias else None
-        return grad_input, grad_weight, grad_bias, None
+        return grad_input, grad_weight, grad_bias, None, None
 
 
 _known: Calls[Call] = Calls()
@@ -96,7 +101,8 @@ def _forward(ctx, x, weight, bias) -> np.ndarray:
     if not g.N:
         return out
     given = (_image(x), _filters(weight), *(() if bias is None else (bias,)), _image(out))
-    task = call.task("conv2d_forward", (_ROWS, _ROWS), *(() if bias is None else (_BIAS,)))
+    present = frozenset() if bias is None else _BIAS
+    task = call.task("conv2d_forward", (_ROWS, _ROWS), present, ctx.activation)
     ctx.kernels.run(task, *given, version=ctx.version(1), owner=weight)
     return out
 

@@ -13,12 +13,12 @@ from fastconv.autograd import no_grad
 from fastconv.nn.activation import ReLU
 from fastconv.nn.batch_norm import BatchNorm2d
 from fastconv.nn.conv import Conv2d
-from fastconv.nn.linear import Identity
+from fastconv.nn.linear import Identity, Linear
 from fastconv.nn.module import Module
 from fastconv.nn.parameter import Parameter
 
 # Whose ``forward`` takes ``activation``; of exactly these classes, since a subclass may define another one.
-_RECTIFYING = (Conv2d, BatchNorm2d)
+_RECTIFYING = (Conv2d, Linear, BatchNorm2d)
 
 
 def rectified(modules: Iterable[Module]) -> Iterator[tuple[Module, str | None]]:

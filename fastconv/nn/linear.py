@@ -33,9 +33,9 @@ class Linear(Module):
         """Draw weight and bias anew."""
         init.default_(self.weight, self.bias)
 
-    def forward(self, x):
-        """Every output of every row."""
-        return functional.linear(x, self.weight, self.bias)
+    def forward(self, x, *, activation=None):
+        """Every output of every row, with an ``activation``."""
+        return functional.linear(x, self.weight, self.bias, activation=activation)
 
     def extra_repr(self) -> str:
         """The arguments."""
