@@ -42,6 +42,8 @@ LARGER = (
     ConvCase("few inputs, strided", "bits", (2, 3, 30, 27), (64, 3, 7, 7), stride=2, padding=3),
     ConvCase("few inputs, circular", "bits", (1, 2, 15, 16), (32, 2, 5, 5), padding=2, padding_mode="circular"),
     ConvCase("few pixels", "bits", (5, 350, 1, 1), (45, 350, 1, 1)),
+    ConvCase("few pixels, whole vectors", "bits", (7, 416, 1, 1), (330, 416, 1, 1), bias=False),
+    ConvCase("one pixel, whole vectors", "bits", (1, 96, 1, 1), (170, 96, 1, 1)),
     ConvCase("depthwise", "bits", (2, 35, 9, 21), (35, 1, 3, 3), padding=1, groups=35),
     ConvCase("depthwise, strided", "bits", (2, 48, 15, 14), (48, 1, 3, 3), stride=2, padding=1, groups=48),
     ConvCase("depthwise, several blocks of sums", "bits", (3, 16, 61, 60), (16, 1, 3, 3), padding=1, groups=16),

@@ -1,8 +1,9 @@
 """grad_input of pointwise convolutions of few pixels in C for every instruction set."""
 
+from fastconv._kernels.buffers._native cimport give, take
 from fastconv._kernels.cython_cpu.conv2d cimport sweep_kernels
-from fastconv._kernels.cython_cpu.operands cimport address, fc_kernel, grain
-from fastconv._kernels.pool._native cimport parallel_for
+from fastconv._kernels.cython_cpu.operands cimport address, fc_kernel, grain, whole_lines
+from fastconv._kernels.pool._native cimport num_threads, parallel_for_threads
 
 from fastconv._kernels import contract, plan, pool
 from fastconv._kernels.cython_cpu.conv2d import vector_unit
@@ -13,7 +14,8 @@ cdef extern from "sweep_args.h" nogil:
         const void *grad_out
         const void *weight
         void *grad_input
-        Py_ssize_t pixels, C, K, width, rows
+        char *scratch
+        Py_ssize_t pixels, C, K, width, rows, block, scratch_bytes
     ctypedef struct fc_sweep_kernels:
         Py_ssize_t lanes
         fc_kernel sweep
@@ -31,21 +33,34 @@ cdef class Sweep:
         itemsize = FLOAT_TYPES[problem.dtype].storage.itemsize
         self.kernels = <const fc_sweep_kernels*> sweep_kernels(itemsize)
         self.args.pixels, self.args.C, self.args.K = made.pixels, g.C, g.K
-        self.args.width, self.args.rows = made.width, made.rows
+        self.args.width, self.args.rows, self.args.block = made.width, made.rows, plan.BLOCK_TERMS
+        self.args.scratch_bytes = whole_lines(made.pixels * made.width * self.kernels.lanes * itemsize)
         self.items = made.items
         self.chunk = grain(g.flops // made.items)
+
+    @property
+    def scratch_bytes(self):
+        """What one thread needs."""
+        return self.args.scratch_bytes
 
     def __call__(self, grad_out, weight, grad_input):
         cdef fc_sweep_args a = self.args
         a.grad_out, a.weight, a.grad_input = address(grad_out), address(weight), address(grad_input)
+        cdef Py_ssize_t threads = num_threads()
         with nogil:
-            parallel_for(self.kernels.sweep, &a, self.items, self.chunk)
-        return contract.OK
+            a.scratch = <char*> take(threads * a.scratch_bytes)
+            if a.scratch != NULL:
+                parallel_for_threads(self.kernels.sweep, &a, self.items, self.chunk, threads)
+                give(a.scratch, threads * a.scratch_bytes)
+        return contract.OUT_OF_MEMORY if a.scratch == NULL else contract.OK
 
 
 def _prepare(problem):
     made = plan.sweep_plan(problem.geometry, problem.formats, vector_unit(problem), pool.default_num_threads())
-    return contract.Declined(made) if isinstance(made, str) else contract.Kernel("gemv", Sweep(problem, made))
+    if isinstance(made, str):
+        return contract.Declined(made)
+    run = Sweep(problem, made)
+    return contract.Kernel("gemv", run, workspace_bytes=run.scratch_bytes)
 
 
 VARIANTS = {"conv2d_grad_input": (contract.Variant("gemv", _prepare),)}

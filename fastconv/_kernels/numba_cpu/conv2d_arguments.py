@@ -81,7 +81,8 @@ POINTWISE_WORK = structure(
 POINTWISE_WORK_BYTES = POINTWISE_WORK.itemsize
 # The same of grad_input of few pixels and plan.SweepPlan; ``width`` counts input channels.
 SWEEP = structure(
-    "microkernel", "grad_out", "weight", "grad_input", *SCRATCH, "pixels", "C", "K", "width", "rows", "itemsize",
+    "microkernel", "grad_out", "weight", "grad_input", *SCRATCH, "pixels", "C", "K", "width", "rows", "block",
+    "itemsize", "sums_at",
 )  # fmt: skip
 # The same of first layers on planes and plan.FirstLayerPlan; ``move`` copies rows.
 FIRST_LAYER = structure(

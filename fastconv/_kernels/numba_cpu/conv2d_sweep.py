@@ -12,6 +12,7 @@ from fastconv._kernels.numba_cpu import microkernels
 from fastconv._kernels.numba_cpu.arguments import fill, grain
 from fastconv._kernels.numba_cpu.compiler import NativeFunction
 from fastconv._kernels.numba_cpu.conv2d_arguments import SWEEP
+from fastconv._kernels.numba_cpu.microkernels import layout
 from fastconv._kernels.numba_cpu.panel import PANEL
 from fastconv._kernels.numba_cpu.ranges import RangeKernel
 
@@ -38,15 +39,17 @@ def _prepare(problem: Problem) -> Kernel | Declined:
     made = plan.sweep_plan(g, problem.formats, unit, pool.default_num_threads())
     if isinstance(made, str):
         return Declined(made)
+    # The panel, then sums of a block of rows.
+    _, sums_at, scratch_bytes = layout(PANEL.itemsize, made.pixels * made.width * unit.lanes * size)
     template = fill(
         SWEEP,
         **{"pixels": made.pixels, "C": g.C, "K": g.K, "itemsize": size},
-        **{"width": made.width * unit.lanes, "rows": made.rows},
+        **{"width": made.width * unit.lanes, "rows": made.rows, "block": plan.BLOCK_TERMS, "sums_at": sums_at},
         microkernel=microkernels.sweep(problem.dtype).address,
     )
     operands = ("grad_out", "weight", "grad_input")
-    run = _kernel().bound(template, operands, made.items, grain(g.flops // made.items), PANEL.itemsize)
-    return Kernel("gemv", run, workspace_bytes=PANEL.itemsize)
+    run = _kernel().bound(template, operands, made.items, grain(g.flops // made.items), scratch_bytes)
+    return Kernel("gemv", run, workspace_bytes=scratch_bytes)
 
 
 VARIANTS = {"conv2d_grad_input": (Variant("gemv", _prepare),)}

@@ -17,8 +17,9 @@ from fastconv._kernels.numba_cpu.arguments import structure
 from fastconv._kernels.numba_cpu.settings import COLUMNS, VECTOR_BYTES
 from fastconv._kernels.numba_cpu.vectors import BYTES, WORD, Vectors, internal_function, load, shifted, smaller
 
-# How a panel ends. STREAMS: past the caches; all lanes are valid, all places aligned to vectors.
-BIAS_LANES, BIAS_COLUMNS, RELU, STREAMS = 1, 2, 4, 8
+# How a panel ends. STREAMS: past the caches; all lanes are valid, all places aligned to vectors. ADDS: to what
+# is there.
+BIAS_LANES, BIAS_COLUMNS, RELU, STREAMS, ADDS = 1, 2, 4, 8, 16
 # All that the tiles of one region share. ``entries`` are pairs: offset in x, offset in w. ``per_chunk`` entries are
 # summed before their sum is added to the others': rounding errors stay small. ``target_step`` leads from one column to
 # the next, ``channels`` counts valid lanes, ``first`` says that sums hold nothing yet, ``last`` that the result goes

@@ -1,8 +1,9 @@
 """The microkernel of grad_input of few pixels, emitted: a few rows of weights are read from one end to the other.
 
-    target[p][lane] += sum over t of w[t * w_step + lane] * broadcast(x[t + p * x_shift])
+    sums[p][lane] += sum over t of w[t * w_step + lane] * broadcast(x[t + p * x_shift])
 
-for all vectors of the rows and every pixel p; pixels of the target lie ``target_step`` apart.
+for all vectors of the rows and every pixel p. Pixels of the sums lie ``w_shift`` apart, those of the target, to which
+the sums of a block of rows go, ``target_step``.
 """
 
 from __future__ import annotations
@@ -11,16 +12,16 @@ import itertools
 
 from llvmlite import ir
 
-from fastconv._kernels.numba_cpu.panel import Tile, tiles_module
+from fastconv._kernels.numba_cpu.panel import ADDS, Tile, tiles_module
 from fastconv._kernels.numba_cpu.settings import MAX_VECTORS, SWEEP_PIXELS, VECTOR_BYTES
 from fastconv._kernels.numba_cpu.vectors import WORD, carried, counted, shifted, where
 
 
 def sweep_module(dtype: str) -> ir.Module:
-    """Code of ``void (pixels, panel, x, w, sums, target)``, without sums.
+    """Code of ``void (pixels, panel, x, w, sums, target)``.
 
-    Of the panel it reads ``count`` (rows), ``channels`` (whole vectors of them), steps and shift, and ``first``: the
-    target holds nothing yet.
+    Of the panel it reads ``count`` (rows), ``channels`` (whole vectors of them), steps and shifts, whether the rows are
+    the ``first`` or ``last`` of a block, and whether their sum ADDS to what the target holds.
     """
     return tiles_module(_Sweep, dtype, 1)
 
@@ -32,10 +33,11 @@ class _Sweep(Tile):
 
     def emit(self) -> ir.Function:
         b, widest = self.b, MAX_VECTORS * VECTOR_BYTES
-        self.rows, self.w_step, self.fresh = self._field("count"), self._field("w_step"), self._flag("first")
-        self.pixels, self.targets = (
+        self.rows, self.w_step = self._field("count"), self._field("w_step")
+        self.first, self.last, self.adds = self._flag("first"), self._flag("last"), self._asked(ADDS)
+        self.pixels, self.kept, self.targets = (
             [shifted(b, place, b.mul(self._field(step), WORD(p))) for p in range(self.columns)]
-            for place, step in ((self.x, "x_shift"), (self.target, "target_step"))
+            for place, step in ((self.x, "x_shift"), (self.sums, "w_shift"), (self.target, "target_step"))
         )
         size = b.mul(self._field("channels"), WORD(self.v.size))
         whole = b.mul(b.sdiv(size, WORD(widest)), WORD(widest))
@@ -54,7 +56,10 @@ class _Sweep(Tile):
         b, v = self.b, self.v
         offsets = [WORD(o * VECTOR_BYTES) for o in range(vectors)]
         weight = shifted(b, self.w, at)
-        targets = [shifted(b, shifted(b, target, at), offset) for target in self.targets for offset in offsets]
+        kept, targets = (
+            [shifted(b, shifted(b, pixel, at), offset) for pixel in pixels for offset in offsets]
+            for pixels in (self.kept, self.targets)
+        )
 
         def add_row(index, sums):
             row = shifted(b, weight, b.mul(index, self.w_step))
@@ -67,10 +72,16 @@ class _Sweep(Tile):
             products = itertools.product(factors, weights)
             return [v.multiply_add(b, w, x, old) for (x, w), old in zip(products, sums, strict=True)]
 
-        def add_targets(sums):
-            return [b.fadd(value, v.load(b, place)) for value, place in zip(sums, targets, strict=True)]
+        def added(values, places):
+            return [b.fadd(value, v.load(b, place)) for value, place in zip(values, places, strict=True)]
 
-        sums = carried(b, self.rows, [v.zero] * len(targets), add_row)
-        sums = where(b, b.not_(self.fresh), sums, add_targets)
-        for value, place in zip(sums, targets, strict=True):
-            v.store(b, value, place)
+        sums = carried(b, self.rows, [v.zero] * len(kept), add_row)
+        sums = where(b, b.not_(self.first), sums, lambda values: added(values, kept))
+        with b.if_else(self.last) as (last, more):
+            with last:
+                ended = where(b, self.adds, sums, lambda values: added(values, targets))
+                for value, place in zip(ended, targets, strict=True):
+                    v.store(b, value, place)
+            with more:
+                for value, place in zip(sums, kept, strict=True):
+                    v.store(b, value, place)

@@ -44,7 +44,10 @@ def row_plan(g: Conv2dGeometry, formats: tuple[str, str], unit: VectorUnit, thre
 
 @dataclass(frozen=True, slots=True)
 class SweepPlan:
-    """The plan of a grad_input that adds ``rows`` rows of weights at a time, of which an item has ``width`` vectors."""
+    """The plan of a grad_input that adds ``rows`` rows of weights at a time, of which an item has ``width`` vectors.
+
+    Blocks of terms, after which sums go to the result, are a multiple of the rows.
+    """
 
     pixels: int
     rows: int

@@ -79,6 +79,7 @@ AWKWARD_CONVS = (
     _odd("planes of whole vectors", (2, 37, 8, 14), (23, 37, 1, 1)),
     _odd("planes and a tail", (1, 170, 11, 17), (71, 170, 1, 1)),
     _odd("ranges of channels", (1, 201, 9, 7), (82, 201, 3, 3), padding=1),
+    _odd("few pixels", (3, 48, 1, 1), (20, 48, 1, 1)),
     _odd("small maps of many images", (13, 34, 4, 3), (35, 34, 3, 3), padding=1),
     _odd("several pieces of outputs", (2, 18, 31, 33), (20, 18, 3, 3), padding=1),
     _odd("unequal pads", (1, 3, 6, 5), (4, 3, 3, 3), padding=((0, 2), (3, 1))),

@@ -1,7 +1,7 @@
 /* The microkernel for few pixels of a pointwise forward pass: weights are read where they are, squares of a vector of
- * output channels x as many input channels, and transposed in registers. Each is used so few times that packing it would
- * cost more than that. The terms are added in the order of a panel, so that a result has the same bits however many
- * pixels there are. */
+ * output channels x as many input channels, and transposed in registers. Each is used so few times that packing it
+ * would cost more than that. The terms are added in the order of a panel, so that a result has the same bits however
+ * many pixels there are. */
 
 #ifndef FASTCONV_ROWS_H
 #define FASTCONV_ROWS_H

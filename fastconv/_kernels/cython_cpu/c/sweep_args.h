@@ -6,11 +6,13 @@
 #include "isa.h"
 
 /* grad_input[pixel, c] = sum over k of grad_out[pixel, k] * weight[k, c]; C is a number of whole vectors, an item has
- * `width` of them, and `rows` rows of weights are swept over together. */
+ * `width` of them. `rows` rows of weights are swept over together, and after `block` of them, a multiple, their sum
+ * goes from the scratch to grad_input. */
 typedef struct {
     const void *grad_out, *weight;
     void *grad_input;
-    ptrdiff_t pixels, C, K, width, rows;
+    char *scratch; /* one part of scratch_bytes for each slot */
+    ptrdiff_t pixels, C, K, width, rows, block, scratch_bytes;
 } fc_sweep_args;
 
 /* The kernel of one dtype and level. */

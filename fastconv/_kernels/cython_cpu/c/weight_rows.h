@@ -1,11 +1,11 @@
-/* Weights that are not packed, as a vector's lanes read them: each lane has a row, and squares of rows are transposed in
- * registers. */
+/* Weights that are not packed, as a vector's lanes read them: each lane has a row, and squares of rows are transposed
+ * in registers. */
 #include "transpose.h"
 #include "vector.h"
 
 #ifndef FASTCONV_WEIGHT_ROWS_H
 #define FASTCONV_WEIGHT_ROWS_H
-/* Terms of a row that are copied at once; the copies lie a vector further apart, to share no sets of the first cache. */
+/* Terms of a row that are copied at once; copies lie a vector further apart, to share no sets of the first cache. */
 enum { FC_ROW_TERMS = 160 };
 #endif
 
@@ -23,8 +23,8 @@ FC_INLINE void FC_FN(list_rows)(FC_FN(fc_weight_rows) *rows, const real *w, ptrd
     rows->next = w + FC_LANES * shift;
 }
 
-/* Some terms of all lanes, in whole vectors: as they are where no vector crosses a cache line, else copied, since a line
- * would be gone from the first cache before the next vector reads the rest of it. */
+/* Some terms of all lanes, in whole vectors: as they are where no vector crosses a cache line, else copied, since a
+ * line would be gone from the first cache before the next vector reads the rest of it. */
 static inline void FC_FN(take_terms)(FC_FN(fc_weight_rows) *rows, ptrdiff_t t, ptrdiff_t count) {
     int aligned = count % FC_LANES == 0;
     rows->ahead = rows->next + t * FC_LANES;
@@ -42,8 +42,8 @@ static inline void FC_FN(take_terms)(FC_FN(fc_weight_rows) *rows, ptrdiff_t t, p
     }
 }
 
-/* A square of weights, transposed. As much is asked for of what follows the rows, one line after the other: no processor
- * foresees so many rows at once. */
+/* A square of weights, transposed. As much is asked for of what follows the rows, one line after the other: no
+ * processor foresees so many rows at once. */
 FC_INLINE void FC_FN(take_square)(const FC_FN(fc_weight_rows) *rows, ptrdiff_t i, vec *square) {
 #pragma GCC unroll 16
     for (int lane = 0; lane < FC_LANES; lane++) square[lane] = *(const vec *)(rows->terms[lane] + i);
