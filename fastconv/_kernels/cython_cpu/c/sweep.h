@@ -25,7 +25,7 @@ typedef struct {
 } fc_row_sweep;
 #endif
 
-/* Some vectors of all rows, times the rows' grad_out of every pixel. As much is asked for of the rows that come next. */
+/* Some vectors of all rows, times the rows' grad_out of every pixel. As much is asked for of what comes next. */
 FC_INLINE void FC_FN(sweep_vectors)(const int V, const int P, const fc_row_sweep *a, const real *grad_out,
                                     const real *weight, real *sums, real *target) {
     const ptrdiff_t rows = a->rows, shift = a->shift, step = a->step;

@@ -1,0 +1,65 @@
+"""The networks of VGG: 3 x 3 convolutions alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fastconv.nn import AdaptiveAvgPool2d, Conv2d, Dropout, Flatten, Linear, MaxPool2d, Module, ReLU, Sequential, init
+
+# Maps of each convolution, stage by stage; each stage ends with a pooling. The configurations' names are the paper's.
+_A = ((64,), (128,), (256, 256), (512, 512), (512, 512))
+
+
+def vgg11(num_classes: int = 1000, *, dropout: float = 0.5, dtype=None) -> Sequential:
+    """Configuration A of K. Simonyan and A. Zisserman (2014): eight convolutions and three fully connected layers.
+
+    132,863,336 parameters for 1000 classes, under torchvision's names. Shapes: (N, 3, H, W) -> (N, num_classes), from
+    32 x 32 on; made for 224 x 224. Raises ValueError or TypeError.
+
+    >>> import numpy as np
+    >>> vgg11(10).eval()(np.zeros((1, 3, 32, 32), np.float32)).shape
+    (1, 10)
+    """
+    return _vgg(_A, num_classes, dropout, dtype)
+
+
+def _vgg(stages: Sequence[Sequence[int]], num_classes: int, dropout: float, dtype) -> Sequential:
+    network = Sequential(
+        {
+            "features": _features(stages, dtype),
+            "avgpool": AdaptiveAvgPool2d((7, 7)),
+            "flatten": Flatten(),
+            "classifier": Sequential(
+                Linear(stages[-1][-1] * 7 * 7, 4096, dtype=dtype),
+                ReLU(),
+                Dropout(dropout),
+                Linear(4096, 4096, dtype=dtype),
+                ReLU(),
+                Dropout(dropout),
+                Linear(4096, num_classes, dtype=dtype),
+            ),
+        }
+    )
+    network.apply(_initialise)
+    return network
+
+
+def _features(stages, dtype) -> Sequential:
+    layers: list[Module] = []
+    channels = 3
+    for stage in stages:
+        for maps in stage:
+            layers += [Conv2d(channels, maps, 3, padding=1, dtype=dtype), ReLU()]
+            channels = maps
+        layers.append(MaxPool2d(2, 2))
+    return Sequential(*layers)
+
+
+def _initialise(module: Module) -> None:
+    """What torchvision starts from: weights that keep the variance of gradients, or N(0, 0.01²), and biases of zero."""
+    if isinstance(module, Conv2d):
+        init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        init.zeros_(module.bias)
+    elif isinstance(module, Linear):
+        init.normal_(module.weight, 0.0, 0.01)
+        init.zeros_(module.bias)
