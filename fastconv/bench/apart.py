@@ -99,7 +99,11 @@ def _run(connection: Connection, function: Callable, arguments: tuple) -> None:
 
 
 def _serve(connection, prepare, environment, memory, threads, workload) -> None:
-    allocator.choose(memory)
+    try:
+        allocator.choose(memory)
+    except ValueError as error:  # a C library that cannot be told
+        connection.send((None, Declined(str(error))))
+        return
     with environment(threads):
         found = prepare(workload)
         if isinstance(found, Declined):
