@@ -327,7 +327,7 @@ def test_networks_have_batches_and_a_direction_of_their_own():
 @pytest.mark.parametrize("suite", ["training", "inference"])
 def test_a_real_run_of_a_network(suite, tmp_path, capsys):
     target = tmp_path / "x.json"
-    settings = ["--case", "lenet5", "--batch", "2", "--rounds", "2", "--quick", "--threads", "1"]
+    settings = ["--case", "lenet5", "--batch", "2", "--rounds", "2", "--threads", "1"]
     assert cli.main(["bench", "--suite", suite, *settings, "--peers", "none", "--json", str(target)]) == 0
     out = capsys.readouterr().out
     found = records.load(target)
