@@ -39,7 +39,7 @@ cdef extern from "pool2d_args.h" nogil:
         int status
     ctypedef struct fc_pool2d_kernels:
         Py_ssize_t lanes
-        fc_kernel targets, planes, sliding, whole
+        fc_kernel targets, planes, sliding, sliding_grad, whole
     const fc_pool2d_kernels* fc_pool2d_select(int itemsize)
 
 cdef enum:
@@ -133,9 +133,11 @@ cdef class Sliding(Pooling):
 
     cdef _share(self, problem, bint transposed, Py_ssize_t itemsize):
         g, w = problem.geometry, &self.args.sliding
-        w.stride, w.H, w.row_low, w.col_low = g.rows.stride, g.rows.size, g.rows.low, g.cols.low
+        w.stride, w.row_low, w.col_low = g.rows.stride, g.rows.low, g.cols.low
+        w.H = g.rows.out if transposed else g.rows.size
         w.block, w.blocks, w.ahead = pools.sliding_blocks(g, itemsize)
-        self.kernel, self.items = self.kernels.sliding, self.args.N * self.args.C * w.blocks
+        self.kernel = self.kernels.sliding_grad if transposed else self.kernels.sliding
+        self.items = self.args.N * self.args.C * w.blocks
         self.streams = pools.streams(g, transposed, problem.formats, itemsize)
 
 
@@ -148,7 +150,7 @@ cdef class Whole(Pooling):
 
 def _variant(name, kind, reason, op):
     def prepare(problem):
-        why = reason(problem.geometry, problem.formats, op.endswith("grad_input"))
+        why = reason(problem.geometry, problem.formats)
         return contract.Declined(why) if why else contract.Kernel(name, kind(op, problem))
 
     return contract.Variant(name, prepare)

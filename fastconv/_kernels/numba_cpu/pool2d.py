@@ -79,6 +79,18 @@ def _build_sliding(dtype: str, kind: str):
     return pool_planes.sliding_kernel(dtype, kind)
 
 
+def _build_slide_grad(dtype: str, kind: str, kernel: int, stride: int, odd: int):
+    from fastconv._kernels.numba_cpu import pool_sliding_grad
+
+    return pool_sliding_grad.sliding_grad_module(dtype, kind, kernel, stride, odd)
+
+
+def _build_sliding_grad(dtype: str, kind: str):
+    from fastconv._kernels.numba_cpu import pool_planes
+
+    return pool_planes.sliding_grad_kernel(dtype, kind)
+
+
 @cache
 def _lanes(dtype: str, kind: str, offset_bytes: int) -> NativeFunction:
     return NativeFunction(_build_lanes, (dtype, kind, offset_bytes), 2)
@@ -92,6 +104,11 @@ def _whole_plane(dtype: str, kind: str) -> NativeFunction:
 @cache
 def _slide(dtype: str, kind: str, kernel: int, stride: int) -> NativeFunction:
     return NativeFunction(_build_slide, (dtype, kind, kernel, stride), 3)
+
+
+@cache
+def _slide_grad(dtype: str, kind: str, kernel: int, stride: int, odd: int) -> NativeFunction:
+    return NativeFunction(_build_slide_grad, (dtype, kind, kernel, stride, odd), 3)
 
 
 @cache
@@ -111,6 +128,9 @@ def native_functions(dtype: str) -> list[NativeFunction]:
     for kind in (LARGEST, LARGEST_AT, ALL):
         found += [_slide(dtype, kind, *window) for window in _WINDOWS]
         found.append(_kernel(_build_sliding, dtype, kind).native)
+    for kind in (WON, ALL):
+        found += [_slide_grad(dtype, kind, *window, odd) for window in _WINDOWS for odd in range(2)]
+        found.append(_kernel(_build_sliding_grad, dtype, kind).native)
     return found
 
 
@@ -173,11 +193,16 @@ def _rows(p: _Pooling):
 
 def _sliding(p: _Pooling):
     g, (block, blocks, ahead) = p.g, pools.sliding_blocks(p.g, p.itemsize)
-    run = _slide(p.dtype, p.kind, g.rows.kernel, g.rows.stride).address
-    values = {"H": g.rows.size, "stride": g.rows.stride, "row_low": g.rows.low, "col_low": g.cols.low}
-    values |= {"block": block, "blocks": blocks, "ahead": ahead, "run": run, "streams": p.streams()}
-    views = -(-g.cols.out * p.itemsize // VECTOR_BYTES)
-    kernel = _kernel(_build_sliding, p.dtype, p.kind)
+    window = g.rows.kernel, g.rows.stride
+    if p.transposed:
+        run = _slide_grad(p.dtype, p.kind, *window, g.cols.low % 2).address
+        kernel, H, columns = _kernel(_build_sliding_grad, p.dtype, p.kind), g.rows.out, -(-g.cols.size // window[1])
+    else:
+        run = _slide(p.dtype, p.kind, *window).address
+        kernel, H, columns = _kernel(_build_sliding, p.dtype, p.kind), g.rows.size, g.cols.out
+    values = {"H": H, "stride": window[1], "row_low": g.rows.low, "col_low": g.cols.low, "run": run}
+    values |= {"block": block, "blocks": blocks, "ahead": ahead, "streams": p.streams()}
+    views = -(-columns * p.itemsize // VECTOR_BYTES)
     return p.bound(kernel, g.N * g.C * blocks, SLIDE_BYTES + views * VIEW_BYTES, **values), p.plans
 
 
@@ -197,7 +222,7 @@ _FORMS = (
 
 def _variant(name, form, reason, op) -> Variant:
     def prepare(problem: Problem) -> Kernel | Declined:
-        if why := reason(problem.geometry, problem.formats, op.endswith("grad_input")):
+        if why := reason(problem.geometry, problem.formats):
             return Declined(why)
         run, keeps = form(_Pooling(op, problem))
         return Kernel(name, run, keeps=keeps)

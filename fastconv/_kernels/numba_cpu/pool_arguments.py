@@ -29,15 +29,18 @@ JOB_BYTES = JOB.itemsize
 # Square windows that slide over a plane of H rows of W columns, and of ``width`` targets, from ``row_low`` rows above
 # it on. ``views`` are its vectors of columns. While they slide down a block of rows, what is ``ahead`` is asked for. Of
 # the target rows only the first ``whole_rows`` have a vector's lanes to their right or below them. ``mend`` is set
-# where a target is minus infinity. All are elements.
+# where a target is minus infinity. Of a gradient the plane is the target's of rows of ``width``, and W columns and
+# ``window_rows`` rows are those of windows. All are elements.
 SLIDE = structure(
     "source", "target", "offsets", "views", "view_count", "H", "W", "width", "row_low", "ahead", "whole_rows",
-    "streams", "row_counts", "col_counts", "mend",
+    "streams", "row_counts", "col_counts", "mend", "window_rows",
 )  # fmt: skip
 SLIDE_BYTES = SLIDE.itemsize
 # What a vector of columns reads of each row, four times (of stride two the pair of vectors at a column, then that two
-# columns further), and its targets: element and, as bits, lanes that are inside. Last, how many targets it has.
-VIEW = structure(*(f"{field}{part}" for part in range(5) for field in ("at", "lanes")), "targets")
+# columns further), and its targets: element and, as bits, lanes that are inside. Of a gradient what it reads for every
+# tap, then its targets, of stride two those of a pair of vectors.
+PARTS = 5
+VIEW = structure(*(f"{field}{part}" for part in range(PARTS) for field in ("at", "lanes")))
 VIEW_BYTES = VIEW.itemsize
 # A plan.pools.Lines.
 LINES = (

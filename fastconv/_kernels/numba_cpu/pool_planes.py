@@ -28,7 +28,8 @@ from fastconv._kernels.numba_cpu.pool_kernels import first_winner, open_job, wid
 from fastconv._kernels.numba_cpu.settings import VECTOR_BYTES, serial
 
 _LINE = 64
-_PARTS = 4
+# Parts of a view that are read; the next one is its targets.
+_READ = 4
 
 
 def planes_kernel(dtype: str, kind: str, offset_bytes: int):
@@ -188,7 +189,7 @@ def sliding_kernel(dtype: str, kind: str):
     return sliding
 
 
-def _viewer(lanes):
+def _parter(lanes):
     @serial
     def part(place, at, size):
         """Neighbours of a row from ``at`` on: their first one, and which of them are inside of it."""
@@ -196,15 +197,67 @@ def _viewer(lanes):
         put_word(place, 0, at)
         put_word(place, 1, ((1 << last) - 1) & ~((1 << first) - 1))
 
+    return part
+
+
+def _viewer(lanes):
+    part = _parter(lanes)
+
     @serial
     def view(a, place, number):
         """A vector of columns; the last one overlaps the one before it."""
         col = number * lanes
         if number > 0 and col + lanes > a.cols_targets:
             col = a.cols_targets - lanes
-        for i in range(_PARTS):
+        for i in range(_READ):
             shift = i if a.stride == 1 else i // 2 * 2 + i % 2 * lanes
             part(place + 16 * i, col * a.stride - a.col_low + shift, a.source_h)
-        part(place + 16 * _PARTS, col, a.cols_targets)
+        part(place + 16 * _READ, col, a.cols_targets)
 
     return view
+
+
+def sliding_grad_kernel(dtype: str, kind: str):
+    """One item per (plane, block of rows of windows)."""
+    size = np.dtype(dtype).itemsize
+    lanes, is_won = VECTOR_BYTES // size, kind == WON
+    under = _under(lanes)
+
+    def sliding_grad(context, lo, hi, slot):
+        a = carray(pointer(context), 1, POOL)[0]
+        slide = a.scratch + slot * a.scratch_step
+        s = carray(pointer(slide), 1, SLIDE)[0]
+        places = (a.cols_targets + a.stride - 1) // a.stride
+        s.views, s.view_count = slide + SLIDE_BYTES, (places + lanes - 1) // lanes
+        for number in range(s.view_count):
+            under(a, s.views + number * VIEW_BYTES, number, places)
+        s.H, s.W, s.width, s.row_low, s.window_rows = a.rows_targets, a.source_h, a.target_h, a.row_low, a.H
+        s.streams = a.streams != 0 and a.target % _LINE == 0
+        s.row_counts, s.col_counts = a.row_counts, a.col_counts
+        for item in range(lo, hi):
+            plane, first = item // a.blocks, item % a.blocks * a.block
+            s.source, s.target = a.source + plane * a.source_c * size, a.target + plane * a.target_c * size
+            if is_won:
+                s.offsets = a.winners + plane * a.source_c
+            call(a.run, slide, first, min(a.H, first + a.block))
+        fence_streams()
+
+    return sliding_grad
+
+
+def _under(lanes):
+    part = _parter(lanes)
+
+    @serial
+    def under(a, place, number, places):
+        """A vector of columns, or a pair of them; the last one overlaps the one before it."""
+        at = number * lanes
+        if number > 0 and at + lanes > places:
+            at = places - lanes
+        for tap in range(a.tap_cols):
+            phase = 0 if a.stride == 1 else (tap + a.col_low) % 2
+            part(place + 16 * tap, at + (phase + a.col_low - tap) // a.stride, a.source_h)
+        for i in range(2):
+            part(place + 16 * (a.tap_cols + i), at * a.stride + i * lanes, a.cols_targets)
+
+    return under

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from llvmlite import ir
 
-from fastconv._kernels.numba_cpu.pool_arguments import ALL, LARGEST_AT, SLIDE, VIEW, VIEW_BYTES
+from fastconv._kernels.numba_cpu.pool_arguments import ALL, LARGEST_AT, PARTS, SLIDE, VIEW, VIEW_BYTES
 from fastconv._kernels.numba_cpu.vectors import BYTES, WORD, Vectors, counted, load, shifted, where
 
-_TARGETS = 4
+_TARGETS = PARTS - 1
 _BYTE = ir.IntType(8)
 
 
@@ -17,28 +17,41 @@ def sliding_module(dtype: str, kind: str, kernel: int, stride: int) -> ir.Module
     module = ir.Module("pool_sliding")
     v = Vectors(module, dtype)
     fast, careful = (_Down(v, kind, kernel, stride, is_careful=is_careful).emit() for is_careful in (False, True))
+
+    def down(b, *arguments):
+        unordered = b.call(fast, arguments)
+        with b.if_then(b.icmp_signed("!=", unordered, WORD(0))):
+            b.call(careful, arguments)
+
+    each_view(module, stride < kernel, down)
+    return module
+
+
+def each_view(module, shares_rows, body) -> None:
+    """The entry, ``body(builder, slide, view, first, last)`` for every view. Where windows share no rows, one row after
+    the other is done: that is how they lie in memory."""
     entry = ir.Function(module, ir.FunctionType(ir.VoidType(), [WORD] * 3), "entry")
     b = ir.IRBuilder(entry.append_basic_block("entry"))
     slide, first, last = entry.args
     slide = b.inttoptr(slide, BYTES)
-    views, count = (load(b, shifted(b, slide, WORD(_at(SLIDE, name))), WORD, 8) for name in ("views", "view_count"))
+    views, count = (field_of(b, SLIDE, slide, name) for name in ("views", "view_count"))
 
-    def each_view(begin, end):
+    def run(begin, end):
         with counted(b, count, 1) as number:
-            view = b.inttoptr(b.add(views, b.mul(number, WORD(VIEW_BYTES))), BYTES)
-            unordered = b.call(fast, [slide, view, begin, end])
-            with b.if_then(b.icmp_signed("!=", unordered, WORD(0))):
-                b.call(careful, [slide, view, begin, end])
+            body(b, slide, b.inttoptr(b.add(views, b.mul(number, WORD(VIEW_BYTES))), BYTES), begin, end)
 
-    if stride < kernel:
-        each_view(first, last)
+    if shares_rows:
+        run(first, last)
     else:
-        # They share no rows; one row after the other is how they lie in memory.
         with counted(b, b.sub(last, first), 1) as number:
             row = b.add(first, number)
-            each_view(row, b.add(row, WORD(1)))
+            run(row, b.add(row, WORD(1)))
     b.ret_void()
-    return module
+
+
+def field_of(b, structure, origin, name):
+    """A field of a structure."""
+    return load(b, shifted(b, origin, WORD(_at(structure, name))), WORD, 8)
 
 
 def _at(structure, name):
@@ -65,12 +78,11 @@ class _Down:
         b, v = self.b, self.v
         self.slide, view, self.first, self.last = self.function.args
         for name in SLIDE.names:
-            setattr(self, name, load(b, shifted(b, self.slide, WORD(_at(SLIDE, name))), WORD, 8))
-        fields = {name: load(b, shifted(b, view, WORD(_at(VIEW, name))), WORD, 8) for name in VIEW.names}
-        self.places = [fields[f"at{part}"] for part in range(_TARGETS + 1)]
-        masks = (b.trunc(fields[f"lanes{part}"], ir.IntType(v.lanes)) for part in range(_TARGETS + 1))
+            setattr(self, name, field_of(b, SLIDE, self.slide, name))
+        fields = {name: field_of(b, VIEW, view, name) for name in VIEW.names}
+        self.places = [fields[f"at{part}"] for part in range(PARTS)]
+        masks = (b.trunc(fields[f"lanes{part}"], ir.IntType(v.lanes)) for part in range(PARTS))
         self.masks = [b.bitcast(mask, v.masks) for mask in masks]
-        self.targets = fields["targets"]
         top = b.sub(b.mul(self.first, WORD(self.stride)), self.row_low)
         kept = self.kernel - self.stride
         state = [ir.Constant(v.masks, None)]

@@ -65,7 +65,7 @@ def axis_plans(g: Pool2dGeometry, transposed: bool) -> tuple[axes.AxisPlan, axes
     return make(g.rows), make(g.cols)
 
 
-def whole_reason(g: Pool2dGeometry, formats: tuple[str, ...], transposed: bool) -> str | None:
+def whole_reason(g: Pool2dGeometry, formats: tuple[str, ...]) -> str | None:
     """Why planes are not reduced as they lie in memory; None where they are."""
     if reason := _format_reason(formats, CONTIGUOUS):
         return reason
@@ -75,10 +75,8 @@ def whole_reason(g: Pool2dGeometry, formats: tuple[str, ...], transposed: bool) 
     return None
 
 
-def sliding_reason(g: Pool2dGeometry, formats: tuple[str, ...], transposed: bool) -> str | None:
+def sliding_reason(g: Pool2dGeometry, formats: tuple[str, ...]) -> str | None:
     """Why windows do not slide down the planes; None where they do."""
-    if transposed:
-        return "windows slide over the input alone"
     if is_adaptive(g) or g.rows.kernel != g.cols.kernel or g.rows.stride != g.cols.stride:
         return "windows or their steps are not square"
     if g.rows.kernel not in (2, 3) or g.rows.stride > _MOST_STEPS or max(g.rows.dilation, g.cols.dilation) > 1:
@@ -86,7 +84,7 @@ def sliding_reason(g: Pool2dGeometry, formats: tuple[str, ...], transposed: bool
     return _format_reason(formats, CONTIGUOUS)
 
 
-def rows_reason(g: Pool2dGeometry, formats: tuple[str, ...], transposed: bool) -> str | None:
+def rows_reason(g: Pool2dGeometry, formats: tuple[str, ...]) -> str | None:
     """Why lanes are not columns; None where they are."""
     if isinstance(g.cols, AdaptiveAxis):
         return "windows of neighbouring columns are unlike"
@@ -95,12 +93,12 @@ def rows_reason(g: Pool2dGeometry, formats: tuple[str, ...], transposed: bool) -
     return _format_reason(formats, CONTIGUOUS)
 
 
-def channels_reason(g: Pool2dGeometry, formats: tuple[str, ...], transposed: bool) -> str | None:
+def channels_reason(g: Pool2dGeometry, formats: tuple[str, ...]) -> str | None:
     """Why lanes are not channels; None where they are."""
     return _format_reason(formats, CHANNELS_LAST)
 
 
-def direct_reason(g: Pool2dGeometry, formats: tuple[str, ...], transposed: bool) -> None:
+def direct_reason(g: Pool2dGeometry, formats: tuple[str, ...]) -> None:
     """The general variant takes everything."""
 
 

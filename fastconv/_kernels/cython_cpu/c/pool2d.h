@@ -8,6 +8,7 @@
 #include "pool_targets.h"
 #include "pool_planes.h"
 #include "pool_sliding.h"
+#include "pool_sliding_grad.h"
 #include "pool_whole.h"
 
 const fc_pool2d_kernels FC_FN(fc_pool2d) = {
@@ -15,5 +16,6 @@ const fc_pool2d_kernels FC_FN(fc_pool2d) = {
     .targets = FC_FN(pool_targets),
     .planes = FC_FN(pool_planes),
     .sliding = FC_FN(pool_sliding),
+    .sliding_grad = FC_FN(pool_sliding_grad),
     .whole = FC_FN(pool_whole),
 };

@@ -20,7 +20,8 @@ typedef struct {
 } fc_pool_lines;
 
 /* Square windows with the same steps in both directions on planes of H rows, whose first one begins row_low rows and
- * col_low columns outside. A plane has blocks of `block` target rows; the next one reads what is `ahead`. */
+ * col_low columns outside. A plane has blocks of `block` rows of windows; the next one reads what is `ahead`. Of a
+ * gradient H is the number of those rows. */
 typedef struct {
     ptrdiff_t stride, H, row_low, col_low, block, blocks, ahead;
 } fc_pool_sliding;
@@ -41,10 +42,10 @@ typedef struct {
     volatile int status;
 } fc_pool_args;
 
-/* Items: target rows of an image; blocks of rows of a plane, twice; planes that have one window. */
+/* Items: target rows of an image; blocks of rows of a plane, three times; planes that have one window. */
 typedef struct {
     ptrdiff_t lanes;
-    fc_kernel targets, planes, sliding, whole;
+    fc_kernel targets, planes, sliding, sliding_grad, whole;
 } fc_pool2d_kernels;
 
 FC_DECLARE_TABLES(fc_pool2d_kernels, fc_pool2d)

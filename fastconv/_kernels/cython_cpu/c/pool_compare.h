@@ -9,6 +9,8 @@
 #undef FC_POOL_STORE
 #undef FC_POOL_BYTES
 #undef FC_POOL_ADD_WON
+#undef FC_POOL_ADD_IF
+#undef FC_POOL_LOAD_PLACES
 typedef uint8_t FC_FN(pool_bytes) __attribute__((vector_size(FC_LANES), aligned(1), may_alias));
 #if defined(__x86_64__) && FC_VECTOR_BYTES == 64 && FC_REAL_BYTES == 4
 #define FC_UNORDERED(a, b) ((int)_mm512_cmp_ps_mask((__m512)(a), (__m512)(b), _CMP_UNORD_Q))
@@ -71,4 +73,22 @@ static inline FC_FN(fc_mask) FC_FN(pool_replaced)(vec a, vec b, FC_FN(fc_mask) t
 #endif
 #ifndef FC_POOL_BYTES
 #define FC_POOL_BYTES(tap) __builtin_convertvector(tap, FC_FN(pool_bytes))
+#endif
+/* Some winners, and the sum plus a value where they are a tap. */
+#ifdef FC_POOL_ADD_WON
+typedef __m128i FC_FN(pool_places);
+#define FC_POOL_LOAD_PLACES(place, lanes) _mm_maskz_loadu_epi8((__mmask16)(lanes), place)
+#if FC_REAL_BYTES == 4
+#define FC_POOL_ADD_IF(sum, value, places, tap)                                                                          \
+    ((vec)_mm512_mask_add_ps((__m512)(sum), _mm_cmpeq_epi8_mask(places, _mm_set1_epi8((char)(tap))), (__m512)(sum),       \
+                             (__m512)(value)))
+#else
+#define FC_POOL_ADD_IF(sum, value, places, tap)                                                                          \
+    ((vec)_mm512_mask_add_pd((__m512d)(sum), (__mmask8)_mm_cmpeq_epi8_mask(places, _mm_set1_epi8((char)(tap))),           \
+                             (__m512d)(sum), (__m512d)(value)))
+#endif
+#else
+typedef FC_FN(fc_mask) FC_FN(pool_places);
+#define FC_POOL_ADD_IF(sum, value, places, tap) \
+    ((sum) + (vec)((FC_FN(fc_mask))((places) == (tap)) & (FC_FN(fc_mask))(value)))
 #endif

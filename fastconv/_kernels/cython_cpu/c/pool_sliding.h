@@ -20,7 +20,8 @@ typedef struct {
 } FC_FN(pool_across);
 
 /* A plane of H rows of W columns in all its views; what a block of rows reads after this one is `ahead`. Of
- * the target rows only the first whole_rows have a vector's lanes to their right or below them. */
+ * the target rows only the first whole_rows have a vector's lanes to their right or below them.
+ * Of a gradient the plane is the target's, W columns and `rows` rows are those of windows. */
 typedef struct {
     const fc_pool_args *a;
     const FC_FN(pool_view) *views;
@@ -28,7 +29,7 @@ typedef struct {
     const real *source;
     real *target;
     char *offsets;
-    ptrdiff_t H, W, width, row_low, ahead, whole_rows;
+    ptrdiff_t H, W, width, row_low, ahead, whole_rows, rows;
 } FC_FN(pool_slide);
 
 static inline FC_FN(pool_part) FC_FN(pool_part_of)(ptrdiff_t at, ptrdiff_t size) {
@@ -237,7 +238,7 @@ static void FC_FN(pool_sliding)(void *ctx, ptrdiff_t lo, ptrdiff_t hi, ptrdiff_t
     void *memory;
     const FC_FN(pool_view) *views = FC_FN(pool_views)(a, count, &memory);
     FC_FN(pool_slide) s = {
-        a, views, count, NULL, NULL, NULL, w->H, a->source_strides.h, width, w->row_low, w->ahead, 0,
+        a, views, count, NULL, NULL, NULL, w->H, a->source_strides.h, width, w->row_low, w->ahead, 0, rows,
     };
     (void)slot;
     if (views == NULL) {
