@@ -30,7 +30,9 @@ from fastconv.bench.workloads import LAYOUTS
 from fastconv.errors import BackendUnavailableError
 
 AWKWARD = (*AWKWARD_CONVS, *AWKWARD_POOLS)
-SMALL = (*AWKWARD, *SUITES["small"], *SUITES["lenet"], *SUITES["digits"], SUITES["linear"][1])
+# Small planes, windows of every kind.
+POOLINGS = tuple(case for case in SUITES["pool"] if case.x_shape[2] <= 17 or case.x_shape[1] == 6)
+SMALL = (*AWKWARD, *SUITES["small"], *SUITES["lenet"], *SUITES["digits"], SUITES["linear"][1], *POOLINGS)
 # onnxruntime pads a pooling with the lowest finite number: a window without any input gives that instead of -inf.
 # SciPy chooses the Fourier transform for wide planes: a window of padding alone gives its rounding error instead of 0.
 KNOWN_TO_BE_WRONG = {
@@ -194,16 +196,18 @@ def test_kept_weights_are_kept(backend):
 # One case for each algorithm.
 VARIED = ("distinct primes", "depthwise", "groups that share vectors", "few outputs", "planes of whole vectors")
 VARIED += ("first layer, rows of vectors", "few pixels")
+VARIED += ("pool, kernel is input", "pool, overlapping", "pool, distinct primes")
 
 
 @pytest.mark.parametrize("backend", lineup.compiled_backends())
 def test_a_forced_variant_runs_where_it_does_not_decline(backend):
-    jobs = [(case, direction) for case in AWKWARD_CONVS if case.name in VARIED for direction in case.directions]
+    cases = [case for case in AWKWARD if case.name in VARIED]
+    jobs = [(case, direction, layout) for case in cases for direction in case.directions for layout in LAYOUTS]
     for variant in ours.variants(backend):
         (contestant,) = lineup.backends([backend], variant)
         ran = 0
-        for case, direction in jobs:
-            prepared = contestant.prepare(workloads.make(case, direction, "float32"))
+        for case, direction, layout in jobs:
+            prepared = contestant.prepare(workloads.make(case, direction, "float32").in_layout(layout))
             if isinstance(prepared, Declined):
                 assert variant in prepared.reason
                 continue

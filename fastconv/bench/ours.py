@@ -97,8 +97,8 @@ def _conv2d(workload, backend, variant):
     return _public(function, workload, backend, variant)
 
 
-def _max_pool2d(workload, backend, variant):
-    return _public(partial(F.max_pool2d, workload.inputs["x"], **workload.case.parameters), workload, backend, variant)
+def _pooling(function, workload, backend, variant):
+    return _public(partial(function, workload.inputs["x"], **workload.case.parameters), workload, backend, variant)
 
 
 def _chain(workload, backend, variant):
@@ -122,7 +122,7 @@ def _direct(workload, backend, variant):
     if isinstance(kernel, Declined):
         return kernel
     run, operands = backends.select(backend).run, _operands(workload)
-    task = backends.Task(workload.op, _problem(workload, variant))
+    task = backends.Task(_op(workload), _problem(workload, variant))
 
     def call():
         out = _empty(workload)
@@ -139,15 +139,31 @@ def _max_pool2d_grad_input(workload, backend, variant):
     offsets = arrays.empty(g.out_shape, np.dtype(offsets_dtype(g)), layout)
     forward = Problem(g, workload.dtype, (layout, layout), frozenset({"offsets"}))
     run(backends.Task("max_pool2d_forward", forward), workload.inputs["x"], out, offsets)
-    task = backends.Task(workload.op, _problem(workload, variant))
-    kernel = _kernel(workload, backend, variant)
+    return _pool_gradient(workload, backend, variant, offsets)
+
+
+def _avg_pool2d(workload, backend, variant):
+    """Forward or the gradient, with one algorithm."""
+    return _pool_gradient(workload, backend, variant, *_counts(workload))
+
+
+def _counts(workload):
+    storage = FLOAT_TYPES[workload.dtype].storage
+    axes = (workload.geometry.rows, workload.geometry.cols)
+    return [np.array([axis.count(output, include_pad=True) for output in range(axis.out)], storage) for axis in axes]
+
+
+def _pool_gradient(workload, backend, variant, *others):
+    """The kernel of what is read and others, which are there already."""
+    task, run = backends.Task(_op(workload), _problem(workload, variant)), backends.select(backend).run
+    kernel, first = _kernel(workload, backend, variant), next(iter(workload.inputs.values()))
     if isinstance(kernel, Declined):
         return kernel
 
     def call():
-        grad_input = _empty(workload)
-        run(task, workload.inputs["grad_out"], offsets, grad_input)
-        return grad_input
+        found = _empty(workload)
+        run(task, first, *others, found)
+        return found
 
     return Prepared(call, variant=lambda: kernel.variant)
 
@@ -182,18 +198,23 @@ def _as_convolution(workload: Workload) -> Workload:
     return replace(workload, case=case, geometry=geometry, inputs=inputs, exact=exact, layout="channels_last")
 
 
+def _op(workload):
+    """The operation of the contract, which knows windows of every kind."""
+    return workload.op.removeprefix("adaptive_")
+
+
 def _problem(workload, variant):
-    optional = frozenset(OPERATIONS[workload.op].optional) & frozenset(workload.inputs)
+    optional = frozenset(OPERATIONS[_op(workload)].optional) & frozenset(workload.inputs)
     return Problem(workload.geometry, workload.dtype, (LAYOUTS[workload.layout],) * 2, optional, variant)
 
 
 def _kernel(workload, backend, variant):
-    return backends.select(backend).module.prepare(workload.op, _problem(workload, variant))
+    return backends.select(backend).module.prepare(_op(workload), _problem(workload, variant))
 
 
 def _operands(workload, inputs=None):
     inputs = workload.inputs if inputs is None else inputs
-    return [inputs[name] for name in OPERATIONS[workload.op].inputs if name in inputs]
+    return [inputs[name] for name in OPERATIONS[_op(workload)].inputs if name in inputs]
 
 
 def _empty(workload: Workload):
@@ -204,7 +225,10 @@ def _empty(workload: Workload):
 
 _PUBLIC = {
     "conv2d_forward": _conv2d,
-    "max_pool2d_forward": _max_pool2d,
+    "max_pool2d_forward": partial(_pooling, F.max_pool2d),
+    "avg_pool2d_forward": partial(_pooling, F.avg_pool2d),
+    "adaptive_max_pool2d_forward": partial(_pooling, F.adaptive_max_pool2d),
+    "adaptive_avg_pool2d_forward": partial(_pooling, F.adaptive_avg_pool2d),
     "chain_forward": _chain,
     "linear_forward": _linear,
     "network_step": ours_networks.step,
@@ -214,9 +238,19 @@ _GRADIENTS = {
     "conv2d_grad_input": _direct,
     "conv2d_grad_weight": _direct,
     "max_pool2d_grad_input": _max_pool2d_grad_input,
+    "avg_pool2d_grad_input": _avg_pool2d,
+    "adaptive_max_pool2d_grad_input": _max_pool2d_grad_input,
+    "adaptive_avg_pool2d_grad_input": _avg_pool2d,
     "linear_grad_input": _linear_direct,
     "linear_grad_weight": _linear_direct,
 }
 _KEPT = {"conv2d_forward": _conv2d, "linear_forward": _linear}
 # What can be forced to one algorithm.
-_KERNELS = _GRADIENTS | {"conv2d_forward": _direct, "max_pool2d_forward": _direct, "linear_forward": _linear_direct}
+_KERNELS = _GRADIENTS | {
+    "conv2d_forward": _direct,
+    "max_pool2d_forward": _direct,
+    "avg_pool2d_forward": _avg_pool2d,
+    "adaptive_max_pool2d_forward": _direct,
+    "adaptive_avg_pool2d_forward": _avg_pool2d,
+    "linear_forward": _linear_direct,
+}

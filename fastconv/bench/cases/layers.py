@@ -2,7 +2,14 @@
 
 from dataclasses import replace
 
-from fastconv.bench.cases.kinds import ConvCase, LinearCase, PoolCase
+from fastconv.bench.cases.kinds import (
+    AdaptiveAvgPoolCase,
+    AdaptiveMaxPoolCase,
+    AvgPoolCase,
+    ConvCase,
+    LinearCase,
+    PoolCase,
+)
 
 
 def conv(suite, C, H, K, k, stride=1, padding=None, groups=1, count=1, bias=True):
@@ -27,6 +34,18 @@ def pool(network, C, H, k, stride, padding=0, ceil_mode=False, count=1):
     """A max-pooling of C channels of H x H in a network."""
     name = f"{network} {C}@{H} k{k}s{stride}"
     return PoolCase(name, "pool", (1, C, H, H), k, stride, padding, ceil_mode=ceil_mode, count=count)
+
+
+def average(network, C, H, k, stride, padding=0, count=1):
+    """An average-pooling of C channels of H x H in a network."""
+    name = f"{network} average {C}@{H} k{k}s{stride}"
+    return AvgPoolCase(name, "pool", (1, C, H, H), k, stride, padding, count=count)
+
+
+def adaptive(network, C, H, size, largest=False):
+    """The mean, or the largest, of each of size x size parts of C channels of H x H."""
+    kind, word = (AdaptiveMaxPoolCase, "largest") if largest else (AdaptiveAvgPoolCase, "mean")
+    return kind(f"{network} {word} {C}@{H} to {size}", "pool", (1, C, H, H), size)
 
 
 def linear(network, inputs, outputs):

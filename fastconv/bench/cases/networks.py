@@ -1,6 +1,6 @@
 """The layers of known networks, for one image."""
 
-from fastconv.bench.cases.layers import conv, depthwise, distinct, linear, pointwise, pool
+from fastconv.bench.cases.layers import adaptive, average, conv, depthwise, distinct, linear, pointwise, pool
 
 LENET = (
     conv("lenet", 1, 28, 6, 5),
@@ -142,6 +142,18 @@ POOLS = (
     pool("googlenet", 832, 14, 3, 2, ceil_mode=True),
     pool("googlenet", 832, 7, 3, 1, 1, count=2),
     pool("resnet50", 64, 112, 3, 2, 1),
+    average("lenet", 6, 28, 2, 2),
+    average("densenet121", 128, 56, 2, 2),
+    average("densenet121", 256, 28, 2, 2),
+    average("densenet121", 512, 14, 2, 2),
+    average("inception-v3", 192, 35, 3, 1, 1),
+    average("inception-v3", 768, 17, 3, 1, 1, count=4),
+    adaptive("googlenet", 1024, 7, 1),
+    adaptive("resnet50", 2048, 7, 1),
+    adaptive("alexnet", 256, 13, 6),
+    adaptive("pyramid", 256, 28, 3),
+    adaptive("pyramid", 256, 28, 2, largest=True),
+    adaptive("pyramid", 256, 13, 6, largest=True),
 )
 LINEAR = (
     linear("lenet", 400, 120),

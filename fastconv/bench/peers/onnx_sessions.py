@@ -40,6 +40,21 @@ def _max_pool2d_forward(workload):
     return graph.prepared()
 
 
+def _avg_pool2d_forward(workload):
+    graph, window = _Graph(workload, "x"), _window(workload.geometry)
+    del window["dilations"]
+    graph.add("AveragePool", ceil_mode=int(workload.case.ceil_mode), count_include_pad=1, **window)
+    return graph.prepared()
+
+
+def _adaptive_forward(operation, workload):
+    if workload.geometry.out_shape[2:] != (1, 1):
+        return Declined("has adaptive poolings of whole planes alone")
+    graph = _Graph(workload, "x")
+    graph.add(operation)
+    return graph.prepared()
+
+
 def _chain_forward(workload):
     names = tuple(name for name in workload.inputs if name != "x")
     graph = Graph(workload, "x", names)
@@ -65,6 +80,9 @@ _TABLE = {
     "conv2d_forward": _conv2d_forward,
     "conv2d_grad_input": _conv2d_grad_input,
     "max_pool2d_forward": _max_pool2d_forward,
+    "avg_pool2d_forward": _avg_pool2d_forward,
+    "adaptive_avg_pool2d_forward": partial(_adaptive_forward, "GlobalAveragePool"),
+    "adaptive_max_pool2d_forward": partial(_adaptive_forward, "GlobalMaxPool"),
     "chain_forward": _chain_forward,
     "linear_forward": _linear_forward,
     "linear_grad_input": _linear_grad_input,

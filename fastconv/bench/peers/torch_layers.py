@@ -99,6 +99,44 @@ def _max_pool2d_grad_input(workload, flavour):
     return tensors.prepared(lambda grad: _aten.max_pool2d_with_indices_backward(grad, x, *parameters, indices))
 
 
+def _avg_pool2d(workload, flavour):
+    """Forward, or the operation that backward calls."""
+    parameters, tensors = _pool_parameters(workload), _Tensors(workload, flavour)
+    if parameters is None:
+        return Declined("pads both sides alike")
+    kernel, stride, padding, _, ceil_mode = parameters
+    if workload.direction == "forward":
+        return tensors.prepared(lambda x: F.avg_pool2d(x, kernel, stride, padding, ceil_mode))
+    x = _unread(workload, tensors)
+    return tensors.prepared(
+        lambda grad: _aten.avg_pool2d_backward(grad, x, kernel, stride, padding, ceil_mode, True, None)
+    )
+
+
+def _adaptive_avg_pool2d(workload, flavour):
+    tensors = _Tensors(workload, flavour)
+    if workload.direction == "forward":
+        return tensors.prepared(lambda x: F.adaptive_avg_pool2d(x, workload.geometry.out_shape[2:]))
+    x = _unread(workload, tensors)
+    return tensors.prepared(lambda grad: _aten._adaptive_avg_pool2d_backward(grad, x))
+
+
+def _adaptive_max_pool2d(workload, flavour):
+    tensors, size = _Tensors(workload, flavour), workload.geometry.out_shape[2:]
+    if workload.direction == "forward":
+        return tensors.prepared(lambda x: F.adaptive_max_pool2d(x, size))
+    x = torch.from_numpy(workload.inputs["x"]).contiguous(memory_format=tensors.inner)
+    _, indices = _aten.adaptive_max_pool2d(x, size)
+    tensors.activations = tensors.activations[:1]
+    return tensors.prepared(lambda grad: _aten.adaptive_max_pool2d_backward(grad, x, indices))
+
+
+def _unread(workload, tensors):
+    """An input of which nothing but shape, dtype and format matters."""
+    shape, dtype = workload.geometry.x_shape, tensors.activations[0].dtype
+    return torch.empty(shape).to(dtype).contiguous(memory_format=tensors.inner)
+
+
 def _chain_forward(workload, flavour):
     tensors = Tensors(workload, flavour)
     if any(_padding(g)[1] for g in workload.geometry):
@@ -141,6 +179,12 @@ _TABLE = {
     "conv2d_grad_weight": partial(_conv2d_gradient, 1),
     "max_pool2d_forward": _max_pool2d_forward,
     "max_pool2d_grad_input": _max_pool2d_grad_input,
+    "avg_pool2d_forward": _avg_pool2d,
+    "avg_pool2d_grad_input": _avg_pool2d,
+    "adaptive_avg_pool2d_forward": _adaptive_avg_pool2d,
+    "adaptive_avg_pool2d_grad_input": _adaptive_avg_pool2d,
+    "adaptive_max_pool2d_forward": _adaptive_max_pool2d,
+    "adaptive_max_pool2d_grad_input": _adaptive_max_pool2d,
     "chain_forward": _chain_forward,
     "linear_forward": _linear_forward,
     "linear_grad_input": _linear_grad_input,

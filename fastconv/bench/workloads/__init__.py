@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from fastconv.bench.cases import Case
-from fastconv.bench.workloads import chain, conv2d, linear, max_pool2d, network
+from fastconv.bench.workloads import chain, conv2d, linear, max_pool2d, network, windows
 from fastconv.bench.workloads.network import NetworkWorkload
 from fastconv.bench.workloads.workload import ACTIVATIONS, LAYOUTS, NUMPY_MODES, Workload
 
@@ -16,6 +16,9 @@ AnyWorkload = Workload | NetworkWorkload
 _MAKERS: dict[str, Callable[..., AnyWorkload]] = {
     "conv2d": conv2d.make,
     "max_pool2d": max_pool2d.make,
+    "avg_pool2d": windows.average,
+    "adaptive_avg_pool2d": windows.average,
+    "adaptive_max_pool2d": windows.largest,
     "linear": linear.make,
     "chain": chain.make,
     "network": network.make,
