@@ -76,8 +76,9 @@ def test_every_variant_chooses_among_special_values(backend, dtype, most, rng):
 
 @compiled_backends
 @pytest.mark.parametrize("op", ["max_pool2d_grad_input", "avg_pool2d_forward", "avg_pool2d_grad_input"])
-def test_results_do_not_depend_on_the_number_of_threads(backend, op, rng):
-    case = PoolCase("large", "here", (3, 35, 60, 61), 3, 2, 1)
+@pytest.mark.parametrize(("shape", "window"), [((3, 35, 60, 61), (3, 2, 1)), ((2, 9, 3000, 5), (3, 1, 1))])
+def test_results_do_not_depend_on_the_number_of_threads(backend, op, shape, window, rng):
+    case = PoolCase("large", "here", shape, *window)
     geometry, inputs = geometry_of(case), dict(integer_inputs(case, "float32"))
     inputs |= {name: rng.standard_normal(inputs[name].shape, np.float32) for name in ("x", "grad_out")}
     kept = fc.get_num_threads()

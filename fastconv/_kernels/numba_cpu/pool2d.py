@@ -34,6 +34,8 @@ _OPERANDS = {
     "avg_pool2d_grad_input": ("source", "row_counts", "col_counts", "target"),
 }
 _LINE = 64
+# Vectors of windows that slide: planes of few columns do not fill the widest ones.
+_WIDTHS = (32, 64) if VECTOR_BYTES == 64 else (VECTOR_BYTES,)
 _WINDOWS = ((2, 1), (2, 2), (3, 1), (3, 2))
 
 
@@ -49,10 +51,10 @@ def _build_whole_plane(dtype: str, kind: str):
     return pool_whole.whole_module(dtype, kind)
 
 
-def _build_slide(dtype: str, kind: str, kernel: int, stride: int):
+def _build_slide(dtype: str, kind: str, width: int, kernel: int, stride: int):
     from fastconv._kernels.numba_cpu import pool_sliding
 
-    return pool_sliding.sliding_module(dtype, kind, kernel, stride)
+    return pool_sliding.sliding_module(dtype, kind, width, kernel, stride)
 
 
 def _build_targets(dtype: str, kind: str, offset_bytes: int):
@@ -73,22 +75,22 @@ def _build_planes(dtype: str, kind: str, offset_bytes: int):
     return pool_planes.planes_kernel(dtype, kind, offset_bytes)
 
 
-def _build_sliding(dtype: str, kind: str):
+def _build_sliding(dtype: str, kind: str, lanes: int):
     from fastconv._kernels.numba_cpu import pool_planes
 
-    return pool_planes.sliding_kernel(dtype, kind)
+    return pool_planes.sliding_kernel(dtype, kind, lanes)
 
 
-def _build_slide_grad(dtype: str, kind: str, kernel: int, stride: int, odd: int):
+def _build_slide_grad(dtype: str, kind: str, width: int, kernel: int, stride: int, odd: int):
     from fastconv._kernels.numba_cpu import pool_sliding_grad
 
-    return pool_sliding_grad.sliding_grad_module(dtype, kind, kernel, stride, odd)
+    return pool_sliding_grad.sliding_grad_module(dtype, kind, width, kernel, stride, odd)
 
 
-def _build_sliding_grad(dtype: str, kind: str):
+def _build_sliding_grad(dtype: str, kind: str, lanes: int):
     from fastconv._kernels.numba_cpu import pool_planes
 
-    return pool_planes.sliding_grad_kernel(dtype, kind)
+    return pool_planes.sliding_grad_kernel(dtype, kind, lanes)
 
 
 @cache
@@ -102,13 +104,13 @@ def _whole_plane(dtype: str, kind: str) -> NativeFunction:
 
 
 @cache
-def _slide(dtype: str, kind: str, kernel: int, stride: int) -> NativeFunction:
-    return NativeFunction(_build_slide, (dtype, kind, kernel, stride), 3)
+def _slide(dtype: str, kind: str, width: int, kernel: int, stride: int) -> NativeFunction:
+    return NativeFunction(_build_slide, (dtype, kind, width, kernel, stride), 3)
 
 
 @cache
-def _slide_grad(dtype: str, kind: str, kernel: int, stride: int, odd: int) -> NativeFunction:
-    return NativeFunction(_build_slide_grad, (dtype, kind, kernel, stride, odd), 3)
+def _slide_grad(dtype: str, kind: str, width: int, kernel: int, stride: int, odd: int) -> NativeFunction:
+    return NativeFunction(_build_slide_grad, (dtype, kind, width, kernel, stride, odd), 3)
 
 
 @cache
@@ -125,12 +127,14 @@ def native_functions(dtype: str) -> list[NativeFunction]:
         _kernel(build, dtype, *kind).native for build in (_build_targets, _build_planes, _build_whole) for kind in kinds
     ]
     found += [_whole_plane(dtype, kind) for kind in (LARGEST, ALL)]
-    for kind in (LARGEST, LARGEST_AT, ALL):
-        found += [_slide(dtype, kind, *window) for window in _WINDOWS]
-        found.append(_kernel(_build_sliding, dtype, kind).native)
-    for kind in (WON, ALL):
-        found += [_slide_grad(dtype, kind, *window, odd) for window in _WINDOWS for odd in range(2)]
-        found.append(_kernel(_build_sliding_grad, dtype, kind).native)
+    for width in _WIDTHS:
+        lanes = width // np.dtype(dtype).itemsize
+        for kind in (LARGEST, LARGEST_AT, ALL):
+            found += [_slide(dtype, kind, width, *window) for window in _WINDOWS]
+            found.append(_kernel(_build_sliding, dtype, kind, lanes).native)
+        for kind in (WON, ALL):
+            found += [_slide_grad(dtype, kind, width, *window, odd) for window in _WINDOWS for odd in range(2)]
+            found.append(_kernel(_build_sliding_grad, dtype, kind, lanes).native)
     return found
 
 
@@ -194,15 +198,18 @@ def _rows(p: _Pooling):
 def _sliding(p: _Pooling):
     g, (block, blocks, ahead) = p.g, pools.sliding_blocks(p.g, p.itemsize)
     window = g.rows.kernel, g.rows.stride
+    columns = -(-g.cols.size // window[1]) if p.transposed else g.cols.out
+    width = next((width for width in _WIDTHS if columns * p.itemsize <= width), VECTOR_BYTES)
+    key = p.dtype, p.kind, width // p.itemsize
     if p.transposed:
-        run = _slide_grad(p.dtype, p.kind, *window, g.cols.low % 2).address
-        kernel, H, columns = _kernel(_build_sliding_grad, p.dtype, p.kind), g.rows.out, -(-g.cols.size // window[1])
+        run = _slide_grad(p.dtype, p.kind, width, *window, g.cols.low % 2).address
+        kernel, H = _kernel(_build_sliding_grad, *key), g.rows.out
     else:
-        run = _slide(p.dtype, p.kind, *window).address
-        kernel, H, columns = _kernel(_build_sliding, p.dtype, p.kind), g.rows.size, g.cols.out
+        run = _slide(p.dtype, p.kind, width, *window).address
+        kernel, H = _kernel(_build_sliding, *key), g.rows.size
     values = {"H": H, "stride": window[1], "row_low": g.rows.low, "col_low": g.cols.low, "run": run}
     values |= {"block": block, "blocks": blocks, "ahead": ahead, "streams": p.streams()}
-    views = -(-columns * p.itemsize // VECTOR_BYTES)
+    views = -(-columns * p.itemsize // width)
     return p.bound(kernel, g.N * g.C * blocks, SLIDE_BYTES + views * VIEW_BYTES, **values), p.plans
 
 

@@ -25,7 +25,7 @@ from fastconv._kernels.numba_cpu.pool_arguments import (
     WON,
 )
 from fastconv._kernels.numba_cpu.pool_kernels import first_winner, open_job, width_of
-from fastconv._kernels.numba_cpu.settings import VECTOR_BYTES, serial
+from fastconv._kernels.numba_cpu.settings import serial
 
 _LINE = 64
 # Parts of a view that are read; the next one is its targets.
@@ -144,10 +144,9 @@ def _liner(real, size, kind, offset_bytes):
     return line
 
 
-def sliding_kernel(dtype: str, kind: str):
+def sliding_kernel(dtype: str, kind: str, lanes: int):
     """One item per (plane, block of target rows)."""
     real, size = getattr(numba, dtype), np.dtype(dtype).itemsize
-    lanes = VECTOR_BYTES // size
     view, lowest, has_offsets = _viewer(lanes), real(-np.inf), kind == LARGEST_AT
 
     @serial
@@ -171,12 +170,11 @@ def sliding_kernel(dtype: str, kind: str):
         s.H, s.W, s.width, s.row_low, s.ahead = a.H, a.source_h, a.target_h, a.row_low, a.ahead
         s.streams = a.streams != 0 and a.target % _LINE == 0
         s.row_counts, s.col_counts, s.mend = a.row_counts, a.col_counts, 0
-        s.whole_rows = a.rows_targets
-        if s.width < lanes:
-            s.whole_rows = max(0, (a.rows_targets * s.width - lanes + s.width)) // s.width
         for item in range(lo, hi):
             plane, first = item // a.blocks, item % a.blocks * a.block
             last = min(a.rows_targets, first + a.block)
+            room = last * s.width - lanes
+            s.whole_rows = last if s.width >= lanes else 0 if room < 0 else room // s.width + 1
             s.source, s.target = a.source + plane * a.source_c * size, a.target + plane * a.target_c * size
             if has_offsets:
                 s.offsets = a.offsets + plane * a.target_c
@@ -217,10 +215,10 @@ def _viewer(lanes):
     return view
 
 
-def sliding_grad_kernel(dtype: str, kind: str):
+def sliding_grad_kernel(dtype: str, kind: str, lanes: int):
     """One item per (plane, block of rows of windows)."""
     size = np.dtype(dtype).itemsize
-    lanes, is_won = VECTOR_BYTES // size, kind == WON
+    is_won = kind == WON
     under = _under(lanes)
 
     def sliding_grad(context, lo, hi, slot):
@@ -233,7 +231,10 @@ def sliding_grad_kernel(dtype: str, kind: str):
             under(a, s.views + number * VIEW_BYTES, number, places)
         s.H, s.W, s.width, s.row_low, s.window_rows = a.rows_targets, a.source_h, a.target_h, a.row_low, a.H
         s.streams = a.streams != 0 and a.target % _LINE == 0
-        s.row_counts, s.col_counts = a.row_counts, a.col_counts
+        s.row_counts, s.col_counts, s.whole_rows = a.row_counts, a.col_counts, 0
+        if s.view_count == 1 and a.blocks == 1:
+            room = s.H * s.width - (2 * lanes if a.stride == 2 and s.width > lanes else lanes)
+            s.whole_rows = 0 if room < 0 else room // s.width + 1
         for item in range(lo, hi):
             plane, first = item // a.blocks, item % a.blocks * a.block
             s.source, s.target = a.source + plane * a.source_c * size, a.target + plane * a.target_c * size

@@ -12,10 +12,10 @@ _TARGETS = PARTS - 1
 _BYTE = ir.IntType(8)
 
 
-def sliding_module(dtype: str, kind: str, kernel: int, stride: int) -> ir.Module:
-    """Code of ``void (slide, first, last)``: some target rows of a plane."""
+def sliding_module(dtype: str, kind: str, width: int, kernel: int, stride: int) -> ir.Module:
+    """Code of ``void (slide, first, last)``: some target rows of a plane, in vectors of ``width`` bytes."""
     module = ir.Module("pool_sliding")
-    v = Vectors(module, dtype)
+    v = Vectors(module, dtype, width)
     fast, careful = (_Down(v, kind, kernel, stride, is_careful=is_careful).emit() for is_careful in (False, True))
 
     def down(b, *arguments):

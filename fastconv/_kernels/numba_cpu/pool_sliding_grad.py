@@ -13,13 +13,14 @@ _BYTE = ir.IntType(8)
 _INDEX = ir.IntType(32)
 
 
-def sliding_grad_module(dtype: str, kind: str, kernel: int, stride: int, odd: int) -> ir.Module:
+def sliding_grad_module(dtype: str, kind: str, width: int, kernel: int, stride: int, odd: int) -> ir.Module:
     """Code of ``void (slide, first, last)``: what some rows of windows give; the last ones to the end of the plane.
 
-    ``odd``: the padding to the left is odd, and of stride two the middle tap has the even columns.
+    Vectors are of ``width`` bytes. ``odd``: the padding to the left is odd, and of stride two the middle tap has the
+    even columns.
     """
     module = ir.Module("pool_sliding_grad")
-    function = _Under(Vectors(module, dtype), kind == ALL, kernel, stride, odd).emit()
+    function = _Under(Vectors(module, dtype, width), kind == ALL, kernel, stride, odd).emit()
     each_view(module, stride < kernel, lambda b, *arguments: b.call(function, arguments))
     return module
 
@@ -117,24 +118,28 @@ class _Under:
         b, v = self.b, self.v
         with b.if_then(b.icmp_unsigned("<", row, self.H)):
             start = b.mul(row, self.width)
+            # What lies beyond some of the lanes is written later.
+            is_whole = b.icmp_signed("<", row, self.whole_rows)
             if self.stride == 1:
-                self.put(start, self.kernel, sums[0])
+                self.put(start, self.kernel, sums[0], is_whole)
             else:
                 for part, value in enumerate(v.interleave(b, *(sums[::-1] if self.odd else sums))):
-                    self.put(start, self.kernel + part, value)
+                    self.put(start, self.kernel + part, value, is_whole)
 
-    def put(self, start, part, value):
+    def put(self, start, part, value, is_whole):
         """The lanes of a part that are inside."""
         b, v = self.b, self.v
         place = self.element(self.target, b.add(start, self.places[part]))
         lanes = self.lanes[part]
-        with b.if_else(b.icmp_unsigned("==", lanes, lanes.type(-1))) as (whole, some):
+        has_lanes = b.icmp_unsigned("!=", lanes, lanes.type(0))
+        is_whole = b.or_(b.and_(is_whole, has_lanes), b.icmp_unsigned("==", lanes, lanes.type(-1)))
+        with b.if_else(is_whole) as (whole, some):
             with whole, b.if_else(b.icmp_signed("!=", self.streams, WORD(0))) as (past, into):
                 with past:
                     v.stream(b, value, place)
                 with into:
                     v.store(b, value, place)
-            with some, b.if_then(b.icmp_unsigned("!=", lanes, lanes.type(0))):
+            with some, b.if_then(has_lanes):
                 v.store_masked(b, value, place, self.masks[part])
 
     def finish(self, top, kept):

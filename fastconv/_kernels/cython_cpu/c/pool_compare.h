@@ -12,6 +12,7 @@
 #undef FC_POOL_ADD_IF
 #undef FC_POOL_LOAD_PLACES
 typedef uint8_t FC_FN(pool_bytes) __attribute__((vector_size(FC_LANES), aligned(1), may_alias));
+#undef FC_POOL_FOLD
 #if defined(__x86_64__) && FC_VECTOR_BYTES == 64 && FC_REAL_BYTES == 4
 #define FC_UNORDERED(a, b) ((int)_mm512_cmp_ps_mask((__m512)(a), (__m512)(b), _CMP_UNORD_Q))
 #define FC_POOL_BEST(a, b) ((vec)_mm512_max_ps((__m512)(a), (__m512)(b)))
@@ -76,19 +77,31 @@ static inline FC_FN(fc_mask) FC_FN(pool_replaced)(vec a, vec b, FC_FN(fc_mask) t
 #endif
 /* Some winners, and the sum plus a value where they are a tap. */
 #ifdef FC_POOL_ADD_WON
-typedef __m128i FC_FN(pool_places);
 #define FC_POOL_LOAD_PLACES(place, lanes) _mm_maskz_loadu_epi8((__mmask16)(lanes), place)
 #if FC_REAL_BYTES == 4
-#define FC_POOL_ADD_IF(sum, value, places, tap)                                                                          \
-    ((vec)_mm512_mask_add_ps((__m512)(sum), _mm_cmpeq_epi8_mask(places, _mm_set1_epi8((char)(tap))), (__m512)(sum),       \
+#define FC_POOL_ADD_IF(sum, value, places, tap)                                                                    \
+    ((vec)_mm512_mask_add_ps((__m512)(sum), _mm_cmpeq_epi8_mask(places, _mm_set1_epi8((char)(tap))), (__m512)(sum), \
                              (__m512)(value)))
 #else
-#define FC_POOL_ADD_IF(sum, value, places, tap)                                                                          \
-    ((vec)_mm512_mask_add_pd((__m512d)(sum), (__mmask8)_mm_cmpeq_epi8_mask(places, _mm_set1_epi8((char)(tap))),           \
+#define FC_POOL_ADD_IF(sum, value, places, tap)                                                                 \
+    ((vec)_mm512_mask_add_pd((__m512d)(sum), (__mmask8)_mm_cmpeq_epi8_mask(places, _mm_set1_epi8((char)(tap))), \
                              (__m512d)(sum), (__m512d)(value)))
 #endif
 #else
-typedef FC_FN(fc_mask) FC_FN(pool_places);
 #define FC_POOL_ADD_IF(sum, value, places, tap) \
     ((sum) + (vec)((FC_FN(fc_mask))((places) == (tap)) & (FC_FN(fc_mask))(value)))
+#endif
+
+/* The sum of all lanes: that of their two halves, added lane by lane, and so on. */
+#if defined(__x86_64__) && FC_VECTOR_BYTES == 64 && FC_REAL_BYTES == 4
+#define FC_POOL_FOLD(value) _mm512_reduce_add_ps((__m512)(value))
+#elif defined(__x86_64__) && FC_VECTOR_BYTES == 64
+#define FC_POOL_FOLD(value) _mm512_reduce_add_pd((__m512d)(value))
+#else
+static inline real FC_FN(pool_fold)(vec value) {
+    for (ptrdiff_t half = FC_LANES / 2; half > 0; half /= 2)
+        for (ptrdiff_t lane = 0; lane < half; lane++) value[lane] += value[lane + half];
+    return value[0];
+}
+#define FC_POOL_FOLD(value) FC_FN(pool_fold)(value)
 #endif

@@ -42,9 +42,7 @@ static real FC_FN(pool_total)(const real *x, ptrdiff_t size) {
         total += (sum[0] + sum[1]) + (sum[2] + sum[3]);
     }
     for (; i < size; i++) rest += x[i];
-    for (ptrdiff_t half = FC_LANES / 2; half > 0; half /= 2)
-        for (ptrdiff_t lane = 0; lane < half; lane++) total[lane] += total[lane + half];
-    return total[0] + rest;
+    return FC_POOL_FOLD(total) + rest;
 }
 
 static void FC_FN(pool_plane)(const fc_pool_args *a, ptrdiff_t plane, ptrdiff_t size) {
