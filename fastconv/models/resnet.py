@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fastconv import functional
 from fastconv.nn import (
     AdaptiveAvgPool2d,
     BatchNorm2d,
@@ -18,6 +17,7 @@ from fastconv.nn import (
     Sequential,
     init,
 )
+from fastconv.nn.fusion import conv_norm
 
 # Maps of the four stages.
 _MAPS = (64, 128, 256, 512)
@@ -49,8 +49,12 @@ class BasicBlock(Module):
 
     def forward(self, x):
         """The rectified sum of the input and of what the convolutions made of it."""
-        out = functional.relu(self.bn1(self.conv1(x)))
-        return functional.relu(functional.add(self.bn2(self.conv2(out)), self.downsample(x)))
+        out = conv_norm(self.conv1, self.bn1, x, activation="relu")
+        return conv_norm(self.conv2, self.bn2, out, residual=self.downsample(x), activation="relu")
+
+    def folded_pairs(self) -> list[tuple[str, str]]:
+        """Both convolutions, each with its normalisation."""
+        return [("conv1", "bn1"), ("conv2", "bn2")]
 
 
 def resnet18(num_classes: int = 1000, *, dtype=None) -> Sequential:

@@ -62,8 +62,10 @@ def sgd_step(grad, settings, parameter, momentum_buffer=None):
     s = dict(zip(SGD_SETTINGS, settings.astype(grad.dtype), strict=True))
     direction = _decayed(grad, parameter, s)
     if momentum_buffer is not None:
-        following = momentum_buffer * s["momentum"] + s["share"] * direction
-        momentum_buffer[...] = direction if s["begins"] else following
+        if s["begins"]:
+            momentum_buffer[...] = direction
+        else:
+            momentum_buffer[...] = momentum_buffer * s["momentum"] + s["share"] * direction
         direction = direction + s["momentum"] * momentum_buffer if s["nesterov"] else momentum_buffer
     parameter -= s["lr"] * direction
     return OK

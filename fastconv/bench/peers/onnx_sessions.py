@@ -41,16 +41,16 @@ def _max_pool2d_forward(workload):
 
 
 def _avg_pool2d_forward(workload):
-    graph, window = _Graph(workload, "x"), _window(workload.geometry)
-    del window["dilations"]
-    graph.add("AveragePool", ceil_mode=int(workload.case.ceil_mode), count_include_pad=1, **window)
+    graph, found = Graph(workload, "x"), window(workload.geometry)
+    del found["dilations"]
+    graph.add("AveragePool", ceil_mode=int(workload.case.ceil_mode), count_include_pad=1, **found)
     return graph.prepared()
 
 
 def _adaptive_forward(operation, workload):
     if workload.geometry.out_shape[2:] != (1, 1):
         return Declined("has adaptive poolings of whole planes alone")
-    graph = _Graph(workload, "x")
+    graph = Graph(workload, "x")
     graph.add(operation)
     return graph.prepared()
 

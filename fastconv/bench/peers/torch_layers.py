@@ -101,7 +101,7 @@ def _max_pool2d_grad_input(workload, flavour):
 
 def _avg_pool2d(workload, flavour):
     """Forward, or the operation that backward calls."""
-    parameters, tensors = _pool_parameters(workload), _Tensors(workload, flavour)
+    parameters, tensors = _pool_parameters(workload), Tensors(workload, flavour)
     if parameters is None:
         return Declined("pads both sides alike")
     kernel, stride, padding, _, ceil_mode = parameters
@@ -114,7 +114,7 @@ def _avg_pool2d(workload, flavour):
 
 
 def _adaptive_avg_pool2d(workload, flavour):
-    tensors = _Tensors(workload, flavour)
+    tensors = Tensors(workload, flavour)
     if workload.direction == "forward":
         return tensors.prepared(lambda x: F.adaptive_avg_pool2d(x, workload.geometry.out_shape[2:]))
     x = _unread(workload, tensors)
@@ -122,7 +122,7 @@ def _adaptive_avg_pool2d(workload, flavour):
 
 
 def _adaptive_max_pool2d(workload, flavour):
-    tensors, size = _Tensors(workload, flavour), workload.geometry.out_shape[2:]
+    tensors, size = Tensors(workload, flavour), workload.geometry.out_shape[2:]
     if workload.direction == "forward":
         return tensors.prepared(lambda x: F.adaptive_max_pool2d(x, size))
     x = torch.from_numpy(workload.inputs["x"]).contiguous(memory_format=tensors.inner)
