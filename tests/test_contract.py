@@ -195,6 +195,10 @@ def use_passes(backend, x, rng):
             for result in (rectified, F.batch_norm(*normalised), leaf.relu(), F.add_relu(leaf, x), F.dropout(leaf)):
                 for grad in views(rng, x.shape, dtype):
                     result.backward(grad, retain_graph=True)
+        many = fc.tensor(np.ones((1 << 14) + 1, dtype), requires_grad=True)
+        for _ in range(2):
+            many.relu().backward(np.ones(many.shape, dtype))
+        assert set(many.grad.tolist()) == {2.0}
         target = np.zeros((x.shape[0], *x.shape[2:]), np.int64)[:, ::-1]
         for result in (F.log_softmax(leaf, 1), F.cross_entropy(leaf, target, reduction="none")):
             result.backward(np.broadcast_to(np.ones((), dtype), result.shape))

@@ -114,6 +114,17 @@ def test_one_value_far_away_does_not_spoil_the_variance(backend, wanted, rng):
 @compiled_backends
 @every_dtype
 @pytest.mark.parametrize("shape", SIZES)
+def test_sums_in_place_give_the_references_bits(rng, backend, shape, dtype):
+    geometry = ElementsGeometry(shape)
+    for _, found, expected in compare(
+        backend, "accumulate_", geometry, dtype, inputs_of("accumulate_", geometry, dtype, rng), None
+    ):
+        assert_same_bits(found, expected)
+
+
+@compiled_backends
+@every_dtype
+@pytest.mark.parametrize("shape", SIZES)
 @pytest.mark.parametrize("threshold", [0, 1 << 30, (1 << 32) - 1])
 def test_dropout_gives_the_references_bits(rng, backend, shape, dtype, threshold):
     geometry = ElementsGeometry(shape)

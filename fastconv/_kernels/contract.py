@@ -72,6 +72,7 @@ OPERATIONS = {
         ("grad_losses", "out", "target", "class_weight", "settings"), ("grad_input",)
     ),
     "dropout": Operation(("x", "settings"), ("out",)),
+    "accumulate_": Operation(("addend",), ("total",)),
     "sgd_step_": Operation(("grad", "settings"), ("parameter", "momentum_buffer"), optional=("momentum_buffer",)),
     "adam_step_": Operation(
         ("grad", "settings"), ("parameter", "exp_avg", "exp_avg_sq", "max_exp_avg_sq"), optional=("max_exp_avg_sq",)

@@ -11,6 +11,8 @@ from fastconv.autograd.function import Node
 from fastconv.autograd.tensor import Tensor, unwrap
 from fastconv.errors import DTypeError, ShapeError
 
+# ``functional`` puts the pass of its kernels in its place.
+accumulate_ = arrays.accumulate_
 # Several Python threads may walk to the same leaves.
 _committing = threading.Lock()
 
@@ -63,7 +65,7 @@ class _Gradients:
         if key not in self._owned:
             self._arrays[key] = present = present.copy(order="K")
             self._owned.add(key)
-        arrays.accumulate_(present, grad)
+        accumulate_(present, grad)
 
     def add_all(self, node, grads, leaves):
         """The gradients of a node's inputs, given those of its outputs; enters the leaves among them."""
@@ -96,7 +98,7 @@ def _commit(gradients) -> None:
             if leaf.grad is None:
                 leaf.grad = Tensor(grad if owned else grad.copy(order="K"))
             else:
-                arrays.accumulate_(leaf.grad._array, grad)
+                accumulate_(leaf.grad._array, grad)
                 leaf.grad.bump_version()
 
 

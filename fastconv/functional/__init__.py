@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from fastconv.autograd import Tensor
+from fastconv.autograd import Tensor, walk
+from fastconv.functional import passes
 from fastconv.functional.adaptive_avg_pool2d import adaptive_avg_pool2d
 from fastconv.functional.adaptive_max_pool2d import adaptive_max_pool2d
 from fastconv.functional.arithmetic import add, div, in_place, mul, neg, pow, sub
@@ -55,6 +56,9 @@ __all__ = [
 def _reflected(operation):
     return lambda self, other: operation(other, self)
 
+
+# Gradients are added up by kernels, of which the tape knows nothing.
+walk.accumulate_ = passes.accumulate_
 
 # Tensor's operators are operations, and operations need Tensor: this is the one place where the two meet.
 _METHODS = {

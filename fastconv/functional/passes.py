@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastconv import arrays, dtypes
+from fastconv import arrays, backends, dtypes
 from fastconv.backends import KernelSet
 from fastconv.functional.calls import Call, Calls
 from fastconv.geometry import ElementsGeometry
 
 _known: Calls[Call] = Calls()
+# Elements that NumPy adds before a kernel would have begun.
+_FEW = 1 << 14
 
 
 def run(
@@ -24,6 +26,15 @@ def run(
         told = () if settings is None else (settings,)
         kernels.run(call.task(op, (layout,) * (len(same) + 2)), first, *same, *told, out)
     return out
+
+
+def accumulate_(target: np.ndarray, addend: np.ndarray) -> None:
+    """target += addend, in place; a large dense target on all threads. Every backend rounds a sum alike."""
+    layout = arrays.memory_format(target) if target.size > _FEW else None
+    if layout is None or not dtypes.is_supported(target.dtype) or addend.dtype != target.dtype:
+        np.add(target, addend, out=target)
+    else:
+        backends.select().run(call_of(target).task("accumulate_", ()), arrays.to_format(addend, layout), target)
 
 
 def call_of(array: np.ndarray) -> Call:

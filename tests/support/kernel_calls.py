@@ -65,7 +65,7 @@ def operand_shapes(geometry):
         shapes |= {"class_weight": (geometry.C,)}
     if isinstance(geometry, ElementsGeometry):
         kept = ("parameter", "grad", "momentum_buffer", "exp_avg", "exp_avg_sq", "max_exp_avg_sq")
-        shapes |= dict.fromkeys(("residual", *kept), geometry.shape)
+        shapes |= dict.fromkeys(("residual", "addend", "total", *kept), geometry.shape)
     return shapes
 
 

@@ -28,7 +28,7 @@ cdef extern from "elementwise_args.h" nogil:
         void *largest
         Py_ssize_t count
     ctypedef struct fc_elementwise_kernels:
-        fc_kernel relu_forward, relu_grad_input, add_relu_forward, dropout, sgd_step, adam_step
+        fc_kernel relu_forward, relu_grad_input, add_relu_forward, accumulate, dropout, sgd_step, adam_step
     Py_ssize_t FC_ELEMENTS
     const fc_elementwise_kernels* fc_elementwise_select(int itemsize)
 
@@ -112,6 +112,8 @@ def _prepare(op, problem):
         run.kernel = kernels.relu_forward
     elif op == "relu_grad_input":
         run.kernel = kernels.relu_grad_input
+    elif op == "accumulate_":
+        run.kernel = kernels.accumulate
     else:
         run.kernel = kernels.add_relu_forward
     return contract.Kernel("direct", run)
@@ -135,7 +137,7 @@ def _table(prepare, op):
 
 
 VARIANTS = {
-    **{op: _table(_prepare, op) for op in ("relu_forward", "relu_grad_input", "add_relu_forward")},
+    **{op: _table(_prepare, op) for op in ("relu_forward", "relu_grad_input", "add_relu_forward", "accumulate_")},
     "dropout": _table(_prepare_dropout, "dropout"),
     **{op: _table(_prepare_step, op) for op in ("sgd_step_", "adam_step_")},
 }

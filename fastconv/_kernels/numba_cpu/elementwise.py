@@ -19,7 +19,8 @@ _PASSES = {
     "relu_grad_input": ("a", "b", "target"),
     "add_relu_forward": ("a", "b", "target"),
 }
-_DROPOUT = "dropout"
+# What is no pass in blocks, and what makes its kernel.
+_OTHERS = {"dropout": "dropout_kernel", "accumulate_": "accumulate_kernel"}
 # What an optimiser keeps of a parameter; the last is optional.
 _STEPS = {"sgd_step_": ("first",), "adam_step_": ("first", "second", "largest")}
 # Items per chunk: some 10 microseconds.
@@ -29,9 +30,8 @@ _CHUNK = 32
 def _build_pass(op: str, dtype: str):
     from fastconv._kernels.numba_cpu import elementwise_kernels
 
-    if op in _PASSES:
-        return elementwise_kernels.pass_kernel(op, dtype)
-    return elementwise_kernels.dropout_kernel(dtype)
+    make = _OTHERS.get(op)
+    return getattr(elementwise_kernels, make)(dtype) if make else elementwise_kernels.pass_kernel(op, dtype)
 
 
 def _build_step(op: str, dtype: str):
@@ -47,7 +47,7 @@ def _kernel(op: str, dtype: str) -> RangeKernel:
 
 def native_functions(dtype: str) -> list[NativeFunction]:
     """Everything that elementwise passes and optimisers of one dtype can run."""
-    return [_kernel(op, dtype).native for op in (*_PASSES, _DROPOUT, *_STEPS)]
+    return [_kernel(op, dtype).native for op in (*_PASSES, *_OTHERS, *_STEPS)]
 
 
 def _prepare_pass(op: str, problem: Problem) -> Kernel | Declined:
@@ -63,6 +63,11 @@ def _prepare_dropout(op: str, problem: Problem) -> Kernel | Declined:
         return Declined("positions are counted in C order")
     template = fill(DROPOUT, count=problem.geometry.size)
     return _bound(op, problem, template, ("x", "settings", "out"), scratch=0)
+
+
+def _prepare_accumulate(op: str, problem: Problem) -> Kernel:
+    template = fill(ELEMENTWISE, count=problem.geometry.size)
+    return _bound(op, problem, template, ("a", "target"), scratch=0)
 
 
 def _prepare_step(op: str, problem: Problem) -> Kernel:
@@ -83,6 +88,7 @@ def _table(prepare, op):
 
 VARIANTS = {
     **{op: _table(_prepare_pass, op) for op in _PASSES},
-    _DROPOUT: _table(_prepare_dropout, _DROPOUT),
+    "dropout": _table(_prepare_dropout, "dropout"),
+    "accumulate_": _table(_prepare_accumulate, "accumulate_"),
     **{op: _table(_prepare_step, op) for op in _STEPS},
 }

@@ -34,6 +34,19 @@ def pass_kernel(op: str, dtype: str):
     return run
 
 
+def accumulate_kernel(dtype: str):
+    """target += a: what is changed in place is in the caches."""
+    real = getattr(numba, dtype)
+
+    def accumulate(context, lo, hi, slot):
+        a = carray(pointer(context), 1, ELEMENTWISE)[0]
+        addend, total = carray(pointer(a.a), a.count, real), carray(pointer(a.target), a.count, real)
+        for i in range(lo * ELEMENTS, min(hi * ELEMENTS, a.count)):
+            total[i] += addend[i]
+
+    return accumulate
+
+
 def dropout_kernel(dtype: str):
     """Whether an element stays is a hash of its position; contract.py has the hash and where it comes from."""
     real, itemsize, scalar = getattr(numba, dtype), np.dtype(dtype).itemsize, np.dtype(dtype).type

@@ -36,6 +36,12 @@ def add_relu_forward(x, residual, out):
     return relu_forward(x + residual, out)
 
 
+def accumulate(addend, total):
+    """total += addend."""
+    total += addend
+    return OK
+
+
 def dropout(x, settings, out):
     """x * scale where a hash of the position in C order is not below the threshold, else zero."""
     s = dict(zip(DROPOUT_SETTINGS, settings.tolist(), strict=True))
@@ -100,6 +106,7 @@ VARIANTS = {
     "relu_grad_input": _table(relu_grad_input),
     "add_relu_forward": _table(add_relu_forward),
     "dropout": _table(dropout),
+    "accumulate_": _table(accumulate),
     "sgd_step_": _table(sgd_step),
     "adam_step_": _table(adam_step),
 }

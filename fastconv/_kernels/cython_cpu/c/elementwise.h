@@ -53,10 +53,21 @@ static void FC_FN(add_relu_forward)(void *ctx, ptrdiff_t lo, ptrdiff_t hi, ptrdi
     FC_FN(each_block)(ctx, lo, hi, FC_FN(add_relu_block));
 }
 
+/* target += a: what is changed in place is in the caches. */
+static void FC_FN(accumulate)(void *ctx, ptrdiff_t lo, ptrdiff_t hi, ptrdiff_t slot) {
+    const fc_elementwise_args *a = ctx;
+    const ptrdiff_t end = hi * FC_ELEMENTS < a->count ? hi * FC_ELEMENTS : a->count;
+    const real *restrict addend = a->a;
+    real *restrict total = a->target;
+    (void)slot;
+    for (ptrdiff_t i = lo * FC_ELEMENTS; i < end; i++) total[i] += addend[i];
+}
+
 const fc_elementwise_kernels FC_FN(fc_elementwise) = {
     .relu_forward = FC_FN(relu_forward),
     .relu_grad_input = FC_FN(relu_grad_input),
     .add_relu_forward = FC_FN(add_relu_forward),
+    .accumulate = FC_FN(accumulate),
     .dropout = FC_FN(dropout),
     .sgd_step = FC_FN(sgd_step),
     .adam_step = FC_FN(adam_step),

@@ -34,7 +34,7 @@ typedef struct {
 } fc_dropout_args;
 
 typedef struct {
-    fc_kernel relu_forward, relu_grad_input, add_relu_forward, dropout, sgd_step, adam_step;
+    fc_kernel relu_forward, relu_grad_input, add_relu_forward, accumulate, dropout, sgd_step, adam_step;
 } fc_elementwise_kernels;
 
 FC_DECLARE_TABLES(fc_elementwise_kernels, fc_elementwise)
