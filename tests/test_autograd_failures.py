@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import fastconv as fc
+from fastconv import arrays
 from fastconv.autograd import Function
 
 
@@ -193,3 +194,47 @@ def test_tensor_refuses_what_would_change_the_numbers():
         fc.tensor([1 + 2j])
     with pytest.raises(OverflowError):
         fc.tensor([300], dtype="int8")
+
+
+def test_a_gradient_in_kept_memory_is_handed_on_without_a_copy():
+    handed = []
+
+    class Fresh(Function):
+        """The identity, whose gradient is a new array in memory that is kept for others."""
+
+        @staticmethod
+        def forward(ctx, x):
+            return x + 0
+
+        @staticmethod
+        def backward(ctx, grad):
+            handed.append(arrays.empty(grad.shape, grad.dtype, arrays.CHANNELS_LAST))
+            handed[-1][...] = grad
+            return handed[-1]
+
+    leaf = fc.tensor(np.ones((2, 16, 32, 32)), requires_grad=True)
+    Fresh.apply(leaf).backward(np.ones(leaf.shape))
+    assert handed[0].base is not None
+    assert leaf.grad._array is handed[0]
+
+
+def test_a_view_of_what_others_hold_is_copied():
+    class Shown(Function):
+        """The identity, whose gradients are views of the incoming one and of a saved array."""
+
+        @staticmethod
+        def forward(ctx, x, y):
+            ctx.save(np.full(x.shape, 3.0))
+            return x + y
+
+        @staticmethod
+        def backward(ctx, grad):
+            return grad[:], ctx.saved[0][:]
+
+    given = np.ones(4)
+    first, second = (fc.tensor(np.ones(4), requires_grad=True) for _ in range(2))
+    out = Shown.apply(first, second)
+    for _ in range(2):
+        out.backward(given, retain_graph=True)
+    assert given.tolist() == [1.0] * 4
+    assert (first.grad.tolist(), second.grad.tolist()) == ([2.0] * 4, [6.0] * 4)

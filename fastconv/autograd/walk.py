@@ -130,7 +130,12 @@ def _topological(root: Node) -> list[Node]:
 
 
 def _is_fresh(result, results, grads, context):
-    """Whether nobody else holds this array: no view, no incoming gradient, not saved, not returned twice."""
-    if result.base is not None or not result.flags.writeable or any(result is grad for grad in grads):
+    """Whether nobody else holds this memory: no incoming gradient, nothing saved, not returned twice."""
+    if not result.flags.writeable or sum(result is other for other in results) > 1:
         return False
-    return not any(result is saved for saved in context.saved) and sum(result is other for other in results) == 1
+    others = [other for other in (*grads, *context.saved) if other is not None]
+    if any(result is other for other in others):
+        return False
+    # A view shows memory that others may hold, too; arrays from kept memory are views of it.
+    others += [other for other in results if other is not None and other is not result]
+    return result.base is None or not any(np.may_share_memory(result, other) for other in others)
