@@ -93,7 +93,7 @@ def explain(target: Callable, *args, **kwargs) -> Explanation:
     """Run a function or a model once and tell which kernels it called; a shape stands for zeros.
 
     Zeros have the dtype of the model's parameters, or are float32. What backward calls is told of a function that calls
-    it, or of ``loss.backward`` itself.
+    it, or of ``loss.backward`` itself. A model in training moves its running statistics, as in any call.
 
     >>> import fastconv.functional as F
     >>> explanation = explain(F.conv2d, (1, 3, 8, 8), (4, 3, 3, 3), padding=1)
@@ -112,26 +112,22 @@ def explain(target: Callable, *args, **kwargs) -> Explanation:
 def _named_layers(target, records) -> Iterator[dict[int, str]]:
     """Number of a record -> path of the innermost module that ran then, where the target is a model."""
     names: dict[int, str] = {}
-    modules = dict(target.named_modules()) if hasattr(target, "named_modules") else {}
-
-    def watched(path, forward):
-        def run(*inputs, **options):
-            begin = len(records)
-            result = forward(*inputs, **options)
-            for index in range(begin, len(records)):
-                names.setdefault(index, path)
-            return result
-
-        return run
-
-    for path, module in modules.items():
-        # An instance's own attribute is found before its class's method.
-        module.__dict__["forward"] = watched(path, module.forward)
-    try:
+    if not hasattr(target, "named_modules"):
         yield names
-    finally:
-        for module in modules.values():
-            del module.__dict__["forward"]
+        return
+    from fastconv.nn.module import watching  # a function is explained without it
+
+    paths = {id(module): path for path, module in target.named_modules()}
+
+    def watch(module, forward):
+        begin = len(records)
+        result = forward()
+        for index in range(begin, len(records)):
+            names.setdefault(index, paths.get(id(module), ""))
+        return result
+
+    with watching(watch):
+        yield names
 
 
 def _aligned(cells, widths):

@@ -21,6 +21,13 @@ def integer(name: str, value) -> int:
         raise TypeError(f"{name} must be an int, got {value!r} of type {type(value).__name__}") from None
 
 
+def number(name: str, value) -> float:
+    """A float; raises TypeError for what is no real number."""
+    if isinstance(value, (str, bool)) or not hasattr(value, "__float__") or hasattr(value, "__len__"):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    return float(value)
+
+
 def flag(name: str, value) -> bool:
     """A bool; raises TypeError for what only looks like one."""
     if isinstance(value, bool) or type(value).__name__ == "bool":
@@ -120,7 +127,7 @@ def _bounded(name, number, value):
 
 
 def _sequence(value):
-    return isinstance(value, (tuple, list)) or (hasattr(value, "__array__") and getattr(value, "ndim", 0) > 0)
+    return isinstance(value, (tuple, list)) or (hasattr(value, "__array__") and hasattr(value, "__len__") > 0)
 
 
 def _pair(name, value) -> Pair:

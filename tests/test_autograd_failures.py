@@ -10,6 +10,7 @@ import pytest
 import fastconv as fc
 from fastconv import arrays
 from fastconv.autograd import Function
+from fastconv.errors import DTypeError
 
 
 class Failing(Function):
@@ -238,3 +239,55 @@ def test_a_view_of_what_others_hold_is_copied():
         out.backward(given, retain_graph=True)
     assert given.tolist() == [1.0] * 4
     assert (first.grad.tolist(), second.grad.tolist()) == ([2.0] * 4, [6.0] * 4)
+
+
+MANY = 1 << 15
+
+
+def test_a_read_only_gradient_is_never_added_to():
+    held = np.ones(MANY, np.float32)
+    held.flags.writeable = False
+    first, second = (fc.tensor(np.ones(MANY, np.float32), requires_grad=True) for _ in range(2))
+    second.grad = fc.Tensor(held)
+    with pytest.raises(ValueError, match="read-only"):
+        (first * second).backward(np.ones(MANY, np.float32))
+    assert first.grad is None
+    assert (held == 1).all()
+
+
+def test_a_gradient_of_another_kind_changes_none():
+    first, second = (fc.tensor([1.0, 2.0], requires_grad=True) for _ in range(2))
+    first.grad, second.grad = fc.tensor([1.0, 1.0]), fc.Tensor(np.array([1, 1]))
+    with pytest.raises(DTypeError, match="was set to a Tensor of dtype int64"):
+        (first * second).sum().backward()
+    assert first.grad.tolist() == [1.0, 1.0]
+
+
+def test_a_gradient_that_overlaps_what_is_added_is_right():
+    memory = np.arange(MANY + 1, dtype=np.float32)
+    leaf = fc.tensor(np.zeros(MANY, np.float32), requires_grad=True)
+    expected = memory[1:] + memory[:-1]
+    leaf.grad = fc.Tensor(memory[1:])
+    leaf.backward(memory[:-1])
+    np.testing.assert_array_equal(leaf.grad.numpy(), expected)
+
+
+def test_two_results_in_one_memory_are_not_added_to_each_other():
+    class Twice(Function):
+        """a + b, whose gradients are one array and a view of it."""
+
+        @staticmethod
+        def forward(ctx, a, b):
+            return a + b.reshape(a.shape)
+
+        @staticmethod
+        def backward(ctx, grad):
+            copied = grad.copy()
+            return copied, copied.reshape(4, 1)
+
+    for first in (True, False):
+        a, b = fc.tensor(np.ones(4), requires_grad=True), fc.tensor(np.ones((4, 1)), requires_grad=True)
+        both = Twice.apply(a, b)
+        ((a * 3) + both if first else both + (a * 3)).sum().backward()
+        assert a.grad.tolist() == [4.0] * 4
+        assert b.grad.tolist() == [[1.0]] * 4

@@ -1,5 +1,7 @@
 """Batch normalisation: torch's numbers, gradients, running statistics and state."""
 
+import threading
+
 import numpy as np
 import pytest
 from support.backends import every_backend
@@ -7,7 +9,7 @@ from support.data import FORMATS, in_format
 
 import fastconv as fc
 import fastconv.functional as F
-from fastconv import nn
+from fastconv import arrays, nn
 from fastconv.errors import DTypeError, ShapeError
 
 SHAPES = [(6, 5), (3, 4, 7), (4, 3, 5, 6), (2, 17, 7, 7), (3, 64, 9, 8)]
@@ -172,3 +174,64 @@ def test_refused_input_moves_no_running_statistic():
         F.batch_norm(X, mean, var, training=True, residual=X[:1])
     np.testing.assert_array_equal(mean, 0)
     np.testing.assert_array_equal(var, 1)
+
+
+def test_running_statistics_that_move_later_do_not_change_a_recorded_gradient(rng):
+    x = rng.standard_normal((4, 3, 5, 5))
+    gradients = []
+    for moves in (False, True):
+        layer = nn.BatchNorm2d(3).double().eval()
+        out = layer(x)
+        if moves:
+            layer.train()(x * 5 + 50)
+        (out * out).sum().backward()
+        gradients.append(layer.weight.grad.numpy())
+    np.testing.assert_array_equal(*gradients)
+
+
+@pytest.mark.parametrize("reason", ["read-only", "requires grad", "no memory"])
+def test_a_call_that_fails_moves_no_running_statistic(rng, reason, monkeypatch):
+    x, mean, var = rng.standard_normal((4, 3, 5, 5)), fc.tensor(np.zeros(3)), fc.tensor(np.ones(3))
+    if reason == "read-only":
+        var._array.flags.writeable = False
+    elif reason == "requires grad":
+        var.requires_grad_()
+    else:
+        monkeypatch.setattr(arrays, "empty", refuse)
+    with pytest.raises((ValueError, MemoryError)):
+        F.batch_norm(x, mean, var, training=True)
+    assert mean.tolist() == [0, 0, 0]
+    assert var.tolist() == [1, 1, 1]
+
+
+def refuse(*arguments):
+    raise MemoryError("no room")
+
+
+@every_backend
+def test_an_empty_batch_in_training_moves_nothing(backend):
+    layer, x = nn.BatchNorm2d(3), fc.tensor(np.zeros((0, 3, 4, 4), np.float32), requires_grad=True)
+    with fc.use_backend(backend):
+        out = layer(x)
+        out.backward(np.zeros(out.shape, np.float32))
+    assert out.shape == x.grad.shape == (0, 3, 4, 4)
+    assert layer.running_mean.tolist() == [0, 0, 0]
+
+
+def test_threads_that_walk_over_one_retained_tape_get_what_one_gets(rng):
+    x = fc.tensor(rng.standard_normal((16, 32, 40, 40)).astype(np.float32), requires_grad=True)
+    out = F.batch_norm(x, None, None, training=True)
+    grads = [rng.standard_normal(out.shape).astype(np.float32) for _ in range(3)]
+    expected, found = [out._node.gradients([grad])[0] for grad in grads], [None] * 3
+
+    def walk(number):
+        for _ in range(5):
+            found[number] = out._node.gradients([grads[number]])[0]
+
+    threads = [threading.Thread(target=walk, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, other)

@@ -6,7 +6,7 @@ from support.backends import every_backend
 from support.data import FORMATS, assert_same_bits, in_format
 
 import fastconv as fc
-from fastconv import arrays, nn
+from fastconv import arrays, models, nn
 from fastconv import functional as F
 
 
@@ -240,3 +240,40 @@ def test_a_folded_block_adds_and_rectifies_in_one_pass(rng):
     fused = fc.fuse(model)
     np.testing.assert_allclose(fused(x).numpy(), model(x).numpy(), rtol=1e-4, atol=1e-4)
     assert [step.op for step in fc.explain(fused, x.shape).steps].count("batch_norm_forward") == 0
+
+
+def test_a_sequential_with_a_forward_of_its_own_is_not_folded(rng):
+    class Skip(nn.Sequential):
+        def forward(self, x):
+            first = self[0](x)
+            return self[1](first) + first
+
+    model = trained(Skip(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)), rng).eval()
+    x = rng.standard_normal((1, 3, 4, 4)).astype(np.float32)
+    np.testing.assert_array_equal(fc.fuse(model)(x).numpy(), model(x).numpy())
+
+
+def test_layers_that_were_given_another_forward_run_it(rng):
+    model = nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU(), nn.Conv2d(3, 3, 1), nn.ReLU())
+    model[0].forward = lambda x: x * -1
+    model[3].forward = lambda x: x + 7
+    x = rng.standard_normal((1, 3, 4, 4)).astype(np.float32)
+    np.testing.assert_array_equal(model(x).numpy(), layer_by_layer(model, fc.tensor(x)).numpy())
+    assert len(fc.explain(model, x.shape).steps) == 2
+    assert "forward" in vars(model[0])
+
+
+def test_a_normalisation_of_ones_own_can_stand_in_a_residual_block(rng):
+    class Halved(nn.BatchNorm2d):
+        def forward(self, x):
+            return super().forward(x) * 0.5
+
+    block = models.resnet18(10).layer1[0].eval()
+    block.bn2 = Halved(64).eval()
+    x = rng.standard_normal((1, 64, 5, 5)).astype(np.float32)
+    expected = F.relu(block.bn2(block.conv2(F.relu(block.bn1(block.conv1(fc.tensor(x)))))) + fc.tensor(x))
+    np.testing.assert_allclose(block(x).numpy(), expected.numpy(), rtol=1e-5, atol=1e-5)
+
+
+def test_pairs_that_do_not_fit_are_not_folded():
+    assert isinstance(fc.fuse(nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(1)))[1], nn.BatchNorm2d)

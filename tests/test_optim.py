@@ -177,7 +177,7 @@ def test_a_gradient_of_wrong_shape_changes_nothing():
         (lambda p: optim.SGD([p * 2]), ValueError, "non-leaf"),
         (lambda p: optim.SGD([p], lr=-1), ValueError, "invalid lr: -1"),
         (lambda p: optim.SGD([p], lr=float("nan")), ValueError, "invalid lr"),
-        (lambda p: optim.SGD([p], lr="fast"), TypeError, "str"),
+        (lambda p: optim.SGD([p], lr="fast"), TypeError, "lr must be a number"),
         (lambda p: optim.SGD([p], momentum=-0.1), ValueError, "invalid momentum"),
         (lambda p: optim.SGD([p], weight_decay=-0.1), ValueError, "invalid weight_decay"),
         (lambda p: optim.SGD([p], nesterov=True), ValueError, "Nesterov momentum requires"),
@@ -284,3 +284,42 @@ def test_a_linear_fit_converges(name):
         ((layer(x) - y) ** 2).mean().backward()
         optimizer.step()
     np.testing.assert_allclose(layer.weight.numpy(), [[1.0, -2.0, 0.5]], atol=1e-3)
+
+
+@pytest.mark.parametrize("make", [lambda p: optim.SGD([p], lr=0.1, momentum=0.9), lambda p: optim.Adam([p], lr=0.1)])
+def test_a_step_that_fails_leaves_nothing_behind(make):
+    failing, other = parameter([1.0, 2.0]), parameter([1.0, 2.0])
+    optimizers = [make(failing), make(other)]
+    give(failing, [1.0, 1.0])
+    optimizers[0].param_groups[0]["lr"] = [1, 2]
+    with pytest.raises((TypeError, ValueError)):
+        optimizers[0].step()
+    assert not optimizers[0].state.get(failing)
+    optimizers[0].param_groups[0]["lr"] = 0.1
+    give(other, [1.0, 1.0])
+    for optimizer in optimizers:
+        optimizer.step()
+    assert failing.tolist() == other.tolist()
+
+
+@pytest.mark.parametrize("kept", [np.zeros(1, np.float32), np.zeros((2, 2), np.float32), np.zeros(2, np.complex64)])
+def test_what_is_kept_must_fit_before_anything_changes(kept):
+    first, second = parameter([1.0, 2.0]), parameter([1.0, 2.0])
+    optimizer = optim.SGD([first, second], lr=0.1, momentum=0.9)
+    for tensor in (first, second):
+        give(tensor, [1.0, 1.0])
+    optimizer.state[second] = {"momentum_buffer": kept}
+    with pytest.raises((ShapeError, TypeError), match="momentum_buffer has"):
+        optimizer.step()
+    assert first.tolist() == second.tolist() == [1.0, 2.0]
+
+
+def test_a_read_only_buffer_is_never_written():
+    tensor, kept = parameter([1.0, 2.0]), np.zeros(2, np.float32)
+    kept.flags.writeable = False
+    optimizer = optim.SGD([tensor], lr=0.1, momentum=0.9)
+    optimizer.state[tensor] = {"momentum_buffer": kept}
+    give(tensor, [1.0, 1.0])
+    with pytest.raises(ValueError, match="momentum_buffer is read-only"):
+        optimizer.step()
+    assert kept.tolist() == [0, 0]

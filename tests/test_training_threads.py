@@ -133,3 +133,21 @@ while True:
         process.kill()
     assert "KeyboardInterrupt" in told
     assert process.returncode != 0
+
+
+@pytest.mark.parametrize("backend", ["reference", "cython", "numba"])
+@pytest.mark.parametrize("wild", [2**40, -(2**40), 2**63 - 1])
+def test_targets_that_change_or_are_unsigned_lead_nowhere(backend, wild):
+    with fc.use_backend(backend):
+        logits = fc.tensor(np.ones((4, 5), np.float32), requires_grad=True)
+        target = np.array([0, 1, 3, 2])
+        loss = fc.functional.cross_entropy(logits, target)
+        target[1] = wild
+        loss.backward()
+        expected = np.full((4, 5), 0.05, np.float32)
+        expected[[0, 1, 2, 3], [0, 1, 3, 2]] -= 0.25
+        np.testing.assert_allclose(logits.grad.numpy(), expected, rtol=1e-5)
+        ignored = 2**64 - 2**40
+        given = np.array([0, 1, ignored, 2], np.uint64)
+        found = fc.functional.cross_entropy(np.ones((4, 5), np.float32), given, ignore_index=ignored)
+        np.testing.assert_allclose(found, np.log(5), rtol=1e-6)

@@ -27,15 +27,16 @@ NORM_COEFFICIENTS = ("mean", "scale", "shift", "offset", "slope")
 # Rows of the (rows, C) ``sums`` in float64: of grad_out, and of grad_out * (x - mean). A problem with an activation has
 # grad_out pass where the output was not rectified.
 NORM_SUMS = ("grad", "grad_times_distance")
-# What passes are told, as float64. ``begins``: momentum_buffer is to be the gradient, whatever it holds.
+# What passes are told is float64.
 # An element stays where mix(mix(low ^ seed_low) + seed_high + MIX_HIGH * high), of the two words of its position in C
 # order, is not below the threshold. In 32 bits mix(h) is h ^= h >> 16; h *= MIX_FIRST; h ^= h >> 15; h *= MIX_SECOND;
 # h ^= h >> 16 (C. Wellons, "Prospecting for Hash Functions", 2018).
 MIX_FIRST, MIX_SECOND, MIX_HIGH = 0x7FEB352D, 0x846CA68B, 0x9E3779B9
 DROPOUT_SETTINGS = ("threshold", "scale", "seed_low", "seed_high")
 # ``out`` of cross_entropy is that of log_softmax. A sample of class t has the loss -sum over c of share[c] * out[c],
-# with share[c] = ((1 - smoothing) * (c == t) + smoothing / C) * class_weight[c], or, where t is ``ignored``, none.
-CROSS_ENTROPY_SETTINGS = ("ignored", "smoothing")
+# with share[c] = ((1 - smoothing) * (c == t) + smoothing / C) * class_weight[c], or, where t is no class, none.
+CROSS_ENTROPY_SETTINGS = ("smoothing",)
+# ``begins``: momentum_buffer is to be the gradient, whatever it holds.
 SGD_SETTINGS = ("lr", "weight_decay", "momentum", "share", "nesterov", "begins")
 ADAM_SETTINGS = ("step_size", "weight_decay", "shrink", "share", "keep_square", "share_square", "root", "eps")
 

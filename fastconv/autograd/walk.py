@@ -90,10 +90,16 @@ def _commit(gradients) -> None:
     with _committing:
         for leaf, grad, _ in gradients:
             held = leaf.grad
-            if held is not None and not (isinstance(held, Tensor) and held.shape == grad.shape):
+            if held is None:
+                continue
+            if not (isinstance(held, Tensor) and held.shape == grad.shape):
                 raise ShapeError(
                     f"grad of a Tensor of shape {grad.shape} was set to {type(held).__name__} {np.shape(held)}"
                 )
+            if not np.can_cast(grad.dtype, held.dtype, "same_kind"):
+                raise DTypeError(f"grad of a Tensor of dtype {grad.dtype} was set to a Tensor of dtype {held.dtype}")
+            if not held._array.flags.writeable:
+                raise ValueError("grad was set to a Tensor that shows a read-only array")
         for leaf, grad, owned in gradients:
             if leaf.grad is None:
                 leaf.grad = Tensor(grad if owned else grad.copy(order="K"))
@@ -130,12 +136,12 @@ def _topological(root: Node) -> list[Node]:
 
 
 def _is_fresh(result, results, grads, context):
-    """Whether nobody else holds this memory: no incoming gradient, nothing saved, not returned twice."""
+    """Whether nobody else holds this memory: no incoming gradient, nothing saved, no other result."""
     if not result.flags.writeable or sum(result is other for other in results) > 1:
         return False
-    others = [other for other in (*grads, *context.saved) if other is not None]
-    if any(result is other for other in others):
+    others = [other for other in results if other is not None and other is not result]
+    held = [other for other in (*grads, *context.saved) if other is not None]
+    if any(result is other for other in held) or any(np.may_share_memory(result, other) for other in others):
         return False
     # A view shows memory that others may hold, too; arrays from kept memory are views of it.
-    others += [other for other in results if other is not None and other is not result]
-    return result.base is None or not any(np.may_share_memory(result, other) for other in others)
+    return result.base is None or not any(np.may_share_memory(result, other) for other in held)

@@ -8,10 +8,10 @@ import numpy as np
 
 from fastconv import arrays, backends, dtypes, parameters
 from fastconv._kernels.contract import NORM_COEFFICIENTS, NORM_SUMS, Problem
-from fastconv.autograd import Function, Tensor
+from fastconv.autograd import Function, Tensor, unwrap
 from fastconv.backends import Task
 from fastconv.errors import ShapeError
-from fastconv.functional.relu import checked_activation, rectified_gradient
+from fastconv.functional.relu import checked_activation, checked_residual, rectified_gradient
 from fastconv.geometry import ChannelsGeometry
 
 _WIDE = np.dtype(np.float64)
@@ -51,7 +51,8 @@ def batch_norm(
     if not parameters.flag("training", training) and running_mean is None:
         raise ValueError("running_mean and running_var must be given where training is False")
     # A list: the tape looks for Tensors in tuples, and would hand on arrays, whose writes it could not see.
-    options = [running_mean, running_var, training, float(momentum), float(eps), checked_activation(activation)]
+    numbers = parameters.number("momentum", momentum), parameters.number("eps", eps)
+    options = [running_mean, running_var, training, *numbers, checked_activation(activation)]
     return BatchNorm.apply(x, weight, bias, residual, options, backend)
 
 
@@ -73,15 +74,15 @@ class BatchNorm(Function):
         x = arrays.as_array(x, "input")
         running_mean, running_var, training, momentum, eps, ctx.activation = options
         g = ctx.geometry = ChannelsGeometry.of(x.shape)
+        weight, bias = (_per_channel(item, name) for item, name in ((weight, "weight"), (bias, "bias")))
         ctx.dtype = _check(x, g, weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)
+        moves = [item for item in (running_mean, running_var) if training and g.N and item is not None]
+        _check_moving(moves)
         ctx.shape, ctx.kernels = x.shape, backends.select(backend)
         x, ctx.format = arrays.dense_4d(arrays.dense_any(x)[0].reshape(g.x_shape))
         if residual is not None:
             residual = _checked_residual(residual, ctx)
         mean, variance = _moments(ctx, x, training, running_mean, running_var)
-        if training:
-            _move(running_mean, mean, momentum)
-            _move(running_var, variance * (g.count / max(1, g.count - 1)), momentum)
         inverse = 1 / np.sqrt(variance + eps)
         scale = inverse if weight is None else weight * inverse
         ctx.statistics = _Statistics(mean, inverse, scale, training)
@@ -91,6 +92,8 @@ class BatchNorm(Function):
             added = () if residual is None else (residual,)
             task = _task(ctx, "batch_norm_forward", 2 + len(added), *(["residual"] if added else []))
             ctx.kernels.run(task, x, ctx.coefficients, *added, out)
+        for running, of_batch in zip(moves, (mean, variance * (g.count / max(1, g.count - 1))), strict=False):
+            _move(running, of_batch, momentum)
         ctx.masked_by_output = ctx.activation and (residual is not None or not training)
         out = out.reshape(ctx.shape)
         ctx.save(x, out if ctx.masked_by_output else None)
@@ -127,11 +130,13 @@ def _grad_input(ctx, grad_out, x, sums):
         task = _task(ctx, "batch_norm_grad_input", 2, masks=False)
         ctx.kernels.run(task, grad_out, ctx.coefficients, grad_input)
         return grad_input
+    # A copy: several threads may walk over one retained tape.
+    coefficients = ctx.coefficients.copy()
     slope = s.scale * s.inverse_deviation**2 * sums[1] / g.count
-    offset = s.scale * sums[0] / g.count + (ctx.coefficients[0] - s.mean) * slope
-    ctx.coefficients[NORM_COEFFICIENTS.index("offset") :] = offset, slope
+    offset = s.scale * sums[0] / g.count + (coefficients[0] - s.mean) * slope
+    coefficients[NORM_COEFFICIENTS.index("offset") :] = offset, slope
     task = _task(ctx, "batch_norm_grad_input", 3, "x", masks=not ctx.masked_by_output)
-    ctx.kernels.run(task, grad_out, x, ctx.coefficients, grad_input)
+    ctx.kernels.run(task, grad_out, x, coefficients, grad_input)
     return grad_input
 
 
@@ -153,7 +158,10 @@ def _moments(ctx, x, training, running_mean, running_var):
     """Mean and biased variance in float64: of the batch, or the running ones."""
     g = ctx.geometry
     if not training:
-        return (np.asarray(item, _WIDE) for item in (running_mean, running_var))
+        # Copies: the running ones may move before backward reads these.
+        return (np.array(item, _WIDE) for item in (running_mean, running_var))
+    if not g.N:
+        return np.zeros(g.C), np.ones(g.C)
     if g.count < 2:
         raise ValueError(f"expected more than 1 value per channel when training, got input of shape {ctx.shape}")
     mean, variance = np.empty(g.C), np.empty(g.C)
@@ -163,8 +171,6 @@ def _moments(ctx, x, training, running_mean, running_var):
 
 def _move(running, batch, momentum):
     """running ← (1 − momentum)·running + momentum·batch, in place."""
-    if running is None:
-        return
     moved = (1 - momentum) * np.asarray(running, _WIDE) + momentum * batch
     if isinstance(running, Tensor):
         running.copy_(moved)
@@ -172,18 +178,28 @@ def _move(running, batch, momentum):
         running[...] = moved
 
 
+def _per_channel(item, name):
+    return None if item is None else arrays.as_array(item, name)
+
+
+def _check_moving(running):
+    """Statistics that cannot be written are refused before anything is computed."""
+    for item in running:
+        array = unwrap(item)
+        if not array.flags.writeable or (isinstance(item, Tensor) and item.requires_grad):
+            raise ValueError("running_mean and running_var must be writeable and must not require gradients")
+
+
 def _check(x, g, **per_channel):
     given = {name: item for name, item in per_channel.items() if item is not None}
     for name, item in given.items():
+        if not isinstance(item, (np.ndarray, Tensor)):
+            raise TypeError(f"{name} must be an array or a Tensor, got {type(item).__name__}")
         if item.shape != (g.C,):
             raise ShapeError(f"{name} must have shape ({g.C},), one value per channel, got {item.shape}")
     return dtypes.common_float_type(input=x, **given)
 
 
 def _checked_residual(residual, ctx):
-    residual = arrays.as_array(residual, "residual")
-    if residual.shape != ctx.shape:
-        raise ShapeError(f"residual must have the shape of input, {ctx.shape}, got {residual.shape}")
-    if residual.dtype != ctx.dtype.storage:
-        dtypes.common_float_type(input=np.empty(0, ctx.dtype.storage), residual=residual)
+    residual = checked_residual(residual, ctx.shape, ctx.dtype.storage)
     return arrays.to_format(residual.reshape(ctx.geometry.x_shape), ctx.format)

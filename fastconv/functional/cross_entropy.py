@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from fastconv import arrays, backends, dtypes
-from fastconv._kernels.contract import CROSS_ENTROPY_SETTINGS, Problem
+from fastconv._kernels.contract import Problem
 from fastconv.autograd import Function
 from fastconv.backends import Task
 from fastconv.errors import DTypeError, ShapeError
 from fastconv.geometry import ClassesGeometry
+from fastconv.parameters import integer, number
 
 _REDUCTIONS = ("mean", "sum", "none")
 
@@ -29,9 +30,10 @@ def cross_entropy(x, target, weight=None, *, ignore_index=-100, reduction="mean"
     """
     if reduction not in _REDUCTIONS:
         raise ValueError(f"reduction must be one of {', '.join(_REDUCTIONS)}, got {reduction!r}")
-    if not 0.0 <= label_smoothing <= 1.0:
-        raise ValueError(f"label_smoothing must lie between 0 and 1, got {label_smoothing}")
-    return CrossEntropy.apply(x, target, weight, ignore_index, reduction, label_smoothing)
+    smoothing, ignored = number("label_smoothing", label_smoothing), integer("ignore_index", ignore_index)
+    if not 0.0 <= smoothing <= 1.0:
+        raise ValueError(f"label_smoothing must lie between 0 and 1, got {smoothing}")
+    return CrossEntropy.apply(x, target, weight, ignored, reduction, smoothing)
 
 
 class CrossEntropy(Function):
@@ -43,12 +45,13 @@ class CrossEntropy(Function):
         ctx.shape, ctx.reduction, ctx.kernels = x.shape, reduction, backends.select()
         g = ctx.geometry = ClassesGeometry.of(x.shape, 0 if x.ndim == 1 else 1)
         class_weight = _class_weight(weight, g.C, x.dtype)
-        counted = target[target != ignore_index]
+        counts = target != ignore_index
+        counted = target[counts]
         _check_classes(counted, g.C)
         ctx.scale = class_weight[counted].sum(dtype=x.dtype) if reduction == "mean" else x.dtype.type(1)
-        told = {"ignored": ignore_index, "smoothing": label_smoothing}
-        settings = np.array([told[name] for name in CROSS_ENTROPY_SETTINGS], np.float64)
-        classes = arrays.dense(target.astype(np.int64, copy=False)).reshape(g.N, g.pixels)
+        settings = np.array([label_smoothing], np.float64)
+        # A copy, whatever the dtype: what is no class any more at the time of backward must not be read as one.
+        classes = np.where(counts, target, -1).astype(np.int64).reshape(g.N, g.pixels)
         out, losses = arrays.empty(g.x_shape, x.dtype), arrays.empty(classes.shape, x.dtype)
         _run(
             ctx,
@@ -99,6 +102,7 @@ def _class_weight(weight, C, dtype):
     if weight is None:
         return np.ones(C, dtype)
     weight = arrays.as_array(weight, "weight")
+    dtypes.common_float_type(input=np.empty(0, dtype), weight=weight)
     if weight.shape != (C,):
         raise ShapeError(f"weight must have shape ({C},), one value per class, got {weight.shape}")
     return weight.astype(dtype)

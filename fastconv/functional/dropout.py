@@ -8,6 +8,7 @@ from fastconv import arrays, backends, dtypes, rng
 from fastconv._kernels.contract import DROPOUT_SETTINGS
 from fastconv.autograd import Function
 from fastconv.functional import passes
+from fastconv.parameters import flag, number
 
 _WORD = 1 << 32
 
@@ -17,11 +18,12 @@ def dropout(x, p=0.5, training=True):
 
     Whether an element stays depends on its position and on numbers drawn from the process's generator
     (``fastconv.manual_seed``) alone: nothing is kept for the gradient, and all backends, threads and memory formats
-    agree. Raises ValueError for p outside [0, 1], DTypeError for what is no floating-point input.
+    agree. Raises ValueError for p outside [0, 1], TypeError, and DTypeError where it has to drop what is no float.
     """
+    p = number("p", p)
     if not 0.0 <= p <= 1.0:
         raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
-    if not training or p == 0.0:
+    if not flag("training", training) or p == 0.0:
         return x
     return Dropout.apply(x, p)
 

@@ -30,8 +30,9 @@ def run(
 
 def accumulate_(target: np.ndarray, addend: np.ndarray) -> None:
     """target += addend, in place; a large dense target on all threads. Every backend rounds a sum alike."""
-    layout = arrays.memory_format(target) if target.size > _FEW else None
-    if layout is None or not dtypes.is_supported(target.dtype) or addend.dtype != target.dtype:
+    layout = arrays.memory_format(target) if target.size > _FEW and target.flags.writeable else None
+    alike = dtypes.is_supported(target.dtype) and addend.dtype == target.dtype and addend.shape == target.shape
+    if layout is None or not alike or np.may_share_memory(target, addend):
         np.add(target, addend, out=target)
     else:
         backends.select().run(call_of(target).task("accumulate_", ()), arrays.to_format(addend, layout), target)

@@ -7,7 +7,7 @@ import numpy as np
 from fastconv import arrays, backends, dtypes
 from fastconv._kernels.contract import RELU
 from fastconv.autograd import Function
-from fastconv.errors import ShapeError
+from fastconv.errors import DTypeError, ShapeError
 from fastconv.functional import passes
 
 
@@ -39,15 +39,15 @@ class ReLU(Function):
     @staticmethod
     def forward(ctx, x):
         x = arrays.as_array(x, "input")
-        if not dtypes.is_supported(x.dtype):
-            return np.where(x < 0, x.dtype.type(0), x)
-        ctx.kernels = backends.select()
-        out = passes.run(ctx.kernels, "relu_forward", x)
+        ctx.kernels = backends.select() if dtypes.is_supported(x.dtype) else None
+        out = passes.run(ctx.kernels, "relu_forward", x) if ctx.kernels else np.where(x < 0, x.dtype.type(0), x)
         ctx.save(out)
         return out
 
     @staticmethod
     def backward(ctx, grad):
+        if ctx.kernels is None:
+            return np.where(ctx.saved[0] == 0, grad.dtype.type(0), grad)
         return rectified_gradient(ctx.kernels, grad, *ctx.saved)
 
 
@@ -56,10 +56,8 @@ class AddReLU(Function):
 
     @staticmethod
     def forward(ctx, x, residual):
-        x, residual = arrays.as_array(x, "input"), arrays.as_array(residual, "residual")
-        dtypes.common_float_type(input=x, residual=residual)
-        if x.shape != residual.shape:
-            raise ShapeError(f"residual must have the shape of input, {x.shape}, got {residual.shape}")
+        x = arrays.as_array(x, "input")
+        residual = checked_residual(residual, x.shape, dtypes.common_float_type(input=x).storage)
         ctx.kernels = backends.select()
         out = passes.run(ctx.kernels, "add_relu_forward", x, residual)
         ctx.save(out)
@@ -77,8 +75,18 @@ def rectified_gradient(kernels: backends.KernelSet, grad: np.ndarray, out: np.nd
     return passes.run(kernels, "relu_grad_input", arrays.to_format(grad, layout), out)
 
 
+def checked_residual(residual, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """What is added to an array of some shape and dtype; raises ShapeError, DTypeError or TypeError."""
+    residual = arrays.as_array(residual, "residual")
+    if residual.shape != shape:
+        raise ShapeError(f"residual must have the shape of input, {shape}, got {residual.shape}")
+    if residual.dtype != dtype:
+        raise DTypeError(f"mixed dtypes: input is {dtype} but residual is {residual.dtype}")
+    return residual
+
+
 def checked_activation(activation: str | None) -> str | None:
     """What may follow an operation in the same pass; raises ValueError for anything else."""
-    if activation not in (None, RELU):
+    if activation is not None and not (isinstance(activation, str) and activation == RELU):
         raise ValueError(f"activation must be None or {RELU!r}, got {activation!r}")
     return activation

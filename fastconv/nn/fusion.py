@@ -9,7 +9,6 @@ from copy import deepcopy
 import numpy as np
 
 from fastconv import functional
-from fastconv.autograd import no_grad
 from fastconv.nn.activation import ReLU
 from fastconv.nn.batch_norm import BatchNorm2d
 from fastconv.nn.conv import Conv2d
@@ -27,20 +26,27 @@ def rectified(modules: Iterable[Module]) -> Iterator[tuple[Module, str | None]]:
     position = 0
     while position < len(chain):
         module = chain[position]
-        followed = position + 1 < len(chain) and type(chain[position + 1]) is ReLU
-        takes_over = followed and type(module) in _RECTIFYING
+        followed = position + 1 < len(chain) and type(chain[position + 1]) is ReLU and type(module) in _RECTIFYING
+        takes_over = followed and _is_plain(module) and _is_plain(chain[position + 1])
         yield module, "relu" if takes_over else None
         position += 2 if takes_over else 1
 
 
 def conv_norm(conv: Module, norm: Module, x, *, residual=None, activation: str | None = None):
     """``norm(conv(x))`` with what follows it in one pass; of a pair that ``fuse`` has folded, the convolution alone."""
-    if type(norm) is not Identity:
+    if type(norm) is BatchNorm2d and _is_plain(norm):
         return norm(conv(x), residual=residual, activation=activation)
-    if residual is None:
+    if type(norm) is Identity and residual is None and type(conv) in _RECTIFYING and _is_plain(conv):
         return conv(x, activation=activation)
-    out = conv(x)
+    out = norm(conv(x))
+    if residual is None:
+        return functional.relu(out) if activation else out
     return functional.add_relu(out, residual) if activation else out + residual
+
+
+def _is_plain(module: Module) -> bool:
+    """Whether an instance runs its class's ``forward``."""
+    return "forward" not in module.__dict__
 
 
 def fuse(model: Module) -> Module:
@@ -64,12 +70,13 @@ def fuse(model: Module) -> Module:
         raise TypeError(f"model must be a fastconv.nn.Module, got {type(model).__name__}")
     fused = deepcopy(model).eval().requires_grad_(False)
     uses = Counter(id(child) for module in fused.modules() for child in module.children())
-    weights = Counter(id(layer.weight) for layer in fused.modules() if isinstance(layer, Conv2d))
+    weights = Counter(id(tensor) for layer in fused.modules() for tensor in layer._parameters.values())
     for module in list(fused.modules()):
         for conv_name, norm_name in module.folded_pairs():
             conv, norm = getattr(module, conv_name), getattr(module, norm_name)
             shared = max(uses[id(conv)], uses[id(norm)], weights[id(conv.weight)]) > 1
-            if type(norm) is BatchNorm2d and norm.track_running_stats and not shared:
+            fits = type(conv) is Conv2d and type(norm) is BatchNorm2d and norm.num_features == conv.out_channels
+            if fits and norm.track_running_stats and not shared:
                 _fold(conv, norm)
                 setattr(module, norm_name, Identity())
     return fused
@@ -82,10 +89,9 @@ def _fold(conv: Conv2d, norm: BatchNorm2d) -> None:
         scale = scale * _wide(norm.weight)
     shift = 0 if norm.bias is None else _wide(norm.bias)
     bias = (_wide(conv.bias) if conv.bias is not None else 0) - mean
-    with no_grad():
-        conv.weight.copy_(weight * scale[:, None, None, None])
-    folded = (bias * scale + shift).astype(conv.weight.dtype)
-    conv.bias = Parameter(folded, requires_grad=False)
+    dtype = conv.weight.dtype
+    conv.weight = Parameter((weight * scale[:, None, None, None]).astype(dtype), requires_grad=False)
+    conv.bias = Parameter((bias * scale + shift).astype(dtype), requires_grad=False)
 
 
 def _wide(tensor) -> np.ndarray:

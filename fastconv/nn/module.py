@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from copy import deepcopy
 from typing import Any
 
@@ -12,8 +13,18 @@ from fastconv import arrays, parameters
 from fastconv.autograd import Tensor, tensor
 from fastconv.nn import state
 from fastconv.nn.parameter import Parameter, float_storage
+from fastconv.scopes import Scope
 
+# Who is told of every call of a module here, as (module, what runs it); None: nobody.
+_watch: ContextVar[Callable[[Module, Callable], Any] | None] = ContextVar("fastconv_watch", default=None)
 _REGISTRIES = ("_parameters", "_buffers", "_modules")
+
+
+class watching(Scope):  # noqa: N801 - a context manager, used like a function
+    """Calls ``watch(module, run)`` in the place of every module inside the ``with`` block; it returns ``run()``."""
+
+    def __init__(self, watch: Callable[[Module, Callable], Any]):
+        super().__init__(_watch, watch)
 
 
 class Module:
@@ -51,7 +62,11 @@ class Module:
 
     def __call__(self, *inputs, **options):
         """``forward`` of the arguments, arrays among them as Tensors."""
-        return self.forward(*map(_enter, inputs), **{name: _enter(value) for name, value in options.items()})
+        entered, named = map(_enter, inputs), {name: _enter(value) for name, value in options.items()}
+        watch = _watch.get()
+        return (
+            self.forward(*entered, **named) if watch is None else watch(self, lambda: self.forward(*entered, **named))
+        )
 
     def folded_pairs(self) -> list[tuple[str, str]]:
         """Names of a convolution and the batch normalisation that alone sees its result, for ``fastconv.fuse``."""

@@ -33,7 +33,11 @@ class Adam(Optimizer):
 
     def _check(self, group):
         super()._check(group)
-        beta1, beta2 = group["betas"] = tuple(group["betas"])
+        betas = group["betas"]
+        if not isinstance(betas, (tuple, list)) or len(betas) != 2:
+            raise TypeError(f"betas must be 2 numbers, got {betas!r}")
+        beta1, beta2 = group["betas"] = tuple(parameters.number("betas", beta) for beta in betas)
+        group["eps"] = parameters.number("eps", group["eps"])
         if not (0.0 <= beta1 < 1.0 and 0.0 <= beta2 < 1.0):
             raise ValueError(f"invalid betas: {group['betas']} do not both lie in [0, 1)")
         if not 0.0 <= group["eps"] < math.inf:
@@ -42,11 +46,10 @@ class Adam(Optimizer):
 
     def _update(self, p, grad, state, group):
         slots = self.slots if group["amsgrad"] else self.slots[:2]
-        for slot in slots:
-            if slot not in state:
-                state[slot] = np.zeros_like(p)
-        step = state["step"] = state.get("step", 0) + 1
-        adam_step_(p, grad, [state[slot] for slot in slots], group, step, decouples=self._decouples)
+        kept = {slot: state[slot] if slot in state else np.zeros_like(p) for slot in slots}
+        step = state.get("step", 0) + 1
+        adam_step_(p, grad, list(kept.values()), group, step, decouples=self._decouples)
+        state.update(kept, step=step)
 
 
 class AdamW(Adam):

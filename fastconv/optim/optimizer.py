@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from fastconv import arrays, parameters
+from fastconv import arrays, dtypes, parameters
 from fastconv.autograd import Tensor, unwrap
-from fastconv.errors import ShapeError
+from fastconv.errors import DTypeError, ShapeError
 
 
 class Optimizer:
@@ -63,10 +63,14 @@ class Optimizer:
                 tensor.grad.zero_()
 
     def step(self) -> None:
-        """Change every parameter that has a gradient; raises ShapeError before any change where one does not fit."""
+        """Change every parameter that has a gradient.
+
+        Raises ShapeError, DTypeError or ValueError, before any change, where a gradient or what is kept of a parameter
+        does not fit it.
+        """
         for tensor in self._tensors():
-            if tensor.grad is not None and tensor.grad.shape != tensor.shape:
-                raise ShapeError(f"a gradient has shape {tensor.grad.shape}, its parameter has shape {tensor.shape}")
+            if tensor.grad is not None:
+                self._check_step(tensor)
         for group in self.param_groups:
             for tensor in group["params"]:
                 if tensor.grad is not None:
@@ -125,12 +129,25 @@ class Optimizer:
     def _tensors(self) -> Iterable[Tensor]:
         return (tensor for group in self.param_groups for tensor in group["params"])
 
+    def _check_step(self, tensor: Tensor) -> None:
+        """Raise where a gradient, or what is kept of the parameter, cannot be used."""
+        dtypes.float_type(tensor.dtype, "a parameter")
+        kept = {name: item for name, item in self.state.get(tensor, {}).items() if name in self.slots}
+        for name, array in {"a gradient": unwrap(tensor.grad), **kept}.items():
+            if array.shape != tensor.shape:
+                raise ShapeError(f"{name} has shape {array.shape}, its parameter has shape {tensor.shape}")
+            if array.dtype.kind != "f":
+                raise DTypeError(f"{name} has dtype {array.dtype}, its parameter has dtype {tensor.dtype}")
+        for name, array in kept.items():
+            if not array.flags.writeable:
+                raise ValueError(f"{name} is read-only")
+
     def _check(self, group: dict[str, Any]) -> None:
         """Raise ValueError for hyperparameters out of range."""
         for name in ("lr", "weight_decay"):
+            group[name] = parameters.number(name, group[name])
             if not 0.0 <= group[name] < math.inf:
                 raise ValueError(f"invalid {name}: {group[name]} is not a finite number >= 0")
-            group[name] = float(group[name])
 
     def _update(self, p: np.ndarray, grad: np.ndarray, state: dict[str, Any], group: dict[str, Any]) -> None:
         """Change one parameter in place."""

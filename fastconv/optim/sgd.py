@@ -32,13 +32,20 @@ class SGD(Optimizer):
 
     def _check(self, group):
         super()._check(group)
+        group["dampening"] = parameters.number("dampening", group["dampening"])
+        group["momentum"] = parameters.number("momentum", group["momentum"])
+        if not math.isfinite(group["dampening"]):
+            raise ValueError(f"invalid dampening: {group['dampening']} is not a finite number")
         if not 0.0 <= group["momentum"] < math.inf:
             raise ValueError(f"invalid momentum: {group['momentum']} is not a finite number >= 0")
         if parameters.flag("nesterov", group["nesterov"]) and (group["momentum"] <= 0 or group["dampening"] != 0):
             raise ValueError("Nesterov momentum requires a momentum and zero dampening")
 
     def _update(self, p, grad, state, group):
+        if not group["momentum"]:
+            sgd_step_(p, grad, None, group, begins=False)
+            return
         begins = "momentum_buffer" not in state
-        if group["momentum"] and begins:
-            state["momentum_buffer"] = np.empty_like(p)
-        sgd_step_(p, grad, state.get("momentum_buffer") if group["momentum"] else None, group, begins)
+        buffer = np.zeros_like(p) if begins else state["momentum_buffer"]
+        sgd_step_(p, grad, buffer, group, begins)
+        state["momentum_buffer"] = buffer

@@ -13,7 +13,7 @@ from fastconv._kernels.numba_cpu.addresses import clear_bytes, pointer
 from fastconv._kernels.numba_cpu.elementwise_arguments import SOFTMAX, SOFTMAX_PIXELS
 from fastconv._kernels.numba_cpu.settings import serial
 
-_IGNORED, _SMOOTHING = range(len(CROSS_ENTROPY_SETTINGS))
+_SMOOTHING = CROSS_ENTROPY_SETTINGS.index("smoothing")
 
 
 @serial
@@ -68,7 +68,7 @@ def cross_entropy_kernel(dtype: str):
             log_probabilities(a, first, count, a.scratch + slot * a.scratch_step)
             for j in range(count):
                 target, loss = targets[pixel + j], 0.0
-                if target != settings[_IGNORED]:
+                if 0 <= target < a.C:
                     loss = loss_of(a, out, settings, weight, first + j, target)
                 losses[pixel + j] = loss
 
@@ -172,7 +172,7 @@ def cross_entropy_grad_kernel(dtype: str):
             first, pixel, count = _item(a, number)
             for j in range(count):
                 target, at = targets[pixel + j], first + j
-                counts = target != settings[_IGNORED]
+                counts = 0 <= target < a.C
                 shares = all_shares(settings, weight, target, a.C) if counts else 0.0
                 for c in range(a.C):
                     slope = math.exp(out[at]) * shares - share(settings, weight, c, target, a.C)

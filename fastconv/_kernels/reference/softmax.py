@@ -37,18 +37,22 @@ def cross_entropy_grad_input(grad_losses, out, target, class_weight, settings, g
     """(softmax * sum over the classes of share - share) * grad of the loss; zero where the target is ignored."""
     shares = _shares(target, class_weight, settings)
     slope = np.exp(_wide(out)) * shares.sum(axis=1, keepdims=True) - shares
-    counted = target[:, None] != settings[CROSS_ENTROPY_SETTINGS.index("ignored")]
-    grad_input[...] = np.where(counted, slope * _wide(grad_losses)[:, None], 0)
+    grad_input[...] = np.where(_is_class(target, shares), slope * _wide(grad_losses)[:, None], 0)
     return OK
 
 
 def _shares(target, class_weight, settings):
     """How much every class of every sample counts: (N, C, pixels)."""
-    s = dict(zip(CROSS_ENTROPY_SETTINGS, settings, strict=True))
+    smoothing = settings[CROSS_ENTROPY_SETTINGS.index("smoothing")]
     classes = np.arange(len(class_weight))[:, None]
     one_hot = target[:, None] == classes
-    shares = ((1 - s["smoothing"]) * one_hot + s["smoothing"] / len(class_weight)) * _wide(class_weight)[:, None]
-    return np.where(target[:, None] != s["ignored"], shares, 0)
+    shares = ((1 - smoothing) * one_hot + smoothing / len(class_weight)) * _wide(class_weight)[:, None]
+    return np.where(_is_class(target, shares), shares, 0)
+
+
+def _is_class(target, shares):
+    """Whether a sample counts at all."""
+    return ((target >= 0) & (target < shares.shape[1]))[:, None]
 
 
 def _wide(array):

@@ -6,7 +6,7 @@
 
 #ifndef FASTCONV_SOFTMAX_H
 #define FASTCONV_SOFTMAX_H
-enum { FC_LOSS_IGNORED, FC_LOSS_SMOOTHING };
+enum { FC_LOSS_SMOOTHING };
 
 /* Where an item lies: its first element in (N, C, pixels) and in (N, pixels), and how many pixels it has. */
 typedef struct {
@@ -75,7 +75,7 @@ static void FC_FN(cross_entropy)(void *ctx, ptrdiff_t lo, ptrdiff_t hi, ptrdiff_
         FC_FN(log_probabilities)(a, item);
         for (ptrdiff_t j = 0; j < item.count; j++) {
             const int64_t target = a->target[item.pixel + j];
-            const int counts = (double)target != a->settings[FC_LOSS_IGNORED];
+            const int counts = target >= 0 && target < a->C;
             ((real *)a->losses)[item.pixel + j] =
                 counts ? (real)FC_FN(loss_of)(a, (const real *)a->out + item.first + j, target) : 0;
         }
@@ -109,7 +109,7 @@ static void FC_FN(cross_entropy_grad)(void *ctx, ptrdiff_t lo, ptrdiff_t hi, ptr
         const fc_softmax_item item = fc_softmax_item_of(a, number);
         for (ptrdiff_t j = 0; j < item.count; j++) {
             const int64_t target = a->target[item.pixel + j];
-            const int counts = (double)target != a->settings[FC_LOSS_IGNORED];
+            const int counts = target >= 0 && target < a->C;
             const real grad = ((const real *)a->grad_out)[item.pixel + j];
             const double shares = counts ? FC_FN(all_shares)(a, target) : 0;
             const real *out = (const real *)a->out + item.first + j;
