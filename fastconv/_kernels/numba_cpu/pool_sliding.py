@@ -6,10 +6,12 @@ from __future__ import annotations
 from llvmlite import ir
 
 from fastconv._kernels.numba_cpu.pool_arguments import ALL, LARGEST_AT, PARTS, SLIDE, VIEW, VIEW_BYTES
-from fastconv._kernels.numba_cpu.vectors import BYTES, WORD, Vectors, counted, load, shifted, where
+from fastconv._kernels.numba_cpu.vectors import BYTES, WORD, Vectors, counted, load, shifted, smaller, where
 
 _TARGETS = PARTS - 1
 _BYTE = ir.IntType(8)
+# Rows of windows that share none, which a vector of columns slides down before the next one does.
+_ROWS = 4
 
 
 def sliding_module(dtype: str, kind: str, width: int, kernel: int, stride: int) -> ir.Module:
@@ -28,8 +30,8 @@ def sliding_module(dtype: str, kind: str, width: int, kernel: int, stride: int) 
 
 
 def each_view(module, shares_rows, body) -> None:
-    """The entry, ``body(builder, slide, view, first, last)`` for every view. Where windows share no rows, one row after
-    the other is done: that is how they lie in memory."""
+    """The entry, ``body(builder, slide, view, first, last)`` for every view. Where windows share no rows, a few rows
+    are done after the other ones: so they lie in memory."""
     entry = ir.Function(module, ir.FunctionType(ir.VoidType(), [WORD] * 3), "entry")
     b = ir.IRBuilder(entry.append_basic_block("entry"))
     slide, first, last = entry.args
@@ -40,12 +42,13 @@ def each_view(module, shares_rows, body) -> None:
         with counted(b, count, 1) as number:
             body(b, slide, b.inttoptr(b.add(views, b.mul(number, WORD(VIEW_BYTES))), BYTES), begin, end)
 
-    if shares_rows:
-        run(first, last)
-    else:
-        with counted(b, b.sub(last, first), 1) as number:
-            row = b.add(first, number)
-            run(row, b.add(row, WORD(1)))
+    step = b.sub(last, first)
+    if not shares_rows:
+        step = b.select(b.icmp_signed("==", count, WORD(1)), step, WORD(_ROWS))
+    blocks = b.sdiv(b.sub(b.add(b.sub(last, first), step), WORD(1)), step)
+    with counted(b, blocks, 1) as number:
+        row = b.add(first, b.mul(number, step))
+        run(row, smaller(b, last, b.add(row, step)))
     b.ret_void()
 
 
@@ -139,10 +142,9 @@ class _Down:
         for part in range(loads):
             place = self.element(self.source, b.add(start, self.places[part]))
             found.append(v.load_masked(b, place, self.masks[part], self.padding))
-        if self.stride < self.kernel:
-            ahead = b.add(b.add(start, self.ahead), b.mul(self.places[_TARGETS], WORD(self.stride)))
-            for line in range(self.stride):
-                v.prefetch(b, self.element(self.source, b.add(ahead, WORD(line * v.lanes))))
+        ahead = b.add(b.add(start, self.ahead), b.mul(self.places[_TARGETS], WORD(self.stride)))
+        for line in range(self.stride):
+            v.prefetch(b, self.element(self.source, b.add(ahead, WORD(line * v.lanes))))
         taps = found
         if self.stride == 2:
             pairs = [v.deinterleave(b, *found[i : i + 2]) for i in range(0, loads, 2)]

@@ -22,7 +22,7 @@ _LINE = 64
 # A buffer should stay in the first cache beside the rows that it is made of and the results.
 _BUFFER_BYTES = 1 << 14
 # Input of a block of rows down which windows slide; fewer rows would not share enough between windows.
-_SLIDING_BYTES = 1 << 13
+_SLIDING_BYTES = 1 << 14
 _LEAST_ROWS = 8
 _ALIGNMENT = 16
 # Strides of the columns of a buffer: neighbours as they are, or taken apart into two.

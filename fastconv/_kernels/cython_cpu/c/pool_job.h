@@ -4,6 +4,8 @@
 #define FASTCONV_POOL_JOB_H
 /* Terms that are summed before their sum is added to the others'. */
 enum { FC_POOL_TERMS = 32 };
+/* Rows of windows that share none, which a vector of columns slides down before the next one does. */
+enum { FC_POOL_ROWS = 4 };
 
 #define FC_POOL_ORDER_(half, lanes) FC_##half##_##lanes
 #define FC_POOL_ORDER(half, lanes) FC_POOL_ORDER_(half, lanes)

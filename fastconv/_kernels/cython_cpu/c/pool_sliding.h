@@ -179,8 +179,8 @@ FC_INLINE int FC_S(pool_down)(const FC_S(pool_slide) *s, const FC_S(pool_view) *
                 const real *place = source + i * W;
                 across[i] = FC_S(pool_row_across)(place, &view, &unordered, kernel, stride, kind, careful);
 #pragma GCC unroll 4
-                for (int line = 0; stride < kernel && line < stride; line++)
-                    __builtin_prefetch(place + ahead + line * FC_SLID);
+                for (int line = 0; line < stride; line++)
+                    __builtin_prefetch(place + ahead + line * FC_SLID, 0, 2);
             }
         }
         FC_S(pool_across) best = across[0];
@@ -209,8 +209,8 @@ FC_INLINE int FC_S(pool_down)(const FC_S(pool_slide) *s, const FC_S(pool_view) *
     return unordered;
 }
 
-/* Functions of their own, so that each has all registers. Where windows share no rows, one row after the other is done:
- * that is how they lie in memory. */
+/* Functions of their own, so that each has all registers. Where windows share no rows, a few rows are done after the
+ * other ones: so they lie in memory. */
 #ifndef FC_DEFINE_SLIDING
 #define FC_DEFINE_SLIDING(kernel, stride, name, kind)                                                           \
     static __attribute__((noinline)) void FC_S(careful_##kernel##stride##name)(                                \
@@ -219,11 +219,13 @@ FC_INLINE int FC_S(pool_down)(const FC_S(pool_slide) *s, const FC_S(pool_view) *
     }                                                                                                           \
     static __attribute__((noinline)) void FC_S(sliding_##kernel##stride##name)(                                \
         const FC_S(pool_slide) *s, ptrdiff_t first, ptrdiff_t last) {                                          \
-        const ptrdiff_t step = stride < kernel ? last - first : 1;                                              \
-        for (ptrdiff_t row = first; row < last; row += step)                                                    \
+        const ptrdiff_t step = stride < kernel || s->count == 1 ? last - first : FC_POOL_ROWS;                  \
+        for (ptrdiff_t row = first; row < last; row += step) {                                                  \
+            const ptrdiff_t end = last - row < step ? last : row + step;                                        \
             for (const FC_S(pool_view) *view = s->views; view < s->views + s->count; view++)                   \
-                if (FC_S(pool_down)(s, view, row, row + step, kernel, stride, kind, 0))                        \
-                    FC_S(careful_##kernel##stride##name)(s, view, row, row + step);                            \
+                if (FC_S(pool_down)(s, view, row, end, kernel, stride, kind, 0))                                \
+                    FC_S(careful_##kernel##stride##name)(s, view, row, end);                                    \
+        }                                                                                                       \
     }
 #define FC_DEFINE_SLIDING_KINDS(kernel, stride)                   \
     FC_DEFINE_SLIDING(kernel, stride, max, FC_POOL_MAX)           \

@@ -97,16 +97,18 @@ FC_INLINE void FC_S(pool_under_rows)(const FC_S(pool_slide) *s, const FC_S(pool_
         FC_S(pool_put_row)(s, &view, row, under[kernel - 1], stride, odd);
 }
 
-/* Functions of their own, so that each has all registers. Where windows share no rows, one row after the other is done. */
+/* Functions of their own, so that each has all registers. See pool_sliding.h. */
 #ifndef FC_DEFINE_UNDER
 #define FC_DEFINE_UNDER(kernel, stride, odd, name, sums)                                                                 \
     static __attribute__((noinline)) void FC_S(under_##kernel##stride##odd##name)(const FC_S(pool_slide) *s,           \
                                                                                     const FC_S(pool_under) *views,      \
                                                                                     ptrdiff_t first, ptrdiff_t last) {   \
-        const ptrdiff_t step = stride < kernel ? last - first : 1;                                                       \
-        for (ptrdiff_t row = first; row < last; row += step)                                                             \
+        const ptrdiff_t step = stride < kernel || s->count == 1 ? last - first : FC_POOL_ROWS;                           \
+        for (ptrdiff_t row = first; row < last; row += step) {                                                           \
+            const ptrdiff_t end = last - row < step ? last : row + step;                                                 \
             for (ptrdiff_t v = 0; v < s->count; v++)                                                                     \
-                FC_S(pool_under_rows)(s, views + v, row, row + step, kernel, stride, odd, sums);                        \
+                FC_S(pool_under_rows)(s, views + v, row, end, kernel, stride, odd, sums);                                \
+        }                                                                                                                \
     }
 #define FC_DEFINE_UNDER_ALL(kernel, stride)                                                   \
     FC_DEFINE_UNDER(kernel, stride, 0, won, 0) FC_DEFINE_UNDER(kernel, stride, 0, sum, 1)     \

@@ -38,16 +38,18 @@ static inline ptrdiff_t FC_FN(pool_first_winner)(const FC_FN(pool_job) *job) {
 static void FC_FN(pool_row)(const fc_pool_args *a, FC_FN(pool_job) *job, ptrdiff_t n, ptrdiff_t row) {
     void (*const run)(const FC_FN(pool_job) *) = FC_FN(pool_function)(a->kind, a->lanes);
     const int averages = a->row_counts != NULL && !a->spreads;
+    const ptrdiff_t step = a->target_strides.w;
     job->rows = a->rows.first + row;
     for (ptrdiff_t c = 0; c < a->C; c += a->lanes) {
         const ptrdiff_t source = n * a->source_strides.n + c * a->source_strides.c;
         const ptrdiff_t target = n * a->target_strides.n + c * a->target_strides.c + row * a->target_strides.h;
-        for (ptrdiff_t col = 0; col < a->cols.targets; col++) {
-            FC_FN(pool_open)(a, job, source, target + col * a->target_strides.w);
-            job->cols = a->cols.first + col;
-            job->first_winner = FC_FN(pool_first_winner)(job);
+        FC_FN(pool_open)(a, job, source, target);
+        job->cols = a->cols.first;
+        for (ptrdiff_t col = 0; col < a->cols.targets; col++, job->cols++, job->target += step) {
             if (averages) job->divisor = ((const real *)a->row_counts)[row] * ((const real *)a->col_counts)[col];
+            if (a->kind == FC_POOL_MAX) job->first_winner = FC_FN(pool_first_winner)(job);
             run(job);
+            if (job->offsets != NULL) job->offsets += step * a->offset_bytes;
         }
     }
 }
