@@ -88,10 +88,11 @@ class Problem:
     ``formats`` are the memory formats of the four-dimensional activations in operand order; ``offsets`` of a pooling
     have the format of its ``out``. ``row_counts`` (OH) and ``col_counts`` (OW) of an average have the dtype of its
     ``out``, which is divided by their products. ``optional`` names the optional operands that are present.
-    ``activation`` is applied to the result of conv2d_forward before it is stored: None or RELU.
+    ``activation``, None or RELU, is applied to the result of conv2d_forward and batch_norm_forward before it is stored;
+    in gradients of batch normalisation it says what followed forward.
     """
 
-    geometry: Any  # Conv2dGeometry or Pool2dGeometry, as the operation's name says
+    geometry: Any  # one of those of fastconv.geometry, as the operation's name says
     dtype: str
     formats: tuple[str, ...]
     optional: frozenset[str] = frozenset()

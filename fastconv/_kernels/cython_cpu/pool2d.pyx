@@ -39,7 +39,7 @@ cdef extern from "pool2d_args.h" nogil:
         int status
     ctypedef struct fc_pool2d_kernels:
         Py_ssize_t lanes
-        fc_kernel targets, planes, sliding, sliding_grad, whole
+        fc_kernel targets, planes, strips, sliding, sliding_grad, whole
     const fc_pool2d_kernels* fc_pool2d_select(int itemsize)
 
 cdef enum:
@@ -128,6 +128,14 @@ cdef class Rows(Pooling):
         self.streams = pools.streams(problem.geometry, transposed, problem.formats, itemsize)
 
 
+cdef class Strips(Pooling):
+    """Items are as many planes as a vector has lanes."""
+
+    cdef _share(self, problem, bint transposed, Py_ssize_t itemsize):
+        lanes = self.kernels.lanes
+        self.kernel, self.items = self.kernels.strips, self.args.N * ((self.args.C + lanes - 1) // lanes)
+
+
 cdef class Sliding(Pooling):
     """Items are blocks of rows of a plane."""
 
@@ -160,6 +168,7 @@ _FORMS = (
     ("whole", Whole, pools.whole_reason),
     ("sliding", Sliding, pools.sliding_reason),
     ("rows", Rows, pools.rows_reason),
+    ("strips", Strips, pools.strips_reason),
     ("channels", Channels, pools.channels_reason),
     ("direct", Pooling, pools.direct_reason),
 )

@@ -10,6 +10,7 @@ from fastconv._kernels.contract import OFFSETS_DTYPES, Declined, Kernel, Problem
 from fastconv._kernels.numba_cpu.arguments import fill, plan_values, stride_values
 from fastconv._kernels.numba_cpu.compiler import NativeFunction
 from fastconv._kernels.numba_cpu.depthwise_kernels import rows
+from fastconv._kernels.numba_cpu.microkernels import transpose
 from fastconv._kernels.numba_cpu.pool_arguments import (
     ALL,
     JOB_BYTES,
@@ -69,6 +70,12 @@ def _build_whole(dtype: str, kind: str, offset_bytes: int):
     return pool_kernels.whole_kernel(dtype, kind, offset_bytes)
 
 
+def _build_strips(dtype: str, kind: str, offset_bytes: int):
+    from fastconv._kernels.numba_cpu import pool_kernels
+
+    return pool_kernels.strips_kernel(dtype, kind, offset_bytes)
+
+
 def _build_planes(dtype: str, kind: str, offset_bytes: int):
     from fastconv._kernels.numba_cpu import pool_planes
 
@@ -124,7 +131,9 @@ def native_functions(dtype: str) -> list[NativeFunction]:
     kinds = [(kind, size) for kind in KINDS for size in (sizes if kind in (LARGEST_AT, WON) else sizes[:1])]
     found = [_lanes(dtype, *kind) for kind in kinds]
     found += [
-        _kernel(build, dtype, *kind).native for build in (_build_targets, _build_planes, _build_whole) for kind in kinds
+        _kernel(build, dtype, *kind).native
+        for build in (_build_targets, _build_planes, _build_strips, _build_whole)
+        for kind in kinds
     ]
     found += [_whole_plane(dtype, kind) for kind in (LARGEST, ALL)]
     for width in _WIDTHS:
@@ -195,6 +204,16 @@ def _rows(p: _Pooling):
     return p.bound(kernel, p.g.N * p.g.C * len(lines.row_blocks), scratch, **values), (*p.plans, lines)
 
 
+def _strips(p: _Pooling):
+    g, lanes = p.g, VECTOR_BYTES // p.itemsize
+    sources, targets = p.values["source_c"], p.values["target_c"]
+    places = max(sources, targets) * lanes * p.offset_bytes
+    scratch = JOB_BYTES + _LINE + (sources + targets) * VECTOR_BYTES + places
+    kernel = _kernel(_build_strips, p.dtype, p.kind, p.offset_bytes)
+    values = {"run": p.lanes(), "move": transpose(p.dtype).address}
+    return p.bound(kernel, g.N * -(-g.C // lanes), scratch, **values), p.plans
+
+
 def _sliding(p: _Pooling):
     g, (block, blocks, ahead) = p.g, pools.sliding_blocks(p.g, p.itemsize)
     window = g.rows.kernel, g.rows.stride
@@ -222,6 +241,7 @@ _FORMS = (
     ("whole", _whole, pools.whole_reason),
     ("sliding", _sliding, pools.sliding_reason),
     ("rows", _rows, pools.rows_reason),
+    ("strips", _strips, pools.strips_reason),
     ("channels", _channels, pools.channels_reason),
     ("direct", _direct, pools.direct_reason),
 )

@@ -7,8 +7,18 @@ import numba
 import numpy as np
 from numba import carray
 
-from fastconv._kernels.numba_cpu.addresses import call, fence_streams, pointer, word
-from fastconv._kernels.numba_cpu.pool_arguments import JOB, LARGEST, LARGEST_AT, PLAIN, POOL, SPREAD, WIDTHS, WON
+from fastconv._kernels.numba_cpu.addresses import call, clear_bytes, fence_streams, pointer, word
+from fastconv._kernels.numba_cpu.pool_arguments import (
+    JOB,
+    JOB_BYTES,
+    LARGEST,
+    LARGEST_AT,
+    PLAIN,
+    POOL,
+    SPREAD,
+    WIDTHS,
+    WON,
+)
 from fastconv._kernels.numba_cpu.settings import VECTOR_BYTES, serial
 
 _LINE = 64
@@ -84,6 +94,76 @@ def targets_kernel(dtype: str, kind: str, offset_bytes: int):
         fence_streams()
 
     return targets
+
+
+def strips_kernel(dtype: str, kind: str, offset_bytes: int):
+    """One item per (image, strip of as many channels as a vector has lanes): they are brought together and apart."""
+    size = np.dtype(dtype).itemsize
+    lanes = VECTOR_BYTES // size
+    turn, run_strip = _turn(getattr(numba, f"uint{8 * offset_bytes}")), _strip(size, lanes, kind, offset_bytes)
+    number, has_offsets, has_winners = (lanes.bit_length() - 1), kind == LARGEST_AT, kind == WON
+
+    def strips(context, lo, hi, slot):
+        a = carray(pointer(context), 1, POOL)[0]
+        job = a.scratch + slot * a.scratch_step
+        j = carray(pointer(job), 1, JOB)[0]
+        open_job(a, j)
+        sources, targets, count = a.source_c, a.target_c, (a.C + lanes - 1) // lanes
+        pixels = job + (JOB_BYTES + _LINE - 1) // _LINE * _LINE
+        to = pixels + sources * VECTOR_BYTES
+        places = to + targets * VECTOR_BYTES
+        clear_bytes(pixels, sources * VECTOR_BYTES)
+        j.row_step, j.col_step, j.count, j.streams = a.source_h * lanes, lanes, lanes, 0
+        for item in range(lo, hi):
+            plane = item // count * a.C + item % count * lanes
+            channels = min(lanes, a.C - item % count * lanes)
+            source, target = a.source + plane * sources * size, a.target + plane * targets * size
+            call(a.move, source, sources * size, 0, pixels, VECTOR_BYTES, 0, channels, sources)
+            j.source, j.target, j.winners, j.offsets = pixels, to, places, places
+            if has_winners:
+                turn(a.winners + plane * sources * offset_bytes, sources, places, lanes, channels, sources)
+            run_strip(a, j, job, (SPREAD if a.spreads else PLAIN) * WIDTHS + number)
+            call(a.move, to, VECTOR_BYTES, 0, target, targets * size, 0, targets, channels)
+            if has_offsets:
+                turn(places, lanes, a.offsets + plane * targets * offset_bytes, targets, targets, channels)
+
+    return strips
+
+
+def _turn(offset):
+    @serial
+    def turn(source, source_step, target, target_step, rows, columns):
+        """Element i of row j of the target = element j of row i of the source, of offsets."""
+        x = carray(pointer(source), rows * source_step, offset)
+        to = carray(pointer(target), columns * target_step, offset)
+        for i in range(rows):
+            for j in range(columns):
+                to[j * target_step + i] = x[i * source_step + j]
+
+    return turn
+
+
+def _strip(size, lanes, kind, offset_bytes):
+    """The function for all targets of a strip."""
+    is_largest, has_offsets = kind in (LARGEST, LARGEST_AT), kind == LARGEST_AT
+
+    @serial
+    def strip(a, j, job, number):
+        averages = a.row_counts != 0 and a.spreads == 0
+        for row in range(a.rows_targets):
+            j.rows = a.rows_first + 8 * row
+            for col in range(a.cols_targets):
+                j.cols = a.cols_first + 8 * col
+                if is_largest:
+                    j.first_winner = first_winner(j)
+                if averages:
+                    j.row_count, j.col_count = a.row_counts + row * size, a.col_counts + col * size
+                call(a.run, number, job)
+                j.target += lanes * size
+                if has_offsets:
+                    j.offsets += lanes * offset_bytes
+
+    return strip
 
 
 def whole_kernel(dtype: str, kind: str, offset_bytes: int):

@@ -1,8 +1,8 @@
-"""Geometry -> the integers that drive the pooling kernels, in four forms beside the general one.
+"""Geometry -> the integers that drive the pooling kernels, in five forms beside the general one.
 
-*whole*: planes that are one window each. *sliding*: planes and small windows, straight
-from memory, lanes along columns. *rows*: other planes, through a buffer of some rows with their padding, lanes
-along columns. *channels*: channels_last, lanes along channels.
+*whole*: planes that are one window each. *sliding*: planes and small windows, straight from memory, lanes along
+columns. *rows*: other planes, through a buffer of some rows with their padding, lanes along columns. *strips*: planes
+brought together, lanes along channels. *channels*: channels_last, lanes along channels.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ _BUFFER_BYTES = 1 << 14
 _SLIDING_BYTES = 1 << 14
 _LEAST_ROWS = 8
 _ALIGNMENT = 16
+# Channels that are worth while to bring together.
+_FEWEST_CHANNELS = 8
 # Strides of the columns of a buffer: neighbours as they are, or taken apart into two.
 _MOST_STEPS = 2
 # Bytes that a thread should get in one go: some microseconds.
@@ -90,6 +92,13 @@ def rows_reason(g: Pool2dGeometry, formats: tuple[str, ...]) -> str | None:
         return "windows of neighbouring columns are unlike"
     if g.cols.stride > _MOST_STEPS:
         return f"columns of stride {g.cols.stride} lie too far apart"
+    return _format_reason(formats, CONTIGUOUS)
+
+
+def strips_reason(g: Pool2dGeometry, formats: tuple[str, ...]) -> str | None:
+    """Why planes are not brought together; None where they are."""
+    if g.C < _FEWEST_CHANNELS:
+        return f"{g.C} channels fill no vector"
     return _format_reason(formats, CONTIGUOUS)
 
 

@@ -7,6 +7,8 @@
 #include "pool_job.h"
 #include "pool_targets.h"
 #include "pool_planes.h"
+#include "transpose.h"
+#include "pool_strips.h"
 #include "pool_whole.h"
 #undef FC_SLID
 #define FC_SLID FC_POOL_WIDTH
@@ -54,6 +56,7 @@ const fc_pool2d_kernels FC_FN(fc_pool2d) = {
     .lanes = FC_LANES,
     .targets = FC_FN(pool_targets),
     .planes = FC_FN(pool_planes),
+    .strips = FC_FN(pool_strips),
     .sliding = FC_FN(pool_sliding),
     .sliding_grad = FC_FN(pool_sliding_grad),
     .whole = FC_FN(pool_whole),

@@ -42,10 +42,11 @@ typedef struct {
     volatile int status;
 } fc_pool_args;
 
-/* Items: target rows of an image; blocks of rows of a plane, three times; planes that have one window. */
+/* Items: target rows of an image; blocks of rows of a plane; strips of planes; blocks of rows of a plane, twice; planes
+ * that have one window. */
 typedef struct {
     ptrdiff_t lanes;
-    fc_kernel targets, planes, sliding, sliding_grad, whole;
+    fc_kernel targets, planes, strips, sliding, sliding_grad, whole;
 } fc_pool2d_kernels;
 
 FC_DECLARE_TABLES(fc_pool2d_kernels, fc_pool2d)
