@@ -82,10 +82,10 @@ def _build_planes(dtype: str, kind: str, offset_bytes: int):
     return pool_planes.planes_kernel(dtype, kind, offset_bytes)
 
 
-def _build_sliding(dtype: str, kind: str, lanes: int):
+def _build_sliding(dtype: str, kind: str, width: int):
     from fastconv._kernels.numba_cpu import pool_planes
 
-    return pool_planes.sliding_kernel(dtype, kind, lanes)
+    return pool_planes.sliding_kernel(dtype, kind, width)
 
 
 def _build_slide_grad(dtype: str, kind: str, width: int, kernel: int, stride: int, odd: int):
@@ -94,10 +94,10 @@ def _build_slide_grad(dtype: str, kind: str, width: int, kernel: int, stride: in
     return pool_sliding_grad.sliding_grad_module(dtype, kind, width, kernel, stride, odd)
 
 
-def _build_sliding_grad(dtype: str, kind: str, lanes: int):
+def _build_sliding_grad(dtype: str, kind: str, width: int):
     from fastconv._kernels.numba_cpu import pool_planes
 
-    return pool_planes.sliding_grad_kernel(dtype, kind, lanes)
+    return pool_planes.sliding_grad_kernel(dtype, kind, width)
 
 
 @cache
@@ -137,13 +137,12 @@ def native_functions(dtype: str) -> list[NativeFunction]:
     ]
     found += [_whole_plane(dtype, kind) for kind in (LARGEST, ALL)]
     for width in _WIDTHS:
-        lanes = width // np.dtype(dtype).itemsize
         for kind in (LARGEST, LARGEST_AT, ALL):
             found += [_slide(dtype, kind, width, *window) for window in _WINDOWS]
-            found.append(_kernel(_build_sliding, dtype, kind, lanes).native)
+            found.append(_kernel(_build_sliding, dtype, kind, width).native)
         for kind in (WON, ALL):
             found += [_slide_grad(dtype, kind, width, *window, odd) for window in _WINDOWS for odd in range(2)]
-            found.append(_kernel(_build_sliding_grad, dtype, kind, lanes).native)
+            found.append(_kernel(_build_sliding_grad, dtype, kind, width).native)
     return found
 
 
@@ -219,7 +218,7 @@ def _sliding(p: _Pooling):
     window = g.rows.kernel, g.rows.stride
     columns = -(-g.cols.size // window[1]) if p.transposed else g.cols.out
     width = next((width for width in _WIDTHS if columns * p.itemsize <= width), VECTOR_BYTES)
-    key = p.dtype, p.kind, width // p.itemsize
+    key = p.dtype, p.kind, width
     if p.transposed:
         run = _slide_grad(p.dtype, p.kind, width, *window, g.cols.low % 2).address
         kernel, H = _kernel(_build_sliding_grad, *key), g.rows.out

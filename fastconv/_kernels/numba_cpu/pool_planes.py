@@ -144,9 +144,10 @@ def _liner(real, size, kind, offset_bytes):
     return line
 
 
-def sliding_kernel(dtype: str, kind: str, lanes: int):
-    """One item per (plane, block of target rows)."""
+def sliding_kernel(dtype: str, kind: str, width: int):
+    """One item per (plane, block of target rows), in vectors of ``width`` bytes."""
     real, size = getattr(numba, dtype), np.dtype(dtype).itemsize
+    lanes = width // size
     view, lowest, has_offsets = _viewer(lanes), real(-np.inf), kind == LARGEST_AT
 
     @serial
@@ -215,10 +216,10 @@ def _viewer(lanes):
     return view
 
 
-def sliding_grad_kernel(dtype: str, kind: str, lanes: int):
-    """One item per (plane, block of rows of windows)."""
+def sliding_grad_kernel(dtype: str, kind: str, width: int):
+    """One item per (plane, block of rows of windows), in vectors of ``width`` bytes."""
     size = np.dtype(dtype).itemsize
-    is_won = kind == WON
+    lanes, is_won = width // size, kind == WON
     under = _under(lanes)
 
     def sliding_grad(context, lo, hi, slot):
