@@ -99,6 +99,18 @@ def test_costs_of_a_convolution():
     assert workload.written == 8 * 2 * 5 * 36
 
 
+def test_the_place_of_an_error_is_named_in_pieces_of_a_large_answer(monkeypatch):
+    workload = workloads.make(ConvCase("a", "b", (5, 3, 8, 8), (4, 3, 3, 3)), "forward", "float32")
+    found = workload.exact.astype(np.float32)
+    found[3, 2, 1, 4] += 1
+    for elements in (1 << 16, 300, 50, 1):
+        monkeypatch.setattr("fastconv.bench.check._PIECE", elements)
+        verdict = examine(found, workload)
+        assert "differs from float64 at (3, 2, 1, 4)" in verdict.reason
+        assert verdict.max_error == pytest.approx(1, rel=1e-4)
+        assert examine(workload.exact.astype(np.float32), workload).is_right
+
+
 @pytest.mark.parametrize("error", [0.0, 1.0])
 def test_a_missing_tap_is_found_in_the_largest_sum(error):
     """Sums of thousands of terms must not hide one of them."""

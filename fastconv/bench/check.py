@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,8 @@ from fastconv import arrays
 from fastconv.bench.workloads import ACTIVATIONS, LAYOUTS, AnyWorkload, NetworkWorkload
 from fastconv.dtypes import FLOAT_TYPES
 
+# Elements that are compared at a time; the largest answers fill a good part of a memory.
+_PIECE = 1 << 16
 _NOT_FINITE = "is not finite where it should be"
 
 
@@ -46,22 +49,52 @@ def examine(found: Any, workload: AnyWorkload) -> Verdict:
         reason = f"is not in layout {workload.layout}"
     if reason:
         return Verdict(reason)
-    with np.errstate(invalid="ignore"):
-        difference = np.where(found == exact, 0.0, np.abs(found - exact))
-    if not np.isfinite(difference).all():
+    largest, error_ulp, place = _largest(found, workload)
+    if not math.isfinite(largest):
         return Verdict(_NOT_FINITE)
-    unit = FLOAT_TYPES[workload.dtype].unit_roundoff
-    floor = np.finfo(exact.dtype).smallest_subnormal
-    errors = difference / np.maximum(unit * np.maximum(workload.scale, np.finfo(storage).tiny), floor)
-    largest, error_ulp = float(difference.max()), float(errors.max())
     if error_ulp > workload.tolerance:
-        place = tuple(int(index) for index in np.unravel_index(errors.argmax(), errors.shape))
         reason = (
             f"differs from float64 at {place}: {found[place]:.9g} instead of {exact[place]:.9g}, "
             f"{error_ulp:.3g} u of the sum of magnitudes where {workload.tolerance:g} are allowed"
         )
         return Verdict(reason, largest, error_ulp)
     return Verdict("", largest, error_ulp)
+
+
+def _largest(found, workload):
+    """The largest difference, the largest error, and where that is; a difference that is not finite ends the search."""
+    largest, error_ulp, place = 0.0, -1.0, ()
+    for outer, rows in _pieces(workload.exact.shape):
+        piece = (*outer, rows)
+        difference = _difference(found[piece], workload.exact[piece])
+        if not np.isfinite(difference).all():
+            return math.inf, math.inf, ()
+        errors = difference / _units(workload.scale[piece], FLOAT_TYPES[workload.dtype])
+        largest, most = max(largest, float(difference.max())), float(errors.max())
+        if most > error_ulp:
+            first, *inner = (int(index) for index in np.unravel_index(errors.argmax(), errors.shape))
+            error_ulp, place = most, (*outer, rows.start + first, *inner)
+    return largest, error_ulp, place
+
+
+def _pieces(shape):
+    """Indices of the outer axes and a slice of the next, so that what is computed on the way stays in a cache."""
+    axis = next(axis for axis in range(len(shape)) if math.prod(shape[axis + 1 :]) <= _PIECE)
+    step = _PIECE // math.prod(shape[axis + 1 :])
+    for outer in np.ndindex(shape[:axis]):
+        for begin in range(0, shape[axis], step):
+            yield outer, slice(begin, begin + step)
+
+
+def _difference(found, exact):
+    with np.errstate(invalid="ignore"):
+        return np.where(found == exact, 0.0, np.abs(found - exact))
+
+
+def _units(scale, float_type):
+    """u times the sum of magnitudes, nowhere zero."""
+    least, floor = np.finfo(float_type.storage).tiny, np.finfo(scale.dtype).smallest_subnormal
+    return np.maximum(float_type.unit_roundoff * np.maximum(scale, least), floor)
 
 
 def _examine_all(found: Mapping[str, np.ndarray], workload: NetworkWorkload) -> Verdict:
