@@ -27,7 +27,7 @@ def add(addoption):
     ):
         text = f"{', '.join(known)} or {ALL} (default: {', '.join(default)})"
         addoption(f"--{name}", type=names(known), default=default, metavar="LIST", help=text)
-    batch = "images per call (default: 1; of whole networks as many as listed for them)"
+    batch = "images per call (default: 1; of whole networks and of passes as many as listed for them)"
     addoption("--batch", type=numbers, metavar="LIST", help=batch)
     who = "backends and peers, as cython, numba:kept, torch:nchw (default: compiled backends, torch and onnxruntime)"
     addoption("--contestants", type=_contestants, metavar="LIST", help=who)

@@ -137,6 +137,21 @@ def test_a_real_run_writes_what_it_prints(tmp_path, capsys):
     assert out.index("digits: 1,8->16 k3s1, forward") < out.index("means over the cases")
 
 
+def test_a_real_run_of_passes(tmp_path, capsys):
+    target = tmp_path / "x.json"
+    settings = ["--batch", "1", "--rounds", "3", "--threads", "1", "--layout", "all", "--json", str(target)]
+    who = ["--backends", "reference", "--peers", "none"]
+    assert cli.main(["bench", "--suite", "passes", "--case", "512@7", "--direction", "all", *settings, *who]) == 0
+    assert "passes: batch_norm+relu 512@7, grad_input" in capsys.readouterr().out
+    found = [(entry.case, entry.direction, entry.layout) for entry in records.load(target).records]
+    directions = [("batch_norm+relu", ("forward", "grad_input")), ("relu", ("forward", "grad_input"))]
+    directions.append(("add_relu", ("forward",)))
+    layouts = ("nchw", "channels_last")
+    expected = [(f"{name} 512@7", d, layout) for name, own in directions for d in own for layout in layouts]
+    assert sorted(found) == sorted(expected)
+    assert all(entry.status == TIMED and entry.peak_fraction is None for entry in records.load(target).records)
+
+
 RATIOS = {"won": 2.0, "lost": 0.5, "even": 1.0}
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import fastconv as fc
 import fastconv.functional as F
 from fastconv import arrays, backends
 from fastconv._kernels.contract import Declined
-from fastconv.bench import lineup, ours, workloads
+from fastconv.bench import lineup, ours, ours_passes, workloads
 from fastconv.bench.cases import (
     AWKWARD_CONVS,
     AWKWARD_POOLS,
@@ -21,18 +22,24 @@ from fastconv.bench.cases import (
     ChainCase,
     ConvCase,
     NetworkCase,
+    StepCase,
 )
 from fastconv.bench.check import examine
 from fastconv.bench.contestant import Prepared
 from fastconv.bench.peers import PEERS
 from fastconv.bench.timing import Budget
-from fastconv.bench.workloads import LAYOUTS
+from fastconv.bench.workloads import LAYOUTS, passes
 from fastconv.errors import BackendUnavailableError
 
 AWKWARD = (*AWKWARD_CONVS, *AWKWARD_POOLS)
 # Small planes, windows of every kind.
 POOLINGS = tuple(case for case in SUITES["pool"] if case.x_shape[2] <= 17 or case.x_shape[1] == 6)
-SMALL = (*AWKWARD, *SUITES["small"], *SUITES["lenet"], *SUITES["digits"], SUITES["linear"][1], *POOLINGS)
+# A small one of every kind.
+PASSES = tuple(
+    replace(case, x_shape=(2, 1037) if isinstance(case, StepCase) else (3, 5, 7, 6))
+    for case in {case.kind: case for case in SUITES["passes"]}.values()
+)
+SMALL = (*AWKWARD, *SUITES["small"], *SUITES["lenet"], *SUITES["digits"], SUITES["linear"][1], *POOLINGS, *PASSES)
 # onnxruntime pads a pooling with the lowest finite number: a window without any input gives that instead of -inf.
 # SciPy chooses the Fourier transform for wide planes: a window of padding alone gives its rounding error instead of 0.
 KNOWN_TO_BE_WRONG = {
@@ -56,6 +63,28 @@ def test_the_answer_is_the_reference_s(case):
         (found, *_) = run_fenced("reference", workload.op, problem, inputs).values()
         np.testing.assert_allclose(workload.exact, found, rtol=1e-12, atol=1e-12)
         assert (workload.scale >= np.abs(workload.exact) * (1 - 1e-12)).all()
+
+
+@pytest.mark.parametrize("case", PASSES, ids=lambda case: case.kind)
+def test_the_answer_of_a_pass_is_the_reference_s(case):
+    (reference,) = lineup.backends(["reference"])
+    for direction in case.directions:
+        workload = workloads.make(case, direction, "float64")
+        prepared = reference.prepare(workload)
+        np.testing.assert_allclose(prepared.result(prepared.call()), workload.exact, rtol=1e-12, atol=1e-12)
+        assert (workload.scale >= np.abs(workload.exact) * (1 - 1e-12)).all()
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("case", PASSES, ids=lambda case: case.kind)
+def test_the_answer_of_a_pass_is_torch_s(case):
+    pytest.importorskip("torch")
+    (peer,) = lineup.peers(["torch:nchw"])
+    with peer.environment(1):
+        for direction in case.directions:
+            workload = workloads.make(case, direction, "float64")
+            prepared = peer.prepare(workload)
+            np.testing.assert_allclose(prepared.result(prepared.call()), workload.exact, rtol=1e-12, atol=1e-12)
 
 
 def test_data_is_normal_without_zeros_and_the_same_for_a_seed():
@@ -97,6 +126,69 @@ def test_costs_of_a_convolution():
     assert workload.flops == 2 * 2 * 5 * 36 * 27
     assert workload.read == 8 * (2 * 3 * 64 + 5 * 27 + 5)
     assert workload.written == 8 * 2 * 5 * 36
+
+
+# Arrays as large as the data that are read, as often as they are, and written, and how many there are.
+COSTS = {
+    "batch_norm_forward": (2, 1, 2),
+    "batch_norm_grad_input": (4, 1, 3),
+    "relu_forward": (1, 1, 2),
+    "relu_grad_input": (2, 1, 3),
+    "add_relu_forward": (2, 1, 3),
+    "sgd_step": (3, 2, 3),
+    "adam_step": (4, 3, 4),
+}
+
+
+def test_costs_of_passes():
+    found = {}
+    for case in PASSES:
+        elements = np.prod(case.x_shape)
+        for direction in case.directions:
+            workload = workloads.make(case, direction, "float32")
+            assert not workload.multiplies
+            assert workload.flops == elements
+            per_channel = sum(array.nbytes for array in workload.inputs.values() if array.ndim == 1)
+            read, held = workload.read - per_channel, workload.held - per_channel
+            found[workload.op] = tuple(nbytes / (4 * elements) for nbytes in (read, workload.written, held))
+    assert found == COSTS
+
+
+def test_no_gradient_depends_on_how_an_output_near_zero_was_rounded():
+    case = replace(PASSES[0], x_shape=(16, 64, 28, 28))
+    workload = workloads.make(case, "grad_input", "float32")
+    without = workload.inputs["grad_out"] == 0
+    assert 0 < without.sum() < 1e-3 * without.size
+    wide = {name: array.astype(np.float64) for name, array in workload.inputs.items() if name != "grad_out"}
+    for moved in (-1e-7, 1e-7):  # the bias, and with it every output
+        out, _ = passes._Parts(**{**wide, "bias": wide["bias"] + moved}).out()
+        exact, _ = passes._Parts(**wide).grad_input(np.where(out > 0, workload.inputs["grad_out"], 0.0))
+        assert np.array_equal(exact, workload.exact)
+
+
+@pytest.mark.parametrize(
+    ("case", "forgotten"), [(PASSES[-2], ["momentum_buffer"]), (PASSES[-1], ["exp_avg", "exp_avg_sq"])]
+)
+def test_a_step_that_forgets_what_was_kept_is_found(case, forgotten):
+    workload = workloads.make(case, "step", "float32")
+    for name in (None, *forgotten):
+        inputs = {key: np.zeros_like(array) if key == name else array for key, array in workload.inputs.items()}
+        prepared = getattr(ours_passes, workload.op)(replace(workload, inputs=inputs), "reference", None)
+        for _ in range(3):  # what is checked does not depend on the steps that were timed
+            prepared.call()
+        found = prepared.result(None)
+        assert examine(found, workload).is_right == (name is None)
+        assert not name or np.abs(found[0] - workload.exact[0]).max() > 1e-4
+
+
+def test_statistics_of_another_kind_are_found():
+    """The variance that running statistics have is that of a sample."""
+    workload = workloads.make(PASSES[0], "forward", "float32")
+    x, count = workload.inputs["x"].astype(np.float64), 3 * 7 * 6
+    for share, is_right in ((1.0, True), (count / (count - 1), False)):
+        factor = workload.inputs["weight"][:, None, None] / np.sqrt(share * x.var(axis=(0, 2, 3), keepdims=True) + 1e-5)
+        out = (x - x.mean(axis=(0, 2, 3), keepdims=True)) * factor + workload.inputs["bias"][:, None, None]
+        assert examine(np.maximum(out, 0).astype(np.float32), workload).is_right == is_right
 
 
 def test_the_place_of_an_error_is_named_in_pieces_of_a_large_answer(monkeypatch):

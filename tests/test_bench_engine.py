@@ -13,7 +13,7 @@ from support.false_clock import FalseClock
 from fastconv._kernels import BACKENDS
 from fastconv._kernels.contract import Declined
 from fastconv.bench import engine, session, workloads
-from fastconv.bench.cases import ChainCase, ConvCase, LinearCase, PoolCase
+from fastconv.bench.cases import AdamCase, BatchNormCase, ChainCase, ConvCase, LinearCase, PoolCase
 from fastconv.bench.contestant import Prepared
 from fastconv.bench.engine import Engine, Plan
 from fastconv.bench.limits import Bandwidth, Limits
@@ -26,6 +26,9 @@ CASE = ConvCase("layer", "suite", (1, 3, 6, 5), (4, 3, 3, 3), padding=1, count=3
 POOL = PoolCase("pool", "suite", (1, 2, 6, 6), 2)
 LINEAR = LinearCase("linear", "suite", (1, 7), (5, 7))
 CHAIN = ChainCase("chain", "suite", (ConvCase("a", "suite", (1, 2, 5, 5), (2, 2, 3, 3), padding=1),) * 2)
+NORM = BatchNormCase("norm", "suite", (1, 2, 6, 6))
+SPEEDS = (("L2", 1e7), ("memory", 1e6))
+STEP = AdamCase("step", "suite", (1, 72))
 FLOPS = 2 * 4 * 6 * 5 * 3 * 9
 BYTES = 4 * (3 * 30 + 4 * 3 * 9 + 4 + 4 * 30)
 
@@ -102,6 +105,24 @@ def test_what_multiplies_nothing_has_no_share_of_the_multiply_add_peak(direction
     assert record.peak_fraction is None
     assert record.flops > 0
     assert record.roofline_fraction == pytest.approx(4 * (72 + 18 if direction == "forward" else 18 + 72) / 1e6 / 0.01)
+
+
+@pytest.mark.parametrize(
+    ("case", "direction", "read", "written"),
+    [(NORM, "forward", 2 * 72 + 4, 72), (NORM, "grad_input", 4 * 72 + 4, 72), (STEP, "step", 4 * 72, 3 * 72)],
+)
+def test_what_is_read_twice_or_written_over_counts_again_but_needs_no_room(case, direction, read, written):
+    """The cache just holds one copy of each array, and moves bytes ten times as fast."""
+    clock = FalseClock()
+    held = 4 * {"forward": 2 * 72 + 4, "grad_input": 3 * 72 + 4, "step": 4 * 72}[direction]
+    near, far = (
+        Bandwidth(level, held, read=speed, write=speed, copy=speed, streaming=speed) for level, speed in SPEEDS
+    )
+    limits = {1: Limits(1, {"float32": 1.0}, (near, far))}
+    (record,) = run(clock, [clock.contestant("a", 0.01)], [case], batches=[1], directions=[direction], limits=limits)
+    assert record.bytes == 4 * (read + written)
+    assert record.roofline_fraction == pytest.approx(record.bytes / 1e7 / 0.01)
+    assert (record.peak_fraction, record.flops) == (None, 72)
 
 
 def test_ratios_are_to_the_fastest_peer():
@@ -190,7 +211,7 @@ def test_who_declines_says_why_and_is_not_timed():
 def test_every_combination_is_a_job():
     clock = FalseClock()
     plan = Plan(
-        (CASE, POOL, LINEAR, CHAIN),
+        (CASE, POOL, LINEAR, CHAIN, NORM),
         [clock.contestant("a", 0.01), clock.contestant("b", 0.01)],
         directions=("forward", "grad_input", "grad_weight"),
         batches=(1, 2),
@@ -200,8 +221,8 @@ def test_every_combination_is_a_job():
         budget=Budget(rounds=1, least=1),
     )
     jobs = list(Engine(plan, clock=clock.clock).run())
-    # Layouts mean nothing to the linear layer; a pooling has no weight, a chain is measured forward.
-    assert len(jobs) == plan.job_count() == 8 * (3 * 2 + 2 * 2 + 3 * 1 + 1 * 2)
+    # Layouts mean nothing to the linear layer; a pooling and a pass have no weight, a chain is measured forward.
+    assert len(jobs) == plan.job_count() == 8 * (3 * 2 + 2 * 2 + 3 * 1 + 1 * 2 + 2 * 2)
     assert plan.record_count() == sum(len(job) for job in jobs)
     assert len({job[0].job for job in jobs}) == len(jobs)
     assert {record.status for job in jobs for record in job} == {TIMED}
@@ -378,6 +399,7 @@ def test_limits_choose_the_level_that_holds_the_data():
     assert limits.roofline_seconds("float32", 0, 800, 1200) == pytest.approx(100.0)
     assert limits.roofline_seconds("float32", 0, 1500, 500) == pytest.approx(150.0)
     assert limits.roofline_seconds("float32", 10**6, 800, 200) == pytest.approx(1000.0)
+    assert limits.roofline_seconds("float32", 0, 800, 1200, held=1000) == pytest.approx(20.0)
     assert Limits(1, {}, ()).roofline_seconds("float32", 1, 1, 1) is None
     assert near.best == 100.0
 

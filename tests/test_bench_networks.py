@@ -309,7 +309,7 @@ def _plan(*arguments):
     return bench._plan(parser.parse_args(["bench", "--peers", "none", "--backends", "reference", *arguments]))
 
 
-def test_networks_have_batches_and_a_direction_of_their_own():
+def test_networks_and_passes_have_batches_and_a_direction_of_their_own():
     found = [(case.name, case.x_shape, direction) for case, direction, _ in _plan("--suite", "training").workloads()]
     assert found == [
         ("lenet5", (128, 1, 28, 28), "step"),
@@ -320,6 +320,9 @@ def test_networks_have_batches_and_a_direction_of_their_own():
     ]
     inference = [(case.name, case.x_shape[0]) for case, _, _ in _plan("--suite", "inference").workloads()]
     assert inference == [(case.name, batch) for case in SUITES["inference"] for batch in (1, 16)]
+    passes = {(case.kind, case.x_shape[0], direction) for case, direction, _ in _plan("--suite", "passes").workloads()}
+    activations = {(kind, 16, "forward") for kind in ("batch_norm", "relu", "add_relu")}
+    assert passes == activations | {("sgd", 1, "step"), ("adam", 1, "step")}
     asked = _plan("--suite", "training,digits", "--batch", "2").workloads()
     assert [case.x_shape[0] for case, _, _ in asked] == [2] * 6
 

@@ -243,7 +243,7 @@ def _timed(record, samples, workload, peak, limits):
     median = statistics.median(samples)
     peak = peak if workload.multiplies else None
     flops = workload.flops if workload.multiplies else 0
-    roof = limits and limits.roofline_seconds(workload.dtype, flops, workload.read, workload.written)
+    roof = limits and limits.roofline_seconds(workload.dtype, flops, workload.read, workload.written, workload.held)
     return replace(
         record,
         time_median=median,

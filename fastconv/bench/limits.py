@@ -40,14 +40,18 @@ class Limits:
     peaks: Mapping[str, float]
     bandwidths: tuple[Bandwidth, ...]
 
-    def roofline_seconds(self, dtype: str, flops: int, read: int, written: int) -> float | None:
-        """The least time that the limits allow: all multiply-adds at peak, every byte once from where it fits.
+    def roofline_seconds(
+        self, dtype: str, flops: int, read: int, written: int, held: int | None = None
+    ) -> float | None:
+        """The least time that the limits allow: all multiply-adds at peak, all bytes from where they fit.
 
         max(FLOP / peak, read / read bandwidth, (read + written) / best bandwidth); None where nothing was measured.
+        ``held`` bytes are to fit: other than read + written where something is read twice or written over.
         """
         if not self.bandwidths:
             return None
-        level = next((entry for entry in self.bandwidths if read + written <= entry.nbytes), self.bandwidths[-1])
+        held = read + written if held is None else held
+        level = next((entry for entry in self.bandwidths if held <= entry.nbytes), self.bandwidths[-1])
         return max(flops / self.peaks[dtype], read / level.read, (read + written) / level.best)
 
     def as_plain(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import fastconv as fc
 import fastconv.functional as F
 from fastconv import arrays, backends, nn
 from fastconv._kernels.contract import OPERATIONS, OUT_OF_MEMORY, Declined, Problem, offsets_dtype
-from fastconv.bench import blas, ours_networks
+from fastconv.bench import blas, ours_networks, ours_passes
 from fastconv.bench.cases import ConvCase
 from fastconv.bench.contestant import Contestant, Prepared, is_layer, offered
 from fastconv.bench.records import OURS
@@ -233,6 +233,13 @@ _PUBLIC = {
     "linear_forward": _linear,
     "network_step": ours_networks.step,
     "network_forward": ours_networks.forward,
+    "batch_norm_forward": ours_passes.batch_norm_forward,
+    "batch_norm_grad_input": ours_passes.batch_norm_grad_input,
+    "relu_forward": ours_passes.relu_forward,
+    "relu_grad_input": ours_passes.relu_grad_input,
+    "add_relu_forward": ours_passes.add_relu_forward,
+    "sgd_step": ours_passes.sgd_step,
+    "adam_step": ours_passes.adam_step,
 }
 _GRADIENTS = {
     "conv2d_grad_input": _direct,

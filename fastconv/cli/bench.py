@@ -46,7 +46,7 @@ def _add_what(parser) -> None:
     add("--case", metavar="TEXT", help="only cases whose name contains this")
     directions = f"{', '.join(DIRECTIONS)} or {ALL} (default: {','.join(_DEFAULT_DIRECTIONS)}, of which a case has one)"
     add("--direction", type=names(DIRECTIONS), default=_DEFAULT_DIRECTIONS, metavar="LIST", help=directions)
-    batch = "images per call (default: 1; of whole networks as many as listed for them)"
+    batch = "images per call (default: 1; of whole networks and of passes as many as listed for them)"
     add("--batch", type=numbers, metavar="LIST", help=batch)
     layouts = f"{', '.join(LAYOUTS)} or {ALL}: of the data, in and out (default: nchw)"
     add("--layout", type=names(LAYOUTS), default=["nchw"], metavar="LIST", help=layouts)

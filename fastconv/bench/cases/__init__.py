@@ -2,22 +2,29 @@
 
 The suite ``awkward`` has small shapes on which kernels go wrong; the networks' suites hold their layers for one image,
 with ``count`` saying how often a layer occurs; ``pool`` and ``linear`` collect those of all networks; ``training`` and
-``inference`` are networks as a whole.
+``inference`` are networks as a whole, ``passes`` what lies between their convolutions and after them.
 """
 
 from fastconv.bench.cases.awkward import AWKWARD_CONVS, AWKWARD_POOLS
 from fastconv.bench.cases.kinds import (
     NORMAL,
     SUBNORMAL,
+    AdamCase,
     AdaptiveAvgPoolCase,
     AdaptiveMaxPoolCase,
+    AddReluCase,
     AvgPoolCase,
+    BatchNormCase,
     Case,
     ChainCase,
     ConvCase,
     LinearCase,
     NetworkCase,
+    PassCase,
     PoolCase,
+    ReluCase,
+    SgdCase,
+    StepCase,
 )
 from fastconv.bench.cases.networks import (
     ALEXNET,
@@ -32,6 +39,7 @@ from fastconv.bench.cases.networks import (
     RESNET_LAYER,
     VGG16,
 )
+from fastconv.bench.cases.passes import PASSES
 from fastconv.bench.cases.small import CHAINS, SMALL
 from fastconv.bench.cases.whole import INFERENCE, TRAINING
 
@@ -42,15 +50,22 @@ __all__ = [
     "RESNET_LAYER",
     "SUBNORMAL",
     "SUITES",
+    "AdamCase",
     "AdaptiveAvgPoolCase",
     "AdaptiveMaxPoolCase",
+    "AddReluCase",
     "AvgPoolCase",
+    "BatchNormCase",
     "Case",
     "ChainCase",
     "ConvCase",
     "LinearCase",
     "NetworkCase",
+    "PassCase",
     "PoolCase",
+    "ReluCase",
+    "SgdCase",
+    "StepCase",
 ]
 
 SUITES: dict[str, tuple[Case, ...]] = {
@@ -65,6 +80,7 @@ SUITES: dict[str, tuple[Case, ...]] = {
     "pool": POOLS,
     "linear": LINEAR,
     "chain": CHAINS,
+    "passes": PASSES,
     "small": SMALL,
     "training": TRAINING,
     "inference": INFERENCE,

@@ -4,7 +4,7 @@ Every kind says in which ``directions`` it is measured, and of which ``batches``
 """
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, Self
 
 NORMAL = "normal"
 SUBNORMAL = "subnormal"
@@ -178,4 +178,76 @@ class NetworkCase:
         return replace(self, x_shape=(N, *self.x_shape[1:]))
 
 
-Case = ConvCase | PoolCase | AdaptiveAvgPoolCase | LinearCase | ChainCase | NetworkCase
+@dataclass(frozen=True, slots=True)
+class PassCase:
+    """A pass over the activations around a convolution: hardly any arithmetic, so that memory decides."""
+
+    kind: ClassVar[str]
+    directions: ClassVar[tuple[str, ...]] = ("forward", "grad_input")
+    batches: ClassVar[tuple[int, ...]] = (16,)
+    name: str
+    suite: str
+    x_shape: tuple[int, int, int, int]
+    count: int = 1
+    values: str = NORMAL
+
+    def with_batch(self, N: int) -> Self:
+        """The same pass for N images."""
+        return replace(self, x_shape=(N, *self.x_shape[1:]))
+
+
+@dataclass(frozen=True, slots=True)
+class BatchNormCase(PassCase):
+    """A batch normalisation as in training, by the statistics of the batch, and the rectifier behind it."""
+
+    kind: ClassVar[str] = "batch_norm"
+
+
+@dataclass(frozen=True, slots=True)
+class ReluCase(PassCase):
+    """A rectifier alone."""
+
+    kind: ClassVar[str] = "relu"
+
+
+@dataclass(frozen=True, slots=True)
+class AddReluCase(PassCase):
+    """A sum of two branches, rectified: the end of a residual block. Its gradient is that of the rectifier."""
+
+    kind: ClassVar[str] = "add_relu"
+    directions: ClassVar[tuple[str, ...]] = ("forward",)
+
+
+@dataclass(frozen=True, slots=True)
+class StepCase:
+    """A step of an optimiser on one parameter, which is all elements of ``x_shape``."""
+
+    kind: ClassVar[str]
+    directions: ClassVar[tuple[str, ...]] = ("step",)
+    batches: ClassVar[tuple[int, ...]] = (1,)
+    name: str
+    suite: str
+    x_shape: tuple[int, int]
+    count: int = 1
+    values: str = NORMAL
+
+    def with_batch(self, N: int) -> Self:
+        """A parameter of N times as many elements; images have no part in it."""
+        return replace(self, x_shape=(N, *self.x_shape[1:]))
+
+
+@dataclass(frozen=True, slots=True)
+class SgdCase(StepCase):
+    """A step of stochastic gradient descent with momentum."""
+
+    kind: ClassVar[str] = "sgd"
+
+
+@dataclass(frozen=True, slots=True)
+class AdamCase(StepCase):
+    """A step of Adam."""
+
+    kind: ClassVar[str] = "adam"
+
+
+Case = ConvCase | PoolCase | AdaptiveAvgPoolCase | LinearCase | ChainCase | NetworkCase | PassCase | StepCase

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from fastconv._kernels.contract import Declined
 from fastconv.bench.allocator import KEEPING
 from fastconv.bench.contestant import Contestant, is_network, offered
-from fastconv.bench.peers import torch_networks
+from fastconv.bench.peers import torch_networks, torch_passes
 from fastconv.bench.peers.torch_tensors import FORMATS, Tensors, environment
 
 _PADDING_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "replicate", "circular": "circular"}
@@ -191,6 +191,13 @@ _TABLE = {
     "linear_grad_weight": _linear_grad_weight,
     "network_step": torch_networks.step,
     "network_forward": torch_networks.forward,
+    "batch_norm_forward": torch_passes.batch_norm_forward,
+    "batch_norm_grad_input": torch_passes.batch_norm_grad_input,
+    "relu_forward": torch_passes.relu_forward,
+    "relu_grad_input": torch_passes.relu_grad_input,
+    "add_relu_forward": torch_passes.add_relu_forward,
+    "sgd_step": torch_passes.sgd_step,
+    "adam_step": torch_passes.adam_step,
 }
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from fastconv.bench.cases import Case
-from fastconv.bench.workloads import chain, conv2d, linear, max_pool2d, network, windows
+from fastconv.bench.workloads import chain, conv2d, linear, max_pool2d, network, passes, steps, windows
 from fastconv.bench.workloads.network import NetworkWorkload
 from fastconv.bench.workloads.workload import ACTIVATIONS, LAYOUTS, NUMPY_MODES, Workload
 
@@ -22,6 +22,11 @@ _MAKERS: dict[str, Callable[..., AnyWorkload]] = {
     "linear": linear.make,
     "chain": chain.make,
     "network": network.make,
+    "batch_norm": passes.batch_norm,
+    "relu": passes.relu,
+    "add_relu": passes.add_relu,
+    "sgd": steps.sgd,
+    "adam": steps.adam,
 }
 
 

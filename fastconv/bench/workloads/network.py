@@ -64,6 +64,11 @@ class NetworkWorkload:
         return 2 * self._weight_bytes if self._is_training else self.exact[LOGITS].size * itemsize
 
     @property
+    def held(self) -> int:
+        """Bytes that must be moved: no cache holds a network from call to call."""
+        return self.read + self.written
+
+    @property
     def _is_training(self) -> bool:
         return self.direction == "step"
 

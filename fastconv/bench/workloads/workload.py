@@ -14,7 +14,7 @@ from fastconv.dtypes import FLOAT_TYPES
 
 # The user's names of the memory formats.
 LAYOUTS = {"nchw": arrays.CONTIGUOUS, "channels_last": arrays.CHANNELS_LAST}
-ACTIVATIONS = ("x", "grad_out")
+ACTIVATIONS = ("x", "grad_out", "residual")
 # NumPy's names of the padding modes.
 NUMPY_MODES: dict[str, Any] = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 # Zero-mean data stays within 16 u forward and 32 u in grad_weight, transforms within 64 u; a missing term does not.
@@ -27,8 +27,10 @@ class Workload:
 
     ``scale`` is the sum of the magnitudes of what each element of ``exact`` sums; errors are counted in units of
     u · scale, and more than ``tolerance`` of them are a wrong result. Inputs named in ``saved`` were read before: what
-    is kept of them is not counted. ``flops`` are multiplications and additions, or, where nothing ``multiplies``,
-    comparisons or additions alone, which the multiply-add peak does not limit.
+    is kept of them is not counted; those in ``read_twice`` must be seen whole before the first result can be computed.
+    Where results are written over inputs, ``in_place``, no further memory holds them. ``flops`` are multiplications and
+    additions, or, where the multiply-add peak is no limit and nothing ``multiplies``, comparisons, additions alone or,
+    of a pass, its values.
     """
 
     measures_memory: ClassVar[bool] = False
@@ -43,6 +45,8 @@ class Workload:
     multiplies: bool = True
     tolerance: float = TOLERANCE
     saved: tuple[str, ...] = ()
+    read_twice: tuple[str, ...] = ()
+    in_place: bool = False
     layout: str = "nchw"
 
     @property
@@ -52,13 +56,22 @@ class Workload:
 
     @property
     def read(self) -> int:
-        """Bytes of the inputs that must be read."""
-        return sum(array.nbytes for name, array in self.inputs.items() if name not in self.saved)
+        """Bytes of the inputs that must be read, as often as they must be."""
+        return self._input_bytes + sum(self.inputs[name].nbytes for name in self.read_twice)
 
     @property
     def written(self) -> int:
         """Bytes of the output."""
         return self.exact.size * FLOAT_TYPES[self.dtype].storage.itemsize
+
+    @property
+    def held(self) -> int:
+        """Bytes of all arrays, each once: a cache that holds these may serve every read and write."""
+        return self._input_bytes + (0 if self.in_place else self.written)
+
+    @property
+    def _input_bytes(self) -> int:
+        return sum(array.nbytes for name, array in self.inputs.items() if name not in self.saved)
 
     @property
     def gives_activations(self) -> bool:
