@@ -165,7 +165,8 @@ FC_INLINE int FC_S(pool_down)(const FC_S(pool_slide) *s, const FC_S(pool_view) *
     real *target = s->target + first * width + col;
     char *offsets = kind == FC_POOL_MAX_AT ? s->offsets + first * width + col : NULL;
     const slid col_counts = kind == FC_POOL_SUM ? FC_S(pool_load)(s->a->col_counts, &view.targets, 1) : (slid){0};
-    FC_S(pool_across) across[3];
+    /* The first round sets them all, which compilers do not see. */
+    FC_S(pool_across) across[3] = {{.value = (slid){0}}};
     int unordered = 0;
     ptrdiff_t from = top;
     for (ptrdiff_t row = first; row < last; row++, from += stride, source += stride * W, target += width) {
