@@ -80,6 +80,16 @@ def to_format(array: np.ndarray, wanted: str) -> np.ndarray:
     return dense(array)
 
 
+def stored_axes(ndim: int, layout: str) -> tuple[int, ...]:
+    """The axes of an array in some memory format in the order in which they lie in memory."""
+    return _TO_CHANNELS_LAST if layout == CHANNELS_LAST else tuple(range(ndim))
+
+
+def stored(array: np.ndarray, layout: str) -> np.ndarray:
+    """A view in C order of an array in some memory format."""
+    return array.transpose(stored_axes(array.ndim, layout))
+
+
 def element_strides(shape: tuple[int, ...], wanted: str) -> tuple[int, int, int, int]:
     """Strides in elements, in (N, C, H, W) order, of a dense array of this shape and memory format."""
     _, C, H, W = shape

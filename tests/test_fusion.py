@@ -277,3 +277,20 @@ def test_a_normalisation_of_ones_own_can_stand_in_a_residual_block(rng):
 
 def test_pairs_that_do_not_fit_are_not_folded():
     assert isinstance(fc.fuse(nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(1)))[1], nn.BatchNorm2d)
+
+
+@every_backend
+@pytest.mark.parametrize("axis", [0, 1, 2, -1])
+def test_log_softmax_keeps_the_memory_format(rng, backend, axis):
+    x = rng.standard_normal((3, 5, 4, 6))
+    results = []
+    for wanted in FORMATS:
+        leaf = fc.tensor(in_format(x, wanted), requires_grad=True)
+        with fc.use_backend(backend):
+            out = F.log_softmax(leaf, axis)
+            out.backward(out.numpy())
+        assert arrays.memory_format(out.numpy()) == wanted
+        results.append((out.numpy(), leaf.grad.numpy()))
+    for found, expected in zip(*results, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
+    np.testing.assert_allclose(np.exp(results[0][0]).sum(axis=axis), 1, rtol=1e-12)

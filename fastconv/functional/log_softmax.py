@@ -29,22 +29,28 @@ class LogSoftmax(Function):
     def forward(ctx, x, axis):
         x = arrays.as_array(x, "input")
         ctx.dtype = dtypes.common_float_type(input=x)
-        ctx.geometry, ctx.kernels = ClassesGeometry.of(x.shape, axis), backends.select()
-        x, out = arrays.dense(x), arrays.empty(x.shape, x.dtype)
-        _run(ctx, "log_softmax_forward", 2, x, out)
+        ClassesGeometry.of(x.shape, axis)
+        x, ctx.format = arrays.dense_any(x)
+        in_memory = arrays.stored(x, ctx.format)
+        ctx.geometry = ClassesGeometry.of(in_memory.shape, arrays.stored_axes(x.ndim, ctx.format).index(axis % x.ndim))
+        ctx.kernels = backends.select()
+        out = arrays.empty(x.shape, x.dtype, ctx.format)
+        _run(ctx, "log_softmax_forward", x, out)
         ctx.save(out)
         return out
 
     @staticmethod
     def backward(ctx, grad):
         (out,) = ctx.saved
-        grad, grad_input = arrays.dense(grad), arrays.empty(grad.shape, grad.dtype)
-        _run(ctx, "log_softmax_grad_input", 3, grad, out, grad_input)
+        grad = arrays.to_format(grad, ctx.format)
+        grad_input = arrays.empty(grad.shape, grad.dtype, ctx.format)
+        _run(ctx, "log_softmax_grad_input", grad, out, grad_input)
         return grad_input, None
 
 
-def _run(ctx, op, activations, *operands):
+def _run(ctx, op, *operands):
+    """What the kernel sees is in C order, whatever the memory format."""
     g = ctx.geometry
     if g.flops:
-        task = Task(op, Problem(g, ctx.dtype.name, (arrays.CONTIGUOUS,) * activations))
-        ctx.kernels.run(task, *(array.reshape(g.x_shape) for array in operands))
+        task = Task(op, Problem(g, ctx.dtype.name, (arrays.CONTIGUOUS,) * len(operands)))
+        ctx.kernels.run(task, *(arrays.stored(array, ctx.format).reshape(g.x_shape) for array in operands))
