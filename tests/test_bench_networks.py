@@ -11,6 +11,7 @@ from support import networks
 from support.false_clock import FalseClock
 
 from fastconv import cli, models, nn
+from fastconv._kernels.contract import Declined
 from fastconv.bench import apart, blas, lineup, records, workloads
 from fastconv.bench.cases import SUITES, ConvCase
 from fastconv.bench.check import examine
@@ -297,6 +298,17 @@ def test_who_takes_no_part_leaves_no_record():
     jobs = list(Engine(plan).run())
     assert [[record.contestant for record in job] for job in jobs] == [names[:1], names]
     assert plan.record_count() == 3
+
+
+@pytest.mark.parametrize("name", ["lenet5", "resnet18"])
+def test_a_folded_network_gives_the_answer_of_the_whole_one(name):
+    case = networks.forward(name, (1, 28, 28) if name == "lenet5" else (3, 32, 32), 1)
+    workload = workloads.make(case, "forward", "float32")
+    (contestant,) = lineup.backends(["cython:fused"])
+    prepared = contestant.prepare(workload)
+    assert examine(prepared.result(prepared.call()), workload).is_right
+    training = networks.step(name, case.x_shape[1:], 2)
+    assert isinstance(contestant.prepare(workloads.make(training, "step", "float32")), Declined)
 
 
 def names_of(contestants):

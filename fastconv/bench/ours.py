@@ -1,4 +1,5 @@
-"""This package's backends as contestants, called as users call them: with plain arrays, or (:kept) a layer's weight."""
+"""This package's backends as contestants, called as users call them: with plain arrays, or (:kept) a layer's weight;
+networks as they are, or (:fused) folded for inference."""
 
 from __future__ import annotations
 
@@ -16,13 +17,13 @@ from fastconv import arrays, backends, nn
 from fastconv._kernels.contract import OPERATIONS, OUT_OF_MEMORY, Declined, Problem, offsets_dtype
 from fastconv.bench import blas, ours_networks, ours_passes
 from fastconv.bench.cases import ConvCase
-from fastconv.bench.contestant import Contestant, Prepared, is_layer, offered
+from fastconv.bench.contestant import Contestant, Prepared, is_layer, is_network, offered
 from fastconv.bench.records import OURS
 from fastconv.bench.workloads import ACTIVATIONS, LAYOUTS, Workload
 from fastconv.dtypes import FLOAT_TYPES
 from fastconv.geometry import Conv2dGeometry
 
-KEPT = "kept"
+KEPT, FUSED = "kept", "fused"
 
 
 def contestants(backend: str, variant: str | None) -> tuple[Contestant, ...]:
@@ -36,6 +37,13 @@ def contestants(backend: str, variant: str | None) -> tuple[Contestant, ...]:
             _environment,
             is_peer=False,
             takes_part=is_layer,
+        ),
+        Contestant(
+            f"{name}:{FUSED}",
+            partial(_prepare_fused, backend, variant),
+            _environment,
+            is_peer=False,
+            takes_part=is_network,
         ),
     )
 
@@ -82,6 +90,11 @@ def _prepare_kept(backend, variant, workload):
         return out
 
     return Prepared(call, variant=lambda: kernel.variant)
+
+
+def _prepare_fused(backend, variant, workload):
+    """Inference alone: what was folded cannot be trained."""
+    return offered({"network_forward": ours_networks.fused}, workload, backend, variant)
 
 
 def _public(function, workload, backend, _variant):

@@ -46,7 +46,15 @@ def step(workload: NetworkWorkload, backend: str, _variant) -> Prepared:
 
 def forward(workload: NetworkWorkload, backend: str, _variant) -> Prepared:
     """The logits, with nothing recorded."""
-    network, x = workload.network(), workload.inputs["x"]
+    return _inference(workload.network(), workload.inputs["x"], backend)
+
+
+def fused(workload: NetworkWorkload, backend: str, _variant) -> Prepared:
+    """The same of a copy whose normalisations are folded into its convolutions."""
+    return _inference(nn.fuse(workload.network()), workload.inputs["x"], backend)
+
+
+def _inference(network, x, backend) -> Prepared:
 
     def call():
         with autograd.no_grad(), backends.use_backend(backend):

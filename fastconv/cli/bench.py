@@ -58,10 +58,10 @@ def _add_what(parser) -> None:
 def _add_who(parser) -> None:
     add = parser.add_argument_group("who takes part").add_argument
     from fastconv import available_backends
-    from fastconv.bench.ours import KEPT
+    from fastconv.bench.ours import FUSED, KEPT
 
     known = ", ".join(available_backends())
-    backends = f"{known}; NAME:{KEPT} keeps packed weights (default: all compiled ones, both ways)"
+    backends = f"{known}; NAME:{KEPT} keeps packed weights, NAME:{FUSED} folds networks (default: all compiled ones)"
     add("--backends", type=words, metavar="LIST", help=backends)
     add("--variant", metavar="NAME", help="force one algorithm of the backends; those without it decline")
     peers = (
@@ -115,6 +115,7 @@ def _plan(options):
     from fastconv.bench import lineup
     from fastconv.bench.cases import SUITES
     from fastconv.bench.engine import Plan
+    from fastconv.bench.ours import FUSED, KEPT
     from fastconv.bench.timing import QUICK, Budget
 
     cases = [case for suite in options.suite for case in SUITES[suite] if (options.case or "") in case.name]
@@ -122,7 +123,7 @@ def _plan(options):
         raise ValueError(f"no case of {', '.join(options.suite)} has {options.case!r} in its name")
     if not any(direction in case.directions for case in cases for direction in options.direction):
         raise ValueError(f"no case of {', '.join(options.suite)} has direction {', '.join(options.direction)}")
-    ours = options.backends or [name for b in lineup.compiled_backends() for name in (b, f"{b}:kept")]
+    ours = options.backends or [name for b in lineup.compiled_backends() for name in (b, f"{b}:{KEPT}", f"{b}:{FUSED}")]
     peers = lineup.usable_peers() if options.peers is None else [n for n in options.peers if n != NONE]
     contestants = [
         contestant
