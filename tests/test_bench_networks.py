@@ -347,7 +347,9 @@ def test_a_real_run_of_a_network(suite, tmp_path, capsys):
     out = capsys.readouterr().out
     found = records.load(target)
     assert found.complete
-    assert {record.contestant for record in found.records} == {f"fastconv:{n}" for n in lineup.compiled_backends()}
+    names = {f"fastconv:{name}" for name in lineup.compiled_backends()}
+    names |= {f"{name}:fused" for name in names} if suite == "inference" else set()
+    assert {record.contestant for record in found.records} == names
     for record in found.records:
         assert (record.status, record.batch, record.rounds) == (TIMED, 2, 2)
         assert (record.direction == "step") == (suite == "training")

@@ -51,6 +51,11 @@ def is_network(case: Case) -> bool:
     return isinstance(case, NetworkCase)
 
 
+def is_inference(case: Case) -> bool:
+    """Whether a case is a whole network that is run, not trained."""
+    return is_network(case) and "forward" in case.directions
+
+
 def is_layer(case: Case) -> bool:
     """Whether a case is less than that."""
     return not is_network(case)

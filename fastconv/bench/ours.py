@@ -17,7 +17,7 @@ from fastconv import arrays, backends, nn
 from fastconv._kernels.contract import OPERATIONS, OUT_OF_MEMORY, Declined, Problem, offsets_dtype
 from fastconv.bench import blas, ours_networks, ours_passes
 from fastconv.bench.cases import ConvCase
-from fastconv.bench.contestant import Contestant, Prepared, is_layer, is_network, offered
+from fastconv.bench.contestant import Contestant, Prepared, is_inference, is_layer, offered
 from fastconv.bench.records import OURS
 from fastconv.bench.workloads import ACTIVATIONS, LAYOUTS, Workload
 from fastconv.dtypes import FLOAT_TYPES
@@ -43,7 +43,7 @@ def contestants(backend: str, variant: str | None) -> tuple[Contestant, ...]:
             partial(_prepare_fused, backend, variant),
             _environment,
             is_peer=False,
-            takes_part=is_network,
+            takes_part=is_inference,
         ),
     )
 
