@@ -139,24 +139,43 @@ def assert_parts(made, g):
 
 
 FIRST_LAYERS = [case for case in AWKWARD_CONVS if case.name.startswith("first layer,") and case.x_shape[3] != 37]
+FORWARD = [case for case in FIRST_LAYERS if "gradients" not in case.name]
+STRIDE_1 = [case for case in FIRST_LAYERS if case.stride == 1 and case.padding_mode == "zeros"]
 
 
 @every_unit
-@pytest.mark.parametrize("case", FIRST_LAYERS, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", FORWARD, ids=lambda case: case.name)
 def test_a_first_layer_plan_replayed_is_forward(case, unit):
-    g = geometry_of(case)
     inputs, outputs = reference_outputs(case, "float64", "conv2d_forward")
-    made = plan.first_layer_plan(g, FORMATS[:1] * 2, unit)
-    copy, weight = copied(made.padded, inputs["x"]), inputs["weight"].reshape(g.K, g.C, -1)
-    found, covered = np.zeros(g.out_shape), np.zeros(g.cols.out, int)
+    made = plan.first_layer_plan(geometry_of(case), FORMATS[:1] * 2, unit, transposed=False)
+    bias = inputs["bias"][:, None, None] if "bias" in inputs and case.bias else 0
+    found = replayed(made, inputs["x"], inputs["weight"], unit)
+    np.testing.assert_array_equal(found + bias, outputs["out"])
+
+
+@every_unit
+@pytest.mark.parametrize("case", STRIDE_1, ids=lambda case: case.name)
+def test_a_first_layer_plan_replayed_is_grad_input(case, unit):
+    inputs, outputs = reference_outputs(case, "float64", "conv2d_grad_input")
+    made = plan.first_layer_plan(geometry_of(case), FORMATS[:1] * 2, unit, transposed=True)
+    if isinstance(made, str):
+        pytest.skip(f"{unit.lanes} lanes: {made}")
+    found = replayed(made, inputs["grad_out"], inputs["weight"].swapaxes(0, 1), unit)
+    np.testing.assert_array_equal(found, outputs["grad_input"])
+
+
+def replayed(made, source, weight, unit):
+    """The sums of a first-layer plan; ``weight`` has shape (target channels, source channels, taps)."""
+    copy, (_, _, rows, cols) = copied(made.padded, source), made.target_shape
+    weight = weight.reshape(*weight.shape[:2], -1)
+    found, covered = np.zeros(made.target_shape), np.zeros(cols, int)
     for first, vectors in made.blocks.tolist():
         covered[first * unit.lanes : (first + vectors) * unit.lanes] += 1
     assert (covered == 1).all()
-    for row, (tap, place) in itertools.product(range(g.rows.out), made.entries.tolist()):
+    for row, (tap, place) in itertools.product(range(rows), made.entries.tolist()):
         begin = row * made.padded.rows.step * made.padded.pitch + place
-        found[:, :, row] += np.einsum("kc,ncw->nkw", weight[:, :, tap], copy[:, :, begin : begin + g.cols.out])
-    bias = inputs["bias"][:, None, None] if "bias" in inputs and case.bias else 0
-    np.testing.assert_array_equal(found + bias, outputs["out"])
+        found[:, :, row] += np.einsum("kc,ncw->nkw", weight[:, :, tap], copy[:, :, begin : begin + cols])
+    return found
 
 
 def copied(padded, x):
@@ -172,14 +191,17 @@ def copied(padded, x):
 
 
 @pytest.mark.parametrize(
-    ("name", "formats", "reason"),
+    ("name", "formats", "transposed", "reason"),
     [
-        ("first layer, strided", FORMATS, "channels lie together"),
-        ("planes and a tail", FORMATS[:1] * 2, "are no first layer"),
-        ("two groups", FORMATS[:1] * 2, "are no first layer"),
-        ("stride above input", FORMATS[:1] * 2, "rows of 1 outputs leave lanes empty"),
+        ("first layer, strided", FORMATS, False, "channels lie together"),
+        ("planes and a tail", FORMATS[:1] * 2, False, "are no first layer"),
+        ("two groups", FORMATS[:1] * 2, False, "are no first layer"),
+        ("stride above input", FORMATS[:1] * 2, False, "rows of 1 outputs leave lanes empty"),
+        ("first layer, strided", FORMATS[:1] * 2, True, "sums of other taps"),
+        ("ranges of channels", FORMATS[:1] * 2, True, "82 output channels are more"),
+        ("few pixels", FORMATS[:1] * 2, True, "20 output channels are more"),
     ],
 )
-def test_what_is_no_first_layer_is_declined_with_the_reason(name, formats, reason):
+def test_what_is_no_first_layer_is_declined_with_the_reason(name, formats, transposed, reason):
     case = next(case for case in AWKWARD_CONVS if case.name == name)
-    assert reason in plan.first_layer_plan(geometry_of(case), formats, UNITS[1])
+    assert reason in plan.first_layer_plan(geometry_of(case), formats, UNITS[1], transposed)

@@ -213,16 +213,16 @@ def _prepare(name, problem, transposed, dots=False, joined=1):
     return contract.Kernel(name, run, run.pack, run.scratch_bytes, run_unpacked=unpacked)
 
 
-def prepare_direct(problem):
-    """Forward for any problem: what special kernels hand on."""
-    return _prepare("direct", problem, transposed=False)
+def prepare_direct(problem, transposed):
+    """Forward or grad_input for any problem: what special kernels hand on."""
+    return _prepare("direct", problem, transposed)
 
 
 def _variants(transposed):
     return (
         contract.Variant("few_outputs", lambda problem: _prepare_dots(problem, transposed)),
         contract.Variant("grouped", lambda problem: _prepare_groups(problem, transposed)),
-        contract.Variant("direct", lambda problem: _prepare("direct", problem, transposed)),
+        contract.Variant("direct", lambda problem: prepare_direct(problem, transposed)),
     )
 
 

@@ -1,4 +1,4 @@
-"""First layers on planes in C for every instruction set: forward of few input channels."""
+"""First layers on planes in C for every instruction set: forward and grad_input of few channels."""
 
 from libc.stdint cimport int64_t
 
@@ -26,7 +26,7 @@ cdef extern from "first_layer_args.h" nogil:
         fc_padded padded
         const int64_t *entries
         const int64_t *blocks
-        Py_ssize_t C, K, taps, out_rows, out_cols, block_count, per_chunk, plane, buffer, scratch_bytes
+        Py_ssize_t C, K, weight_c, weight_k, taps, out_rows, out_cols, block_count, per_chunk, plane, buffer, scratch_bytes
         int relu, streams
     ctypedef struct fc_first_layer_kernels:
         Py_ssize_t lanes, vectors, columns
@@ -40,24 +40,26 @@ cdef class FirstLayer:
     cdef const fc_first_layer_kernels* kernels
     cdef bint has_bias, needs_finite
     cdef Py_ssize_t items, item_flops
-    cdef object plan, problem
+    cdef object plan, direct
 
-    def __init__(self, problem, made):
-        g = problem.geometry
+    def __init__(self, problem, made, direct):
         itemsize = FLOAT_TYPES[problem.dtype].storage.itemsize
         self.kernels = <const fc_first_layer_kernels*> first_layer_kernels(itemsize)
-        self.plan, self.problem, self.needs_finite = made, problem, made.needs_finite
+        self.plan, self.direct, self.needs_finite = made, direct, made.needs_finite
         self.has_bias = "bias" in problem.optional
         a = &self.args
         a.relu, a.streams = problem.activation == contract.RELU, made.streams
-        a.source_strides = strides(arrays.element_strides(g.x_shape, arrays.CONTIGUOUS))
+        a.source_strides = strides(arrays.element_strides(made.source_shape, arrays.CONTIGUOUS))
         a.padded = padded_of(made.padded)
         a.entries, a.blocks = <const int64_t*> address(made.entries), <const int64_t*> address(made.blocks)
-        a.C, a.K, a.taps, a.out_rows, a.out_cols = g.C, g.K, len(made.entries), g.rows.out, g.cols.out
-        a.block_count, a.per_chunk, a.plane, a.buffer = len(made.blocks), made.per_chunk, made.plane, made.buffer
+        N, a.C, _, _ = made.source_shape
+        _, a.K, a.out_rows, a.out_cols = made.target_shape
+        a.weight_c, a.weight_k = made.weight_steps
+        a.taps, a.block_count, a.per_chunk = len(made.entries), len(made.blocks), made.per_chunk
+        a.plane, a.buffer = made.plane, made.buffer
         a.scratch_bytes = whole_lines((self.kernels.vectors * self.kernels.lanes * self.kernels.columns + a.buffer) * itemsize)
-        self.items = g.N * made.padded.blocks
-        self.item_flops = g.flops // self.items
+        self.items = N * made.padded.blocks
+        self.item_flops = problem.geometry.flops // self.items
 
     @property
     def scratch_bytes(self):
@@ -66,7 +68,7 @@ cdef class FirstLayer:
 
     def __call__(self, source, weight, *rest):
         if self.needs_finite and not np.isfinite(weight).all():
-            direct = prepare_direct(self.problem)
+            direct = self.direct()
             return direct.run(source, direct.pack(weight), *rest)
         cdef fc_first_layer_args a = self.args
         a.source, a.weight, a.target = address(source), address(weight), address(rest[-1])
@@ -80,12 +82,15 @@ cdef class FirstLayer:
         return contract.OUT_OF_MEMORY if a.scratch == NULL else contract.OK
 
 
-def _prepare(problem):
-    made = plan.first_layer_plan(problem.geometry, problem.formats, vector_unit(problem))
+def _prepare(problem, transposed):
+    made = plan.first_layer_plan(problem.geometry, problem.formats, vector_unit(problem), transposed)
     if isinstance(made, str):
         return contract.Declined(made)
-    run = FirstLayer(problem, made)
+    run = FirstLayer(problem, made, lambda: prepare_direct(problem, transposed))
     return contract.Kernel("first_layer", run, workspace_bytes=run.scratch_bytes)
 
 
-VARIANTS = {"conv2d_forward": (contract.Variant("first_layer", _prepare),)}
+VARIANTS = {
+    "conv2d_forward": (contract.Variant("first_layer", lambda problem: _prepare(problem, transposed=False)),),
+    "conv2d_grad_input": (contract.Variant("first_layer", lambda problem: _prepare(problem, transposed=True)),),
+}

@@ -202,16 +202,16 @@ def _prepare(name: str, problem: Problem, transposed: bool, dots: bool = False, 
     return Kernel(name, run, run.pack, run.scratch_bytes, run_unpacked=run.run_unpacked if run.takes_unpacked else None)
 
 
-def prepare_direct(problem: Problem) -> Kernel:
-    """Forward for any problem: what special kernels hand on."""
-    return _prepare("direct", problem, transposed=False)
+def prepare_direct(problem: Problem, transposed: bool) -> Kernel:
+    """Forward or grad_input for any problem: what special kernels hand on."""
+    return _prepare("direct", problem, transposed)
 
 
 def _variants(transposed: bool) -> tuple[Variant, ...]:
     return (
         Variant("few_outputs", lambda problem: _prepare_dots(problem, transposed)),
         Variant("grouped", lambda problem: _prepare_groups(problem, transposed)),
-        Variant("direct", lambda problem: _prepare("direct", problem, transposed)),
+        Variant("direct", lambda problem: prepare_direct(problem, transposed)),
     )
 
 

@@ -87,7 +87,7 @@ SWEEP = structure(
 # The same of first layers on planes and plan.FirstLayerPlan; ``move`` copies rows.
 FIRST_LAYER = structure(
     *PANELS, *strided("x"), "weight", "bias", "target", *SCRATCH, *PADDED, "move", "entries", "row_vectors", "C", "K",
-    "taps", "itemsize", "out_rows", "out_cols", "row_vector_count", "per_chunk", "plane", "buffer_bytes", "relu",
+    "weight_c", "weight_k", "taps", "itemsize", "out_rows", "out_cols", "row_vector_count", "per_chunk", "plane", "buffer_bytes", "relu",
     "streams", "sums_at", "buffer_at",
 )  # fmt: skip
 # What a slot works with: addresses; ``buffer`` is the copy of a channel's rows, ``copy`` that of all.

@@ -1,4 +1,4 @@
-"""First layers on planes with Numba, driven from here: forward of few input channels."""
+"""First layers on planes with Numba, driven from here: forward and grad_input of few channels."""
 
 from __future__ import annotations
 
@@ -41,51 +41,59 @@ def native_functions(dtype: str) -> list[NativeFunction]:
 class _FirstLayer:
     """Items are blocks of output rows; the weight is read as it is."""
 
-    def __init__(self, problem: Problem, made: plan.FirstLayerPlan):
-        self._problem, self._plan, self._itemsize = problem, made, np.dtype(problem.dtype).itemsize
+    def __init__(self, problem: Problem, made: plan.FirstLayerPlan, direct: Callable[[], Kernel]):
+        self._problem, self._plan, self._direct = problem, made, direct
+        self._itemsize = np.dtype(problem.dtype).itemsize
         self._entries, self._buffer_bytes = made.entries * self._itemsize, made.buffer * self._itemsize
         # Before sums and the padded copy: what the slot works with.
         sizes = (FIRST_LAYER_WORK_BYTES + PANEL.itemsize, max(COLUMNS) * BLOCK_BYTES, self._buffer_bytes)
         _, self._sums_at, self._buffer_at, self.scratch_bytes = layout(*sizes)
 
-    def __call__(self, x, weight, *rest) -> int:
+    def __call__(self, source, weight, *rest) -> int:
         if self._plan.needs_finite and not np.isfinite(weight).all():
-            direct = prepare_direct(self._problem)
-            return direct.run(x, direct.pack(weight), *rest)
-        return self._run(x, weight, *rest)
+            direct = self._direct()
+            return direct.run(source, direct.pack(weight), *rest)
+        return self._run(source, weight, *rest)
 
     @cached_property
     def _run(self) -> Callable[..., int]:
-        g, made = self._problem.geometry, self._plan
+        made = self._plan
         operands = ("x", "weight", *(["bias"] if "bias" in self._problem.optional else []), "target")
-        items = g.N * made.padded.blocks
+        items = made.source_shape[0] * made.padded.blocks
         run = _kernel(self._problem.dtype)
-        return run.bound(self._template(), operands, items, grain(g.flops // items), self.scratch_bytes)
+        chunk = grain(self._problem.geometry.flops // items)
+        return run.bound(self._template(), operands, items, chunk, self.scratch_bytes)
 
     def _template(self) -> np.ndarray:
-        g, made, dtype, size = self._problem.geometry, self._plan, self._problem.dtype, self._itemsize
+        made, dtype, size = self._plan, self._problem.dtype, self._itemsize
+        _, K, rows, cols = made.target_shape
+        weight_c, weight_k = made.weight_steps
         return fill(
             FIRST_LAYER,
             **panel_values(dtype, made.blocks),
-            **stride_values("x", element_strides(g.x_shape, CONTIGUOUS), size),
+            **stride_values("x", element_strides(made.source_shape, CONTIGUOUS), size),
             **padded_values(made.padded),
             move=depthwise_kernels.rows(dtype).address,
             **{"entries": self._entries.ctypes.data, "taps": len(self._entries), "per_chunk": made.per_chunk},
             **{"row_vectors": made.blocks.ctypes.data, "row_vector_count": len(made.blocks)},
-            **{"C": g.C, "K": g.K, "itemsize": size, "out_rows": g.rows.out, "out_cols": g.cols.out},
+            **{"C": made.source_shape[1], "K": K, "itemsize": size, "out_rows": rows, "out_cols": cols},
+            **{"weight_c": weight_c * size, "weight_k": weight_k * size},
             **{"plane": made.plane * size, "buffer_bytes": self._buffer_bytes},
             **{"relu": self._problem.activation == RELU, "streams": made.streams},
             **{"sums_at": self._sums_at, "buffer_at": self._buffer_at},
         )
 
 
-def _prepare(problem: Problem) -> Kernel | Declined:
+def _prepare(problem: Problem, transposed: bool) -> Kernel | Declined:
     unit = microkernels.unit(np.dtype(problem.dtype).itemsize)
-    made = plan.first_layer_plan(problem.geometry, problem.formats, unit)
+    made = plan.first_layer_plan(problem.geometry, problem.formats, unit, transposed)
     if isinstance(made, str):
         return Declined(made)
-    run = _FirstLayer(problem, made)
+    run = _FirstLayer(problem, made, lambda: prepare_direct(problem, transposed))
     return Kernel("first_layer", run, workspace_bytes=run.scratch_bytes)
 
 
-VARIANTS = {"conv2d_forward": (Variant("first_layer", _prepare),)}
+VARIANTS = {
+    "conv2d_forward": (Variant("first_layer", lambda problem: _prepare(problem, transposed=False)),),
+    "conv2d_grad_input": (Variant("first_layer", lambda problem: _prepare(problem, transposed=True)),),
+}

@@ -1,5 +1,5 @@
-"""First layers on planes: vectors of a row's outputs x output channels, over the taps and the few input channels of a
-padded copy of some rows."""
+"""First layers on planes: vectors of a row's targets x target channels, over the taps and the few channels of a padded
+copy of some rows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ _LINE = 64
 
 
 def first_layer_kernel(dtype: str):
-    """target[n, k, row, col] = ending(sum over taps and c of weight[k, c, tap] * copy[c][place(row, col, tap)]).
+    """target[n, k, row, col] = ending(sum over taps and c of weight[k, c, tap] * copy[c][place(row, col, tap)]), where
+    in grad_input the weight's rows are the source's channels c.
 
     One item per (image, block of output rows).
     """
@@ -55,8 +56,8 @@ def open_slot(a, w, scratch):
     w.panel, w.sums, w.copy = scratch + FIRST_LAYER_WORK_BYTES, scratch + a.sums_at, scratch + a.buffer_at
     panel = carray(pointer(w.panel), 1, PANEL)[0]
     panel.entries, panel.entry_count, panel.per_chunk = a.entries, a.taps, a.per_chunk
-    panel.count, panel.x_step, panel.w_step = a.C, a.taps * a.itemsize, a.plane
-    panel.x_shift, panel.target_step = a.C * a.taps * a.itemsize, a.out_rows * a.out_cols * a.itemsize
+    panel.count, panel.x_step, panel.w_step = a.C, a.weight_c, a.plane
+    panel.x_shift, panel.target_step = a.weight_k, a.out_rows * a.out_cols * a.itemsize
     panel.ending = (BIAS_COLUMNS if a.bias != 0 else 0) | (RELU if a.relu else 0)
     panel.ending |= STREAMS if streams(a) else 0
     panel.first, panel.last = True, True

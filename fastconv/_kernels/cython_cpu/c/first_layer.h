@@ -1,7 +1,8 @@
-/* First layers on planes: vectors of a row's outputs x output channels, summed over the taps and the few channels of a
+/* First layers on planes: vectors of a row's targets x target channels, summed over the taps and the few channels of a
  * padded copy of some rows.
  *
- * target[n, k, row, col] = ending(sum over taps and c of weight[k, c, tap] * copy[c][place(row, col, tap)]) */
+ * target[n, k, row, col] = ending(sum over taps and c of weight[k, c, tap] * copy[c][place(row, col, tap)]), where in
+ * grad_input the weight's rows are the source's channels c */
 
 /* All output channels of some vectors of a row. */
 static void FC_FN(sum_row_block)(const fc_first_layer_args *a, fc_panel *panel, ptrdiff_t vectors, const real *pixels,
@@ -24,7 +25,7 @@ static void FC_FN(first_layer)(void *ctx, ptrdiff_t lo, ptrdiff_t hi, ptrdiff_t 
     const fc_padded *padded = &a->padded;
     real *sums = (real *)(a->scratch + slot * a->scratch_bytes), *copy = sums + FC_MOST_COLUMNS * FC_BLOCK;
     fc_panel panel = {.entries = a->entries, .entry_count = a->taps, .count = a->C, .per_chunk = a->per_chunk};
-    panel.x_step = a->taps, panel.x_shift = a->C * a->taps;
+    panel.x_step = a->weight_c, panel.x_shift = a->weight_k;
     panel.w_step = a->plane;
     panel.target_step = a->out_rows * a->out_cols;
     panel.ending = (a->bias != NULL ? FC_BIAS_COLUMNS : 0) | (a->relu ? FC_RELU : 0);

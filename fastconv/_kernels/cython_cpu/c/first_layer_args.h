@@ -13,7 +13,7 @@ typedef struct {
     fc_strides source_strides;
     fc_padded padded;
     const int64_t *entries, *blocks;
-    ptrdiff_t C, K, taps, out_rows, out_cols, block_count, per_chunk, plane, buffer, scratch_bytes;
+    ptrdiff_t C, K, weight_c, weight_k, taps, out_rows, out_cols, block_count, per_chunk, plane, buffer, scratch_bytes;
     int relu, streams;
 } fc_first_layer_args;
 
