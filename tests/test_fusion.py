@@ -97,6 +97,60 @@ def test_a_rectified_linear_layer_has_the_bits_of_both_passes(rng, backend, rows
         assert_same_bits(ours.grad.numpy(), expected.grad.numpy())
 
 
+@every_backend
+@pytest.mark.parametrize("window", [(2,), (3, 2, 1)], ids=["apart", "overlapping"])
+def test_a_rectified_pooling_has_the_bits_of_the_pooled_rectified(rng, backend, window):
+    x = rng.standard_normal((2, 3, 9, 8)).astype(np.float32)
+    x[0, 0, 0, 0], x[1, 1, 3, 3], x[1, 2, :4, :4], x[0, 2] = np.nan, np.inf, -np.inf, -1
+    leaves = [fc.tensor(x, requires_grad=True) for _ in range(2)]
+    with fc.use_backend(backend):
+        fused = F.max_pool2d(leaves[0], *window, activation="relu")
+        single = F.max_pool2d(F.relu(leaves[1]), *window)
+        assert_same_bits(fused.numpy(), single.numpy())
+        grad = rng.standard_normal(fused.shape).astype(np.float32)
+        for out in (fused, single):
+            out.backward(grad)
+    assert_same_bits(leaves[0].grad.numpy(), leaves[1].grad.numpy())
+
+
+def rectifiers(model, x):
+    """Shapes of the gradients that single passes rectify in a training step of a model."""
+    with fc.backends.recording() as records:
+        model(x).sum().backward()
+    return [record.problem.geometry.x_shape for record in records if record.op == "relu_grad_input"]
+
+
+def test_in_training_a_rectifier_before_a_pooling_runs_behind_it(rng):
+    x = rng.standard_normal((2, 3, 8, 8)).astype(np.float32)
+    layers = nn.Conv2d(3, 4, 3), nn.ReLU(), nn.MaxPool2d(2)
+    model, single = nn.Sequential(*layers), layers[0]
+    assert rectifiers(model, x) == [(2, 4, 3, 3)]
+    gradient = single.weight.grad.numpy().copy()
+    model.zero_grad()
+    out = F.max_pool2d(F.relu(single(fc.tensor(x))), 2)
+    np.testing.assert_array_equal(out.numpy(), model(x).numpy())
+    out.sum().backward()
+    np.testing.assert_array_equal(single.weight.grad.numpy(), gradient)
+
+
+def test_a_rectifier_stays_before_a_pooling_that_nothing_asks_to_shrink(rng):
+    x = rng.standard_normal((2, 3, 8, 8)).astype(np.float32)
+    conv = nn.Conv2d(3, 4, 3)
+    assert rectifiers(nn.Sequential(conv, nn.ReLU(), nn.AvgPool2d(2)), x) == [(2, 4, 6, 6)]
+    pooled = nn.Sequential(conv, nn.ReLU(), nn.MaxPool2d(2))
+    with fc.no_grad(), fc.backends.recording() as records:
+        pooled(x)
+    assert [(record.op, record.problem.activation) for record in records] == [
+        ("conv2d_forward", "relu"),
+        ("max_pool2d_forward", None),
+    ]
+    with_indices = nn.Sequential(conv, nn.ReLU(), nn.MaxPool2d(2, return_indices=True))
+    values, indices = with_indices(x)
+    expected = F.max_pool2d(F.relu(conv(fc.tensor(x))), 2, return_indices=True)
+    np.testing.assert_array_equal(values.numpy(), expected[0].numpy())
+    np.testing.assert_array_equal(indices.numpy(), expected[1].numpy())
+
+
 def test_a_single_image_is_rectified_too(rng):
     x, weight = (fc.tensor(rng.standard_normal(shape), requires_grad=True) for shape in ((3, 6, 6), (4, 3, 3, 3)))
     out = F.conv2d(x, weight, activation="relu")
@@ -190,7 +244,9 @@ def test_a_convolution_writes_the_memory_format_that_is_asked_for(
 def test_layers_of_many_channels_hand_on_channels_last_and_reorder_nothing(rng):
     model = nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(16, 24, 3))
     steps = fc.explain(model, (1, 3, 12, 12)).steps
-    assert [step.layout for step in steps] == ["contiguous -> channels_last", "channels_last", "channels_last"]
+    assert [step.layout for step in steps] == ["contiguous -> channels_last", *["channels_last"] * 3]
+    steps = fc.explain(fc.fuse(model), (1, 3, 12, 12)).steps
+    assert [step.layout for step in steps] == ["contiguous -> channels_last", *["channels_last"] * 2]
 
 
 def test_an_unknown_memory_format_is_refused():

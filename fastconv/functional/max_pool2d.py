@@ -7,7 +7,9 @@ import numpy as np
 from fastconv import arrays, backends, dtypes
 from fastconv._kernels.contract import offsets_dtype
 from fastconv.autograd import Function, unwrap
+from fastconv.functional import passes
 from fastconv.functional.calls import Call, Calls
+from fastconv.functional.relu import checked_activation, rectified_gradient
 from fastconv.geometry import Pool2dGeometry, batched_shape
 from fastconv.parameters import flag
 
@@ -23,6 +25,7 @@ def max_pool2d(
     *,
     ceil_mode=False,
     return_indices=False,
+    activation: str | None = None,
     backend: str | None = None,
 ):
     """Take the largest input under each window; ``stride`` defaults to ``kernel_size``.
@@ -32,7 +35,8 @@ def max_pool2d(
     Shapes: (N, C, H, W) -> (N, C, OH, OW); (C, H, W) -> (C, OH, OW), with
     OH = floor((H + 2·pH − dH·(kH − 1) − 1) / sH) + 1, rounded up with ``ceil_mode`` as long as the window starts inside
     the input or its low padding. ``return_indices`` adds the int64 positions of the winners in the flattened (H, W)
-    plane. NaN wins (the last one); of equal values the first wins.
+    plane. NaN wins (the last one); of equal values the first wins. ``activation="relu"`` rectifies the result: as max
+    and rectifier commute, that is the pooled rectified input, for less memory and time than rectifying the input takes.
 
     Raises ShapeError, ValueError, TypeError or DTypeError naming the argument; BackendUnavailableError for ``backend``.
 
@@ -42,16 +46,18 @@ def max_pool2d(
     """
     # A list: the tape looks for Tensors in tuples, and would hand on a copy of one, which no call is known by.
     parameters = [kernel_size, stride, padding, dilation, ceil_mode]
-    return MaxPool2d.apply(
-        x, max_pool2d.__name__, _geometry, parameters, flag("return_indices", return_indices), backend
-    )
+    wants = flag("return_indices", return_indices)
+    return MaxPool2d.apply(x, max_pool2d.__name__, _geometry, parameters, wants, activation, backend)
 
 
 class MaxPool2d(Function):
-    """Keeps the offset of each winner inside its window: one byte per output for windows of up to 256 taps."""
+    """Keeps the offset of each winner inside its window: one byte per output for windows of up to 256 taps.
+
+    Of what is rectified it keeps the output, too, which the next operation most often keeps anyway.
+    """
 
     @staticmethod
-    def forward(ctx, x, operation, make, parameters, return_indices, backend):
+    def forward(ctx, x, operation, make, parameters, return_indices, activation, backend):
         """``make(x_shape, *parameters)`` is the geometry of the operation that users called."""
         x = arrays.as_array(x, "input")
         key = (operation, x.shape, x.dtype, *map(id, parameters))
@@ -63,8 +69,11 @@ class MaxPool2d(Function):
         ctx.kernels = backends.select(backend)
         x, ctx.format = arrays.dense_4d(x if call.batched else x[None])
         needs_grad = ctx.needs_input_grad[0]
+        activation = checked_activation(activation)
         out, offsets = _forward(ctx, x, return_indices or needs_grad)
-        ctx.save(offsets if needs_grad else None)
+        if activation:
+            out = passes.run(ctx.kernels, "relu_forward", out)
+        ctx.save(offsets if needs_grad else None, out if activation and needs_grad else None)
         if not return_indices:
             return out if call.batched else out[0]
         results = out, _flat_indices(call.geometry, offsets)
@@ -72,13 +81,15 @@ class MaxPool2d(Function):
 
     @staticmethod
     def backward(ctx, grad_out, grad_indices=None):
-        (offsets,) = ctx.saved
+        offsets, rectified = ctx.saved
         call, layout = ctx.call, ctx.format
         grad_out = arrays.to_format(grad_out if call.batched else grad_out[None], layout)
+        if rectified is not None:
+            grad_out = rectified_gradient(ctx.kernels, grad_out, rectified)
         grad_input = arrays.empty(call.geometry.x_shape, call.dtype.storage, layout)
         if call.geometry.N:
             ctx.kernels.run(call.task("max_pool2d_grad_input", (layout, layout)), grad_out, offsets, grad_input)
-        return grad_input if call.batched else grad_input[0], None, None, None, None, None
+        return grad_input if call.batched else grad_input[0], None, None, None, None, None, None
 
 
 _known: Calls[Call] = Calls()

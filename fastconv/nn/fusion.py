@@ -3,33 +3,46 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from copy import deepcopy
+from itertools import pairwise
 
 import numpy as np
 
 from fastconv import functional
+from fastconv.autograd import is_grad_enabled
 from fastconv.nn.activation import ReLU
 from fastconv.nn.batch_norm import BatchNorm2d
 from fastconv.nn.conv import Conv2d
 from fastconv.nn.linear import Identity, Linear
 from fastconv.nn.module import Module
 from fastconv.nn.parameter import Parameter
+from fastconv.nn.pooling import MaxPool2d
 
 # Whose ``forward`` takes ``activation``; of exactly these classes, since a subclass may define another one.
 _RECTIFYING = (Conv2d, Linear, BatchNorm2d)
 
 
-def rectified(modules: Iterable[Module]) -> Iterator[tuple[Module, str | None]]:
-    """The modules of a chain, each with the activation that it takes over from the one behind it."""
+def rectified(modules: Iterable[Module]) -> list[tuple[Module, str | None]]:
+    """The modules of a chain, each with the activation that it takes over from the one behind or before it."""
     chain = [module for module in modules if type(module) is not Identity]
-    position = 0
-    while position < len(chain):
-        module = chain[position]
-        followed = position + 1 < len(chain) and type(chain[position + 1]) is ReLU and type(module) in _RECTIFYING
-        takes_over = followed and _is_plain(module) and _is_plain(chain[position + 1])
-        yield module, "relu" if takes_over else None
-        position += 2 if takes_over else 1
+    activations: dict[int, str | None] = dict.fromkeys(range(len(chain)))
+    for position, (module, following) in enumerate(pairwise(chain)):
+        if type(following) is ReLU and type(module) in _RECTIFYING and _is_plain(module, following):
+            behind = position + 2
+            goes_behind = behind < len(chain) and _is_smaller_behind(module, chain[behind])
+            activations[behind if goes_behind else position] = "relu"
+            del activations[position + 1]
+    return [(chain[position], activation) for position, activation in activations.items()]
+
+
+def _is_smaller_behind(module, behind):
+    """Whether the rectifier goes behind a max-pooling, which gives the same.
+
+    Where the layer keeps its result to know what was rectified, pooling keeps a smaller one.
+    """
+    is_kept = type(module) in (Conv2d, Linear) and module.weight.requires_grad and is_grad_enabled()
+    return is_kept and type(behind) is MaxPool2d and not behind.return_indices and _is_plain(behind)
 
 
 def conv_norm(conv: Module, norm: Module, x, *, residual=None, activation: str | None = None):
@@ -44,9 +57,9 @@ def conv_norm(conv: Module, norm: Module, x, *, residual=None, activation: str |
     return functional.add_relu(out, residual) if activation else out + residual
 
 
-def _is_plain(module: Module) -> bool:
-    """Whether an instance runs its class's ``forward``."""
-    return "forward" not in module.__dict__
+def _is_plain(*modules: Module) -> bool:
+    """Whether instances run their class's ``forward``."""
+    return all("forward" not in module.__dict__ for module in modules)
 
 
 def fuse(model: Module) -> Module:

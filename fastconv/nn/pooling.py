@@ -26,8 +26,8 @@ class MaxPool2d(Module):
         self.return_indices = parameters.flag("return_indices", return_indices)
         self.ceil_mode = ceil_mode
 
-    def forward(self, x):
-        """The pooled input, and the positions where they were asked for."""
+    def forward(self, x, *, activation=None):
+        """The pooled input, with an ``activation``, and the positions where they were asked for."""
         return functional.max_pool2d(
             x,
             self.kernel_size,
@@ -36,6 +36,7 @@ class MaxPool2d(Module):
             self.dilation,
             ceil_mode=self.ceil_mode,
             return_indices=self.return_indices,
+            activation=activation,
         )
 
     def extra_repr(self) -> str:

@@ -87,8 +87,8 @@ SWEEP = structure(
 # The same of first layers on planes and plan.FirstLayerPlan; ``move`` copies rows.
 FIRST_LAYER = structure(
     *PANELS, *strided("x"), "weight", "bias", "target", *SCRATCH, *PADDED, "move", "entries", "row_vectors", "C", "K",
-    "weight_c", "weight_k", "taps", "itemsize", "out_rows", "out_cols", "row_vector_count", "per_chunk", "plane", "buffer_bytes", "relu",
-    "streams", "sums_at", "buffer_at",
+    "weight_c", "weight_k", "taps", "itemsize", "out_rows", "out_cols", "row_vector_count", "per_chunk", "plane",
+    "buffer_bytes", "relu", "streams", "sums_at", "buffer_at",
 )  # fmt: skip
 # What a slot works with: addresses; ``buffer`` is the copy of a channel's rows, ``copy`` that of all.
 FIRST_LAYER_WORK = structure("panel", "sums", "buffer", "copy")

@@ -40,8 +40,8 @@ class FirstLayerPlan:
     are whole cache lines, if the target begins with one, and better past the caches.
     """
 
-    source_shape: tuple[int, int, int, int]
-    target_shape: tuple[int, int, int, int]
+    source_shape: tuple[int, ...]
+    target_shape: tuple[int, ...]
     weight_steps: tuple[int, int]
     padded: depthwise.Padded
     blocks: np.ndarray
