@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from types import ModuleType
 
+import numpy as np
+
 from fastconv import _kernels
 from fastconv._kernels import contract, pool
 from fastconv._kernels.buffers import Buffers
@@ -25,7 +27,7 @@ AUTO_ORDER = ("cython", "numba", "reference")
 ENVIRONMENT = "FASTCONV_BACKEND"
 
 _scoped: ContextVar[str | None] = ContextVar("fastconv_backend", default=None)
-_recorder: ContextVar[list | None] = ContextVar("fastconv_recorder", default=None)
+_listener: ContextVar[Listener | None] = ContextVar("fastconv_listener", default=None)
 _process_wide: str | None = None
 
 get_num_threads = pool.get_num_threads
@@ -69,11 +71,9 @@ class KernelSet:
             given[at], weight = packed_weights.packed(kernel, given[at], version, owner)
             if weight == UNPACKED and kernel.run_unpacked:
                 run = kernel.run_unpacked
-        records = _recorder.get()
-        if records is not None:
-            records.append(
-                LaunchRecord(task.op, task.problem, self.name, kernel.variant, self.why, kernel.workspace_bytes, weight)
-            )
+        listener = _listener.get()
+        if listener is not None:
+            listener.launched(self, task, kernel, weight, run, given)
         if run(*given) == contract.OUT_OF_MEMORY:
             raise MemoryError(f"{task.op}: no memory for {kernel.workspace_bytes:,} bytes of workspace")
 
@@ -128,16 +128,50 @@ class use_backend(Scope):  # noqa: N801 - a context manager, used like a functio
         super().__init__(_scoped, _checked(name))
 
 
-class recording:  # noqa: N801 - a context manager, used like a function
+class Listener:
+    """Who is told of everything that fills an array, before it does; subclasses say what they do with it."""
+
+    def launched(self, kernels: KernelSet, task: Task, kernel: Kernel, weight: str | None, run, operands: list) -> None:
+        """``run(*operands)`` comes next; ``weight`` says what became of the weight."""
+
+    def copied(self, source: np.ndarray, target: np.ndarray) -> None:
+        """``target`` holds the values of ``source`` in C order, in memory of its own."""
+
+
+class listening(Scope):  # noqa: N801 - a context manager, used like a function
+    """Tells one Listener, and nobody else, of what happens inside the ``with`` block."""
+
+    def __init__(self, listener: Listener):
+        super().__init__(_listener, listener)
+
+
+def is_listened() -> bool:
+    """Whether somebody is told of every call here."""
+    return _listener.get() is not None
+
+
+def copied(source: np.ndarray, target: np.ndarray) -> None:
+    """Says that an operation of no kernel copied all values, where it did."""
+    listener = _listener.get()
+    if listener is not None and target.size and not np.may_share_memory(source, target):
+        listener.copied(source, target)
+
+
+class recording(Listener):  # noqa: N801 - a context manager, used like a function
     """Collects a LaunchRecord for every kernel call inside the ``with`` block."""
 
     def __enter__(self) -> list[LaunchRecord]:
-        records: list[LaunchRecord] = []
-        self._token = _recorder.set(records)
-        return records
+        self._records: list[LaunchRecord] = []
+        self._scope = listening(self).__enter__()
+        return self._records
 
     def __exit__(self, *exc_info) -> None:
-        _recorder.reset(self._token)
+        self._scope.__exit__(*exc_info)
+
+    def launched(self, kernels, task, kernel, weight, run, operands):
+        """Note it."""
+        told = (kernels.name, kernel.variant, kernels.why, kernel.workspace_bytes, weight)
+        self._records.append(LaunchRecord(task.op, task.problem, *told))
 
 
 def set_backend(name: str) -> None:

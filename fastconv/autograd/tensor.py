@@ -119,6 +119,11 @@ class Tensor:
     def __setitem__(self, index, source) -> None:
         self._write(index, source)
 
+    @property
+    def version(self) -> int:
+        """How many in-place writes to the memory have been counted."""
+        return self._version.count
+
     def bump_version(self) -> None:
         """Tell the tape that the memory was written through another door."""
         self._version.count += 1

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from fastconv import arrays, parameters
+from fastconv import arrays, backends, parameters
 from fastconv.autograd import Function, unwrap
 from fastconv.errors import ShapeError
 
@@ -46,9 +46,11 @@ class Reshape(Function):
         x = arrays.as_array(x, "input")
         ctx.shape = x.shape
         try:
-            return x.reshape(tuple(parameters.integer("shape", extent) for extent in shape))
+            out = x.reshape(tuple(parameters.integer("shape", extent) for extent in shape))
         except ValueError:
             raise ShapeError(f"shape {tuple(shape)} is invalid for input of shape {x.shape}") from None
+        backends.copied(x, out)
+        return out
 
     @staticmethod
     def backward(ctx, grad):

@@ -18,6 +18,7 @@ from fastconv.nn.linear import Identity, Linear
 from fastconv.nn.module import Module
 from fastconv.nn.parameter import Parameter
 from fastconv.nn.pooling import MaxPool2d
+from fastconv.nn.replays import Replays
 
 # Whose ``forward`` takes ``activation``; of exactly these classes, since a subclass may define another one.
 _RECTIFYING = (Conv2d, Linear, BatchNorm2d)
@@ -69,6 +70,10 @@ def fuse(model: Module) -> Module:
     weight · s and (bias − mean) · s + shift, with s = scale / √(var + eps), computed in float64. The copy is in
     evaluation mode, and none of its parameters asks for gradients; the model is not changed.
 
+    From the third input of a shape, dtype and memory format on, a copy of which all modules are of this package repeats
+    the kernel calls of an earlier pass without running the modules, until one of these, or a parameter, is changed. The
+    memory for what lies between the calls is then held by the copy.
+
     Raises TypeError for what is no Module.
 
     >>> from fastconv.nn import Sequential
@@ -91,7 +96,8 @@ def fuse(model: Module) -> Module:
             fits = type(conv) is Conv2d and type(norm) is BatchNorm2d and norm.num_features == conv.out_channels
             if fits and norm.track_running_stats and not shared:
                 _fold(conv, norm)
-                setattr(module, norm_name, Identity())
+                setattr(module, norm_name, Identity().eval())
+    fused._replays = Replays()
     return fused
 
 

@@ -13,6 +13,7 @@ from fastconv import arrays, parameters
 from fastconv.autograd import Tensor, tensor
 from fastconv.nn import state
 from fastconv.nn.parameter import Parameter, float_storage
+from fastconv.nn.replays import Changes, Replays
 from fastconv.scopes import Scope
 
 # Who is told of every call of a module here, as (module, what runs it); None: nobody.
@@ -49,6 +50,8 @@ class Module:
     _buffers: dict[str, Tensor | None]
     _modules: dict[str, Module | None]
     _transient: set[str]
+    # Where a model need not run its modules again: ``fastconv.fuse`` says which.
+    _replays: Replays | None = None
 
     def __init__(self):
         for registry in _REGISTRIES:
@@ -62,8 +65,12 @@ class Module:
 
     def __call__(self, *inputs, **options):
         """``forward`` of the arguments, arrays among them as Tensors."""
-        entered, named = map(_enter, inputs), {name: _enter(value) for name, value in options.items()}
         watch = _watch.get()
+        if self._replays is not None and watch is None and not options:
+            output = self._replays.output(self, inputs)
+            if output is not None:
+                return output
+        entered, named = map(_enter, inputs), {name: _enter(value) for name, value in options.items()}
         return (
             self.forward(*entered, **named) if watch is None else watch(self, lambda: self.forward(*entered, **named))
         )
@@ -209,6 +216,7 @@ class Module:
         return f"{type(self).__name__}(\n{body})"
 
     def __setattr__(self, name: str, value: Any) -> None:
+        Changes.count += 1
         if isinstance(value, Parameter):
             self._place("_parameters", name, value)
         elif isinstance(value, Module):
@@ -234,6 +242,7 @@ class Module:
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __delattr__(self, name: str) -> None:
+        Changes.count += 1
         for registry in _REGISTRIES:
             if name in self.__dict__.get(registry, {}):
                 del self.__dict__[registry][name]
@@ -262,6 +271,7 @@ class Module:
         self._place(registry, name, value)
 
     def _place(self, registry: str, name: str, value: Any) -> None:
+        Changes.count += 1
         if registry not in self.__dict__:
             raise AttributeError(f"cannot assign {name!r} before {type(self).__name__} has called Module.__init__()")
         for other in (self.__dict__, *(self.__dict__[key] for key in _REGISTRIES if key != registry)):
