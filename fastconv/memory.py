@@ -5,6 +5,16 @@ _CGROUPS = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
     ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
 )
+# What is kept for later calls, unless somebody says otherwise: a share of the memory that is left, or, where the system
+# does not say how much that is, so many bytes.
+_SHARE = 8
+_UNKNOWN = 1 << 28
+
+
+def bytes_to_keep() -> int:
+    """How much of the memory that is left now may be kept for later calls by one who keeps some."""
+    left = available_bytes()
+    return _UNKNOWN if left is None else left // _SHARE
 
 
 def available_bytes() -> int | None:

@@ -7,9 +7,8 @@ import threading
 import weakref
 from typing import Any
 
-from fastconv import parameters
+from fastconv import memory, parameters
 
-LIMIT = 256 << 20
 # What a kernel is given: the weight packed for this call, or kept from an earlier one, or as it is.
 PACKED, KEPT, UNPACKED = "packed", "kept", "unpacked"
 # Kernels per weight: one for each problem, and networks see few sizes of input; of more, the oldest are forgotten.
@@ -26,7 +25,7 @@ class PackedWeights:
 
     __slots__ = ("_clock", "_entries", "_limit", "_lock")
 
-    def __init__(self, limit: int = LIMIT):
+    def __init__(self, limit: int | None = None):
         self._limit = limit
         self._lock = threading.Lock()
         # Replaced, never changed, so that it can be read without the lock.
@@ -38,7 +37,12 @@ class PackedWeights:
 
     @property
     def limit(self) -> int:
-        """The largest number of bytes to keep; 0 keeps nothing. Raises TypeError or ValueError for anything else."""
+        """The largest number of bytes to keep; 0 keeps nothing. Raises TypeError or ValueError for anything else.
+
+        At first it is an eighth of the memory that was left to the process when it was first needed.
+        """
+        if self._limit is None:
+            self._limit = memory.bytes_to_keep()
         return self._limit
 
     @limit.setter
@@ -99,7 +103,7 @@ class PackedWeights:
     def _keep(self, entry: _Entry, packed) -> None:
         with self._lock:
             entry.nbytes = getattr(packed, "nbytes", None) or len(packed)
-            if entry.nbytes > self._limit:
+            if entry.nbytes > self.limit:
                 return
             entry.packed, entry.used = packed, next(self._clock)
             self._shrink([*(other for other in self._live() if other is not entry), entry])
@@ -111,9 +115,9 @@ class PackedWeights:
     def _shrink(self, entries: list[_Entry]) -> None:
         """Keep of these what fits; the lock is held."""
         total = sum(entry.nbytes for entry in entries)
-        if total > self._limit:
+        if total > self.limit:
             entries.sort(key=lambda entry: entry.used, reverse=True)
-            while total > self._limit:
+            while total > self.limit:
                 oldest = entries.pop()
                 oldest.packed = None
                 total -= oldest.nbytes

@@ -315,9 +315,17 @@ def test_emptying(backend, rng):
         assert [steps_of(lambda: layer(x)) for _ in range(2)] == [["packed"], ["kept"]]
 
 
-def test_a_limit_is_a_number_of_bytes():
+def test_at_first_an_eighth_of_the_memory_that_is_left_may_be_kept(monkeypatch):
+    monkeypatch.setattr("fastconv.memory.available_bytes", lambda: 8 << 30)
     own = PackedWeights()
-    assert own.limit == 256 * 2**20
+    assert own.limit == 1 << 30
+    monkeypatch.setattr("fastconv.memory.available_bytes", lambda: None)
+    assert own.limit == 1 << 30
+    assert PackedWeights().limit == 256 * 2**20
+
+
+def test_a_limit_is_a_number_of_bytes():
+    own = PackedWeights(256 * 2**20)
     assert own.nbytes == 0
     for wrong, error in ((-1, ValueError), (1.5, TypeError), (True, TypeError), ("1", TypeError)):
         with pytest.raises(error, match="limit must be"):

@@ -14,10 +14,6 @@ from fastconv import memory, parameters
 # Smaller arrays come from memory that every allocator reuses at once.
 LEAST_BYTES = 1 << 14
 _LINE = 64
-# What is kept at most, unless somebody says otherwise: a share of the memory that is left to the process, or, where the
-# system does not say how much that is, so many bytes.
-_SHARE = 8
-_UNKNOWN = 1 << 28
 
 
 @cache
@@ -27,8 +23,7 @@ def _load() -> ModuleType | None:
         native = importlib.import_module("fastconv._kernels.buffers._native")
     except ImportError:
         return None
-    left = memory.available_bytes()
-    native.set_limit(_UNKNOWN if left is None else left // _SHARE)
+    native.set_limit(memory.bytes_to_keep())
     return native
 
 
