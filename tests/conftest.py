@@ -16,7 +16,8 @@ import fastconv as fc
 from fastconv import backends
 
 SEED = int(os.environ.get("FASTCONV_TEST_SEED") or np.random.SeedSequence().entropy % 2**32)
-# Before anything is compiled, and for all processes that the tests start.
+# Before anything is compiled, and for all processes that the tests start; pytest-xdist's workers share both.
+os.environ["FASTCONV_TEST_SEED"] = str(SEED)
 _CACHE = tempfile.TemporaryDirectory(prefix="fastconv-tests-")
 os.environ.setdefault("FASTCONV_CACHE_DIR", _CACHE.name)
 REQUIRE_ORACLES = os.environ.get("FASTCONV_REQUIRE_ORACLES") == "1"
