@@ -7,6 +7,7 @@ takes one or two.
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -25,10 +26,14 @@ class CannotReplayError(Exception):
 
 @dataclass(slots=True, eq=False)
 class _Region:
-    """Memory that a call fills: its addresses, the first and the last call that see it, its place among all others."""
+    """Memory that a call fills, as long as ``owner`` lives: its addresses, the first and the last call that see it.
+
+    ``offset`` is its place among all others in the memory of a Replay.
+    """
 
     low: int
     high: int
+    owner: weakref.ref[np.ndarray]
     first: int
     last: int
     offset: int = 0
@@ -55,34 +60,6 @@ class _Step(NamedTuple):
     operands: list[Any]
     of_input: list[tuple[int, _Operand]]
     of_result: list[tuple[int, _Operand]]
-
-
-@dataclass(slots=True, eq=False)
-class _Launch:
-    """``call(*operands)``, whose last ``outputs`` operands are filled."""
-
-    call: Callable[..., int]
-    operands: list[np.ndarray]
-    outputs: int
-
-
-class _Log(backends.Listener):
-    """Everything that happens in a pass; holds all arrays, so that no two of them have the same address."""
-
-    def __init__(self):
-        self.launches: list[_Launch] = []
-
-    def launched(self, kernels, task, kernel, weight, run, operands):
-        """A kernel call."""
-        if task.op.endswith("_"):
-            raise CannotReplayError(f"{task.op} changes what it reads")
-        operation, present = contract.OPERATIONS[task.op], task.problem.optional
-        outputs = [name for name in operation.outputs if name not in operation.optional or name in present]
-        self.launches.append(_Launch(run, operands, len(outputs)))
-
-    def copied(self, source, target):
-        """A copy, which is a call, too."""
-        self.launches.append(_Launch(_copy, [source, target.reshape(source.shape)], 1))
 
 
 def _copy(source: np.ndarray, target: np.ndarray) -> int:
@@ -128,8 +105,8 @@ class Replay:
                 operands[position] = None
 
 
-def record(function: Callable[[np.ndarray], np.ndarray], x: np.ndarray) -> tuple[np.ndarray, Replay]:
-    """The result of ``function(x)`` and its Replay, which gave the same bits.
+def record(function: Callable[[np.ndarray], np.ndarray], x: np.ndarray) -> Replay:
+    """A Replay of ``function(x)``, which has given the same bits.
 
     Arrays that two passes find at the same place are held by somebody else, who must see to it that they keep their
     values. Raises CannotReplayError where something but kernels fills an array.
@@ -137,84 +114,115 @@ def record(function: Callable[[np.ndarray], np.ndarray], x: np.ndarray) -> tuple
     layout = arrays.memory_format(x)
     if layout is None or not x.size:
         raise CannotReplayError("the input is in no memory format, or empty")
-    first, _ = _logged(function, x)
-    log, out = _logged(function, x)
-    if [launch.call for launch in first] != [launch.call for launch in log]:
-        raise CannotReplayError("two passes called different kernels")
-    found = Replay(*_Pass(x, first, log, out).steps(layout))
+    before, log = _Log(x), _Log(x)
+    before.follow(function)
+    out = log.follow(function)
+    log.compare(before)
+    # What the function needed to run serves nobody now.
+    buffers.clear()
+    found = Replay(log.steps(), layout, log.result)
     again = found.run(x)
     if again is None or again.tobytes() != out.tobytes():
         raise CannotReplayError("the recorded calls alone gave another result")
-    return out, found
+    return found
 
 
-def _logged(function, x):
-    log = _Log()
-    with backends.listening(log):
-        out = function(x)
-    if not log.launches:
-        raise CannotReplayError("no kernel ran")
-    return log.launches, out
+class _Log(backends.Listener):
+    """The calls of a pass, and for each operand whose memory it shows: the input's, that of a call before, or other.
 
+    It holds what somebody else fills, but nothing else, so that a pass needs no more memory than any other.
+    """
 
-class _Pass:
-    """Finds out for every operand whose memory it shows: the input's, that of an earlier call, or somebody else's."""
+    result: _Operand
 
-    def __init__(self, x, before: list[_Launch], log: list[_Launch], out: np.ndarray):
-        self._before, self._log, self._out = before, log, out
-        self._input = _Region(*_bounds(x), -1, -1)
+    def __init__(self, x: np.ndarray):
+        self._x = x
+        self._input = _Region(*_bounds(x), weakref.ref(_owner(x)), -1, -1)
         self._regions: list[_Region] = []
+        self._calls: list[tuple[Callable[..., int], list[Any]]] = []
 
-    def steps(self, layout: str) -> tuple[list[_Step], str, _Operand]:
-        """The parts of a Replay."""
-        placed = [[self._read(*place) for place in self._places(number)] for number in range(len(self._log))]
-        result = self._found(self._out, len(placed), self._regions)
-        if result is None:
+    def follow(self, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        """Run it and keep what it calls."""
+        with backends.listening(self):
+            out = function(self._x)
+        if not self._calls:
+            raise CannotReplayError("no kernel ran")
+        result = self._found(out)
+        if result is None or result.region is self._input:
             raise CannotReplayError("the result was filled by no kernel")
-        arena = buffers.aligned_bytes(_placed([region for region in self._regions if region is not result.region]))
-        calls = [launch.call for launch in self._log]
-        steps = [self._bound(call, given, result.region, arena) for call, given in zip(calls, placed, strict=True)]
-        return steps, layout, result
+        self.result = result
+        return out
 
-    def _places(self, number):
-        """(number, position) of all operands of a call, after the memory of those that it fills is known."""
-        launch = self._log[number]
-        for array in launch.operands[len(launch.operands) - launch.outputs :]:
-            if self._found(array, number, self._regions) is None:
+    def launched(self, kernels, task, kernel, weight, run, operands):
+        """A kernel call."""
+        if task.op.endswith("_"):
+            raise CannotReplayError(f"{task.op} changes what it reads")
+        operation, present = contract.OPERATIONS[task.op], task.problem.optional
+        outputs = [name for name in operation.outputs if name not in operation.optional or name in present]
+        self._note(run, operands[: -len(outputs)], operands[-len(outputs) :])
+
+    def copied(self, source, target):
+        """A copy, which is a call, too."""
+        self._note(_copy, [source], [target.reshape(source.shape)])
+
+    def compare(self, before: _Log) -> None:
+        """Raise where another pass called other kernels, or found at another place what nobody was seen to fill."""
+        if [call for call, _ in self._calls] != [call for call, _ in before._calls]:
+            raise CannotReplayError("two passes called different kernels")
+        for number, ((_, operands), (_, others)) in enumerate(zip(self._calls, before._calls, strict=True)):
+            for position, (operand, other) in enumerate(zip(operands, others, strict=True)):
+                of_calls = isinstance(operand, _Operand), isinstance(other, _Operand)
+                if of_calls != (True, True) and (any(of_calls) or _place(operand) != _place(other)):
+                    raise CannotReplayError(f"operand {position} of call {number} was filled by no kernel")
+
+    def steps(self) -> list[_Step]:
+        """The calls, with memory of their own."""
+        between = [region for region in self._regions if region is not self.result.region]
+        arena = buffers.aligned_bytes(_placed(between))
+        return [self._step(call, operands, arena) for call, operands in self._calls]
+
+    def _note(self, call, inputs, outputs):
+        operands = [self._found(array) or array for array in inputs]
+        for array in outputs:
+            if self._found(array) is None:
                 low, high = _bounds(array)
-                if any(region.low < high and low < region.high for region in (*self._regions, self._input)):
-                    raise CannotReplayError(f"call {number} fills a part of what others fill, or the input")
-                self._regions.append(_Region(low, high, number, number))
-        return [(number, position) for position in range(len(launch.operands))]
+                if any(self._overlaps(region, low, high) for region in (*self._regions, self._input)):
+                    raise CannotReplayError("a call fills a part of what another fills, or the input")
+                self._regions.append(_Region(low, high, weakref.ref(_owner(array)), len(self._calls), len(self._calls)))
+            operands.append(self._found(array))
+        self._calls.append((call, operands))
 
-    def _read(self, number, position):
-        """An operand, as what it is in every pass."""
-        array, before = (launches[number].operands[position] for launches in (self._log, self._before))
-        found = self._found(array, number, [*self._regions, self._input])
-        if found is None and _place(array) != _place(before):
-            raise CannotReplayError(f"operand {position} of call {number} was filled by no kernel")
-        return array if found is None else found
-
-    def _found(self, array, number, regions) -> _Operand | None:
-        """The operand in memory of which it is known who fills it."""
+    def _found(self, array) -> _Operand | None:
+        """The operand in memory of which it is known who fills it; what has been freed may have been filled again."""
         low, high = _bounds(array)
-        for region in regions:
-            if region.low <= low and high <= region.high:
-                region.last = max(region.last, number)
+        for region in (*self._regions, self._input):
+            if region.low <= low and high <= region.high and region.owner() is not None:
+                region.last = max(region.last, len(self._calls))
                 begin, shape, strides, dtype = _place(array)
                 return _Operand(region, begin - region.low, shape, strides, dtype)
         return None
 
-    def _bound(self, call, given, result: _Region, arena) -> _Step:
+    @staticmethod
+    def _overlaps(region, low, high):
+        return region.low < high and low < region.high and region.owner() is not None
+
+    def _step(self, call, given, arena) -> _Step:
         step = _Step(call, [], [], [])
         for position, operand in enumerate(given):
             region = operand.region if isinstance(operand, _Operand) else None
-            if region is self._input or region is result:
-                (step.of_result if region is result else step.of_input).append((position, operand))
+            if region is self._input or region is self.result.region:
+                (step.of_input if region is self._input else step.of_result).append((position, operand))
                 step.operands.append(None)
             else:
                 step.operands.append(operand if region is None else operand.shown_in(arena))
         return step
+
+
+def _owner(array) -> np.ndarray:
+    """The array that holds the memory which others show."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
 
 
 def _bounds(array) -> tuple[int, int]:

@@ -1,6 +1,7 @@
 """Recorded passes give what the modules would give, and only as long as they would."""
 
 import threading
+import weakref
 from copy import deepcopy
 
 import numpy as np
@@ -268,6 +269,16 @@ def doubled_on_the_way(x):
     return F.relu(F.relu(x) * np.float32(2))
 
 
+def freed_and_filled_again(x):
+    address = F.relu(x).ctypes.data
+    for _ in range(1000):
+        other = fc.arrays.empty(x.shape, x.dtype)
+        if other.ctypes.data == address:
+            break
+    other[...] = x
+    return F.relu(other)
+
+
 def input_itself(x):
     F.relu(x)
     return x
@@ -282,6 +293,7 @@ def fresh_constant(x):
     [
         (doubled, "the result was filled by no kernel"),
         (doubled_on_the_way, "operand 0 of call 1 was filled by no kernel"),
+        (freed_and_filled_again, "operand 0 of call 1 was filled by no kernel"),
         (input_itself, "the result was filled by no kernel"),
         (fresh_constant, "was filled by no kernel"),
         (lambda x: x, "no kernel ran"),
@@ -299,12 +311,16 @@ def test_passes_that_differ_are_not_recorded(rng):
         replay.record(lambda x: next(operations)(x), images(rng))
 
 
+def region_of(size, first, last):
+    return replay._Region(0, size, weakref.ref(np.zeros(1)), first, last)
+
+
 def test_memory_is_shared_by_what_is_never_needed_together(rng):
     for _ in range(200):
         regions = []
         for _ in range(int(rng.integers(1, 12))):
             first, length, size = rng.integers(0, 8), rng.integers(0, 4), int(rng.integers(1, 500))
-            regions.append(replay._Region(0, size, int(first), int(first + length)))
+            regions.append(region_of(size, int(first), int(first + length)))
         total = replay._placed(regions)
         for i, region in enumerate(regions):
             size = region.high
@@ -313,5 +329,5 @@ def test_memory_is_shared_by_what_is_never_needed_together(rng):
                 together = other.first <= region.last and region.first <= other.last
                 apart = region.offset + size <= other.offset or other.offset + other.high <= region.offset
                 assert apart or not together
-    chain = [replay._Region(0, 64, step, step + 1) for step in range(10)]
+    chain = [region_of(64, step, step + 1) for step in range(10)]
     assert replay._placed(chain) == 128

@@ -87,7 +87,7 @@ def _recorded(model, x) -> _Pass | None:
     counted, attributes = Changes.count, [_attributes(module) for module in modules]
     versions = [(parameter, parameter.version) for parameter in parameters]
     try:
-        _, found = replay.record(lambda array: model.forward(Tensor(array)).numpy(), x)
+        found = replay.record(lambda array: model.forward(Tensor(array)).numpy(), x)
     except replay.CannotReplayError:
         return None
     return _Pass(found, attributes, counted, versions)
