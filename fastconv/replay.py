@@ -18,6 +18,7 @@ from fastconv import arrays, backends
 from fastconv._kernels import buffers, contract
 
 _LINE = 64
+_BYTE = np.dtype(np.uint8)
 
 
 class CannotReplayError(Exception):
@@ -53,13 +54,12 @@ class _Operand(NamedTuple):
         return np.ndarray(self.shape, self.dtype, memory, self.region.offset + self.offset, self.strides)
 
 
-class _Step(NamedTuple):
-    """``call(*operands)``, after those that show the input and the result have been filled in, by their positions."""
+class _Changing(NamedTuple):
+    """An operand that is another array in every pass: ``operands[position]`` of a call."""
 
-    call: Callable[..., int]
     operands: list[Any]
-    of_input: list[tuple[int, _Operand]]
-    of_result: list[tuple[int, _Operand]]
+    position: int
+    operand: _Operand
 
 
 def _copy(source: np.ndarray, target: np.ndarray) -> int:
@@ -70,11 +70,28 @@ def _copy(source: np.ndarray, target: np.ndarray) -> int:
 class Replay:
     """A recorded pass. Its memory for what lies between two calls is its own: one thread at a time runs it."""
 
-    __slots__ = ("_busy", "_layout", "_result", "_steps")
+    __slots__ = ("_busy", "_calls", "_layout", "_of_input", "_of_result", "_result")
 
-    def __init__(self, steps: list[_Step], layout: str, result: _Operand):
-        self._steps, self._layout, self._result = steps, layout, result
+    def __init__(self, layout: str, result: _Operand):
+        self._layout, self._result = layout, result
+        self._calls: list[tuple[Callable[..., int], list[Any]]] = []
+        self._of_input: list[_Changing] = []
+        self._of_result: list[_Changing] = []
         self._busy = threading.Lock()
+
+    def add(self, call: Callable[..., int], given: list[Any], input_region: _Region, arena: np.ndarray) -> None:
+        """One more call, whose operands are in memory that it fills, or arrays."""
+        operands: list[Any] = []
+        for position, operand in enumerate(given):
+            if not isinstance(operand, _Operand):
+                operands.append(operand)
+            elif operand.region is input_region or operand.region is self._result.region:
+                changing = self._of_input if operand.region is input_region else self._of_result
+                changing.append(_Changing(operands, position, operand))
+                operands.append(None)
+            else:
+                operands.append(operand.shown_in(arena))
+        self._calls.append((call, operands))
 
     def run(self, x: np.ndarray) -> np.ndarray | None:
         """What the pass gives for an array of the same shape, strides and dtype; None where another thread runs it."""
@@ -82,27 +99,23 @@ class Replay:
             return None
         try:
             region = self._result.region
-            out = arrays.empty((region.high - region.low,), np.dtype(np.uint8))
+            out = arrays.empty((region.high - region.low,), _BYTE)
             self._run(arrays.stored(x, self._layout), out)
         finally:
-            self._forget()
+            # What users hold, only they hold.
+            for operands, position, _ in (*self._of_input, *self._of_result):
+                operands[position] = None
             self._busy.release()
         return self._result.shown_in(out)
 
     def _run(self, x, out):
-        for call, operands, of_input, of_result in self._steps:
-            for position, operand in of_input:
-                operands[position] = operand.shown_in(x)
-            for position, operand in of_result:
-                operands[position] = operand.shown_in(out)
+        for operands, position, operand in self._of_input:
+            operands[position] = operand.shown_in(x)
+        for operands, position, operand in self._of_result:
+            operands[position] = operand.shown_in(out)
+        for call, operands in self._calls:
             if call(*operands) == contract.OUT_OF_MEMORY:
                 raise MemoryError("no memory for the workspace of a kernel")
-
-    def _forget(self):
-        """What users hold, only they hold."""
-        for _, operands, of_input, of_result in self._steps:
-            for position, _ in (*of_input, *of_result):
-                operands[position] = None
 
 
 def record(function: Callable[[np.ndarray], np.ndarray], x: np.ndarray) -> Replay:
@@ -120,7 +133,7 @@ def record(function: Callable[[np.ndarray], np.ndarray], x: np.ndarray) -> Repla
     log.compare(before)
     # What the function needed to run serves nobody now.
     buffers.clear()
-    found = Replay(log.steps(), layout, log.result)
+    found = log.replay(layout)
     again = found.run(x)
     if again is None or again.tobytes() != out.tobytes():
         raise CannotReplayError("the recorded calls alone gave another result")
@@ -175,11 +188,13 @@ class _Log(backends.Listener):
                 if of_calls != (True, True) and (any(of_calls) or _place(operand) != _place(other)):
                     raise CannotReplayError(f"operand {position} of call {number} was filled by no kernel")
 
-    def steps(self) -> list[_Step]:
+    def replay(self, layout: str) -> Replay:
         """The calls, with memory of their own."""
         between = [region for region in self._regions if region is not self.result.region]
-        arena = buffers.aligned_bytes(_placed(between))
-        return [self._step(call, operands, arena) for call, operands in self._calls]
+        arena, found = buffers.aligned_bytes(_placed(between)), Replay(layout, self.result)
+        for call, operands in self._calls:
+            found.add(call, operands, self._input, arena)
+        return found
 
     def _note(self, call, inputs, outputs):
         operands = [self._found(array) or array for array in inputs]
@@ -205,17 +220,6 @@ class _Log(backends.Listener):
     @staticmethod
     def _overlaps(region, low, high):
         return region.low < high and low < region.high and region.owner() is not None
-
-    def _step(self, call, given, arena) -> _Step:
-        step = _Step(call, [], [], [])
-        for position, operand in enumerate(given):
-            region = operand.region if isinstance(operand, _Operand) else None
-            if region is self._input or region is self.result.region:
-                (step.of_input if region is self._input else step.of_result).append((position, operand))
-                step.operands.append(None)
-            else:
-                step.operands.append(operand if region is None else operand.shown_in(arena))
-        return step
 
 
 def _owner(array) -> np.ndarray:
