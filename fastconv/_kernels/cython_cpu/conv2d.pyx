@@ -193,7 +193,10 @@ def _prepare_rows(problem):
     if reason:
         return contract.Declined(reason)
     cdef Sum run = Sum(problem, transposed=False, dots=False, joined=1, rows=True)
-    return contract.Kernel("gemv", run.run_unpacked, workspace_bytes=run.scratch_bytes)
+    # A weight that stays is used often enough to be packed.
+    kept = prepare_direct(problem, transposed=False)
+    scratch_bytes = max(run.scratch_bytes, kept.workspace_bytes)
+    return contract.Kernel("gemv", kept.run, kept.pack, scratch_bytes, run_unpacked=run.run_unpacked)
 
 
 def _prepare_dots(problem, transposed):
