@@ -23,7 +23,7 @@ _FEWEST_PIXELS = 2
 
 
 def rows_reason(g: Conv2dGeometry, formats: tuple[str, str]) -> str | None:
-    """Why weights that are used once should be packed; None where reading them in rows, as they are, takes less time."""
+    """Why weights that are used once should be packed; None where reading them in rows, as they are, is faster."""
     return _reason(g, formats, _TRANSPOSED_PIXELS)
 
 
