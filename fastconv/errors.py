@@ -25,6 +25,10 @@ class UnsupportedError(FastconvError, NotImplementedError):
     """A valid request that the chosen backend declines; no other backend is tried silently."""
 
 
+class CannotReplayError(FastconvError, RuntimeError):
+    """A pass through a model that recorded kernel calls alone could not repeat; it runs as any other, then."""
+
+
 class FormatError(FastconvError, ValueError):
     """A file that is truncated, foreign or damaged."""
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from fastconv import memory, parameters
 
+_LEAST = 1 << 28
 # What a kernel is given: the weight packed for this call, or kept from an earlier one, or as it is.
 PACKED, KEPT, UNPACKED = "packed", "kept", "unpacked"
 # Kernels per weight: one for each problem, and networks see few sizes of input; of more, the oldest are forgotten.
@@ -23,10 +24,11 @@ class PackedWeights:
     ``limit``. Plain arrays, to which anyone may write unseen, are packed at every call.
     """
 
-    __slots__ = ("_clock", "_entries", "_limit", "_lock")
+    __slots__ = ("_clock", "_entries", "_limit", "_lock", "_users")
 
     def __init__(self, limit: int | None = None):
         self._limit = limit
+        self._users: weakref.WeakSet = weakref.WeakSet()
         self._lock = threading.Lock()
         # Replaced, never changed, so that it can be read without the lock.
         self._entries: tuple[weakref.ref[_Entry], ...] = ()
@@ -39,10 +41,10 @@ class PackedWeights:
     def limit(self) -> int:
         """The largest number of bytes to keep; 0 keeps nothing. Raises TypeError or ValueError for anything else.
 
-        At first it is an eighth of the memory that was left to the process when it was first needed.
+        At first it is an eighth of the memory that was left to the process when it was first needed, or 256 MiB.
         """
         if self._limit is None:
-            self._limit = memory.bytes_to_keep()
+            self._limit = max(_LEAST, memory.bytes_to_keep())
         return self._limit
 
     @limit.setter
@@ -63,8 +65,13 @@ class PackedWeights:
         """Keep nothing of what is kept now."""
         with self._lock:
             for entry in self._live():
-                entry.packed = None
+                self._drop(entry)
             self._entries = ()
+
+    def tell(self, user) -> None:
+        """Call ``user.forget()`` as soon as anything that it may hold is no longer kept; ``user`` is not kept alive."""
+        with self._lock:
+            self._users.add(user)
 
     def packed(self, kernel, weight, version, owner=None) -> tuple[Any, str]:
         """``kernel.pack(weight)`` and whether that is PACKED or KEPT; or the weight itself, UNPACKED.
@@ -119,9 +126,15 @@ class PackedWeights:
             entries.sort(key=lambda entry: entry.used, reverse=True)
             while total > self.limit:
                 oldest = entries.pop()
-                oldest.packed = None
+                self._drop(oldest)
                 total -= oldest.nbytes
         self._entries = tuple([weakref.ref(entry) for entry in entries])
+
+    def _drop(self, entry: _Entry) -> None:
+        """Let what is packed go, and all who hold it; the lock is held."""
+        entry.packed = None
+        for user in list(self._users):
+            user.forget()
 
 
 def _once(kernel, weight) -> tuple[Any, str]:

@@ -16,13 +16,12 @@ import numpy as np
 
 from fastconv import arrays, backends
 from fastconv._kernels import buffers, contract
+from fastconv.errors import CannotReplayError
 
 _LINE = 64
+# Memory for what lies between two calls that a Replay holds; more of it is asked for in every pass, among the outputs.
+_HELD_BYTES = 1 << 20
 _BYTE = np.dtype(np.uint8)
-
-
-class CannotReplayError(Exception):
-    """Why a pass cannot be repeated."""
 
 
 @dataclass(slots=True, eq=False)
@@ -68,30 +67,35 @@ def _copy(source: np.ndarray, target: np.ndarray) -> int:
 
 
 class Replay:
-    """A recorded pass. Its memory for what lies between two calls is its own: one thread at a time runs it."""
+    """A recorded pass, which one thread at a time runs."""
 
-    __slots__ = ("_busy", "_calls", "_layout", "_of_input", "_of_result", "_result")
+    __slots__ = ("_arena", "_busy", "_calls", "_input", "_layout", "_of_arena", "_of_input", "_of_result", "_result")
 
-    def __init__(self, layout: str, result: _Operand):
-        self._layout, self._result = layout, result
+    def __init__(self, layout: str, input_region: _Region, result: _Operand, arena_bytes: int):
+        self._layout, self._input, self._result = layout, input_region, result
+        self._arena = buffers.aligned_bytes(arena_bytes) if arena_bytes <= _HELD_BYTES else arena_bytes
         self._calls: list[tuple[Callable[..., int], list[Any]]] = []
         self._of_input: list[_Changing] = []
         self._of_result: list[_Changing] = []
+        self._of_arena: list[_Changing] = []
         self._busy = threading.Lock()
 
-    def add(self, call: Callable[..., int], given: list[Any], input_region: _Region, arena: np.ndarray) -> None:
+    def add(self, call: Callable[..., int], given: list[Any]) -> None:
         """One more call, whose operands are in memory that it fills, or arrays."""
         operands: list[Any] = []
+        self._calls.append((call, operands))
         for position, operand in enumerate(given):
             if not isinstance(operand, _Operand):
                 operands.append(operand)
-            elif operand.region is input_region or operand.region is self._result.region:
-                changing = self._of_input if operand.region is input_region else self._of_result
-                changing.append(_Changing(operands, position, operand))
-                operands.append(None)
+            elif operand.region is self._input:
+                self._of_input.append(_Changing(operands, position, operand))
+            elif operand.region is self._result.region:
+                self._of_result.append(_Changing(operands, position, operand))
+            elif isinstance(self._arena, int):
+                self._of_arena.append(_Changing(operands, position, operand))
             else:
-                operands.append(operand.shown_in(arena))
-        self._calls.append((call, operands))
+                operands.append(operand.shown_in(self._arena))
+            operands += [None] * (position + 1 - len(operands))
 
     def run(self, x: np.ndarray) -> np.ndarray | None:
         """What the pass gives for an array of the same shape, strides and dtype; None where another thread runs it."""
@@ -100,29 +104,34 @@ class Replay:
         try:
             region = self._result.region
             out = arrays.empty((region.high - region.low,), _BYTE)
-            self._run(arrays.stored(x, self._layout), out)
+            self._show(x, out)
+            for call, operands in self._calls:
+                if call(*operands) == contract.OUT_OF_MEMORY:
+                    raise MemoryError("no memory for the workspace of a kernel")
         finally:
             # What users hold, only they hold.
-            for operands, position, _ in (*self._of_input, *self._of_result):
+            for operands, position, _ in (*self._of_input, *self._of_result, *self._of_arena):
                 operands[position] = None
             self._busy.release()
         return self._result.shown_in(out)
 
-    def _run(self, x, out):
+    def _show(self, x, out):
+        stored = arrays.stored(x, self._layout)
         for operands, position, operand in self._of_input:
-            operands[position] = operand.shown_in(x)
+            operands[position] = operand.shown_in(stored)
         for operands, position, operand in self._of_result:
             operands[position] = operand.shown_in(out)
-        for call, operands in self._calls:
-            if call(*operands) == contract.OUT_OF_MEMORY:
-                raise MemoryError("no memory for the workspace of a kernel")
+        if isinstance(self._arena, int):
+            arena = arrays.empty((self._arena,), _BYTE)
+            for operands, position, operand in self._of_arena:
+                operands[position] = operand.shown_in(arena)
 
 
 def record(function: Callable[[np.ndarray], np.ndarray], x: np.ndarray) -> Replay:
     """A Replay of ``function(x)``, which has given the same bits.
 
     Arrays that two passes find at the same place are held by somebody else, who must see to it that they keep their
-    values. Raises CannotReplayError where something but kernels fills an array.
+    values; ``x`` must share no memory with them. Raises CannotReplayError where something but kernels fills an array.
     """
     layout = arrays.memory_format(x)
     if layout is None or not x.size:
@@ -131,13 +140,19 @@ def record(function: Callable[[np.ndarray], np.ndarray], x: np.ndarray) -> Repla
     before.follow(function)
     out = log.follow(function)
     log.compare(before)
-    # What the function needed to run serves nobody now.
-    buffers.clear()
     found = log.replay(layout)
     again = found.run(x)
-    if again is None or again.tobytes() != out.tobytes():
+    if again is None or not _are_same_bits(out, again):
         raise CannotReplayError("the recorded calls alone gave another result")
     return found
+
+
+def _are_same_bits(array, other) -> bool:
+    layout = arrays.memory_format(array)
+    if layout is None:
+        return False
+    first, second = (arrays.stored(item, layout).data.cast("B") for item in (array, other))
+    return first == second
 
 
 class _Log(backends.Listener):
@@ -150,14 +165,20 @@ class _Log(backends.Listener):
 
     def __init__(self, x: np.ndarray):
         self._x = x
+        self._is_on = False
         self._input = _Region(*_bounds(x), weakref.ref(_owner(x)), -1, -1)
         self._regions: list[_Region] = []
         self._calls: list[tuple[Callable[..., int], list[Any]]] = []
 
     def follow(self, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
         """Run it and keep what it calls."""
-        with backends.listening(self):
-            out = function(self._x)
+        try:
+            with backends.listening(self):
+                self._is_on = True
+                out = function(self._x)
+        finally:
+            # Also where an interrupt has left it behind as the listener.
+            self._is_on = False
         if not self._calls:
             raise CannotReplayError("no kernel ran")
         result = self._found(out)
@@ -168,6 +189,8 @@ class _Log(backends.Listener):
 
     def launched(self, kernels, task, kernel, weight, run, operands):
         """A kernel call."""
+        if not self._is_on:
+            return
         if task.op.endswith("_"):
             raise CannotReplayError(f"{task.op} changes what it reads")
         operation, present = contract.OPERATIONS[task.op], task.problem.optional
@@ -176,7 +199,8 @@ class _Log(backends.Listener):
 
     def copied(self, source, target):
         """A copy, which is a call, too."""
-        self._note(_copy, [source], [target.reshape(source.shape)])
+        if self._is_on:
+            self._note(_copy, [source], [target.reshape(source.shape)])
 
     def compare(self, before: _Log) -> None:
         """Raise where another pass called other kernels, or found at another place what nobody was seen to fill."""
@@ -189,11 +213,11 @@ class _Log(backends.Listener):
                     raise CannotReplayError(f"operand {position} of call {number} was filled by no kernel")
 
     def replay(self, layout: str) -> Replay:
-        """The calls, with memory of their own."""
+        """The calls, on other memory."""
         between = [region for region in self._regions if region is not self.result.region]
-        arena, found = buffers.aligned_bytes(_placed(between)), Replay(layout, self.result)
+        found = Replay(layout, self._input, self.result, _placed(between))
         for call, operands in self._calls:
-            found.add(call, operands, self._input, arena)
+            found.add(call, operands)
         return found
 
     def _note(self, call, inputs, outputs):

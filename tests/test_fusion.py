@@ -113,6 +113,14 @@ def test_a_rectified_pooling_has_the_bits_of_the_pooled_rectified(rng, backend, 
     assert_same_bits(leaves[0].grad.numpy(), leaves[1].grad.numpy())
 
 
+def test_positions_of_a_rectified_pooling_are_those_of_the_largest_inputs(rng):
+    x = rng.integers(-4, 5, (2, 3, 6, 6)).astype(np.float32)
+    values, positions = F.max_pool2d(x, 2, return_indices=True, activation="relu")
+    expected = F.max_pool2d(x, 2, return_indices=True)
+    assert_same_bits(values, F.relu(expected[0]))
+    np.testing.assert_array_equal(positions, expected[1])
+
+
 def rectifiers(model, x):
     """Shapes of the gradients that single passes rectify in a training step of a model."""
     with fc.backends.recording() as records:
@@ -144,6 +152,7 @@ def test_a_rectifier_stays_before_a_pooling_that_nothing_asks_to_shrink(rng):
         ("conv2d_forward", "relu"),
         ("max_pool2d_forward", None),
     ]
+    assert rectifiers(nn.Sequential(conv, nn.ReLU(), nn.MaxPool2d(3, stride=1)), x) == [(2, 4, 6, 6)]
     with_indices = nn.Sequential(conv, nn.ReLU(), nn.MaxPool2d(2, return_indices=True))
     values, indices = with_indices(x)
     expected = F.max_pool2d(F.relu(conv(fc.tensor(x))), 2, return_indices=True)

@@ -319,9 +319,10 @@ def test_at_first_an_eighth_of_the_memory_that_is_left_may_be_kept(monkeypatch):
     monkeypatch.setattr("fastconv.memory.available_bytes", lambda: 8 << 30)
     own = PackedWeights()
     assert own.limit == 1 << 30
-    monkeypatch.setattr("fastconv.memory.available_bytes", lambda: None)
-    assert own.limit == 1 << 30
-    assert PackedWeights().limit == 256 * 2**20
+    for unknown_or_little in (None, 0):
+        monkeypatch.setattr("fastconv.memory.available_bytes", lambda left=unknown_or_little: left)
+        assert own.limit == 1 << 30
+        assert PackedWeights().limit == 256 * 2**20
 
 
 def test_a_limit_is_a_number_of_bytes():

@@ -1,8 +1,9 @@
 """Recorded passes give what the modules would give, and only as long as they would."""
 
+import gc
 import threading
 import weakref
-from copy import deepcopy
+from copy import copy, deepcopy
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from support.data import assert_same_bits
 
 import fastconv as fc
 import fastconv.functional as F
-from fastconv import models, nn, replay
+from fastconv import backends, models, nn, optim, replay
 
 # A pass is recorded at the third input of a kind.
 RECORDED = 3
@@ -154,6 +155,162 @@ def test_a_changed_module_is_seen(rng, change):
     for _ in range(RECORDED + 1):
         x = images(rng)
         assert_same_bits(fused(x).numpy(), plain(x).numpy())
+
+
+def test_a_change_is_counted_after_it_was_made(rng, monkeypatch):
+    """A thread that runs the model in the middle of a change must not take it for seen."""
+    fused, plain = replaying(rng)
+    x, place = images(rng), nn.Module._place
+
+    def run_in_the_middle(module, registry, name, value):
+        fused(x)
+        place(module, registry, name, value)
+
+    with monkeypatch.context() as patch:
+        other = nn.AvgPool2d(2).eval()
+        patch.setattr(nn.Module, "_place", run_in_the_middle)
+        fused[3] = other
+    plain[3] = other
+    assert_same_bits(fused(x).numpy(), plain(x).numpy())
+
+
+def test_the_order_of_modules_counts(rng):
+    shared = nn.ReLU()
+    model = nn.Sequential({"x": nn.Conv2d(3, 4, 3), "a": shared, "b": nn.Conv2d(4, 4, 3), "c": shared})
+    fused, plain = replaying(rng, model)
+    for changed in (fused, plain):
+        moved = changed.b
+        del changed.b
+        changed.b = moved
+    x = images(rng)
+    assert_same_bits(fused(x).numpy(), plain(x).numpy())
+
+
+def test_a_shallow_copy_does_not_share_passes(rng):
+    fused = fc.fuse(nn.Sequential(nn.MaxPool2d(2)))[0]
+    fused._replays = fc.fuse(nn.MaxPool2d(2))._replays
+    shallow = copy(fused)
+    shallow.stride = 1
+    for _ in range(RECORDED + 1):
+        assert shallow(images(rng)).shape == (2, 3, 7, 7)
+        assert fused(images(rng)).shape == (2, 3, 4, 4)
+
+
+def test_attributes_that_may_change_unseen_keep_a_model_from_being_recorded(rng):
+    fused = fc.fuse(nn.Sequential(nn.MaxPool2d([2, 2])))
+    for _ in range(RECORDED + 1):
+        fused(images(rng))
+    assert not is_recorded(fused)
+    fused[0].kernel_size[0] = 3
+    assert fused(images(rng)).shape == (2, 3, 2, 4)
+
+
+def test_weights_as_input_are_not_taken_for_every_input(rng):
+    fused = fc.fuse(nn.Sequential(nn.Conv2d(3, 3, 3, padding=1)))
+    for _ in range(RECORDED):
+        fused(fused[0].weight.detach())
+    x = rng.standard_normal((3, 3, 3, 3)).astype(np.float32)
+    assert_same_bits(fused(x).numpy(), fused.forward(fc.tensor(x)).numpy())
+
+
+def test_models_of_several_results_run_their_modules(rng):
+    fused = fc.fuse(nn.Sequential(nn.Conv2d(3, 4, 3), nn.MaxPool2d(2, return_indices=True)))
+    for _ in range(RECORDED + 1):
+        values, indices = fused(images(rng))
+        assert values.shape == indices.shape == (2, 4, 3, 3)
+
+
+def test_without_memory_to_record_a_model_runs_its_modules(rng, monkeypatch):
+    fused = fc.fuse(small())
+
+    def no_memory(*args):
+        raise MemoryError
+
+    monkeypatch.setattr(replay, "Replay", no_memory)
+    for _ in range(RECORDED + 1):
+        fused(images(rng))
+    monkeypatch.undo()
+    for _ in range(2 * RECORDED):
+        fused(images(rng))
+    assert is_recorded(fused)
+
+
+def test_a_model_is_freed_with_its_last_reference(rng):
+    fused, _ = replaying(rng)
+    weight = weakref.ref(fused[0].weight)
+    gc.collect()
+    gc.disable()
+    try:
+        del fused, _
+        assert weight() is None
+    finally:
+        gc.enable()
+
+
+def test_passes_hold_little_memory_and_no_packed_weights_that_are_to_go(rng):
+    model = nn.Sequential(nn.Conv2d(3, 64, 3), nn.ReLU(), nn.Conv2d(64, 64, 3), nn.Flatten())
+    fused = fc.fuse(model)
+    for _ in range(RECORDED):
+        fused(images(rng, n=8, size=64))
+    (found,) = fused._replays._seen.values()
+    assert isinstance(found.replay._arena, int)
+    assert found.replay._arena > 2**20
+    held = [operand for _, operands in found.replay._calls for operand in operands if isinstance(operand, np.ndarray)]
+    assert sum(array.nbytes for array in held) < 2**20
+    packed = [weakref.ref(array) for array in held if array.nbytes > 64 * 64 * 9]
+    assert packed
+    del held, found
+    fc.backends.packed_weights.clear()
+    assert [reference() for reference in packed] == [None] * len(packed)
+    x = images(rng, n=8, size=64)
+    for _ in range(2 * RECORDED):
+        assert_same_bits(fused(x).numpy(), fused.forward(fc.tensor(x)).numpy())
+    assert is_recorded(fused)
+
+
+def test_many_kinds_of_input_are_known_at_once(rng, monkeypatch):
+    fused, calls = fc.fuse(nn.Sequential(nn.Conv2d(3, 4, 3))), calls_of_forward(monkeypatch)
+    for _ in range(RECORDED):
+        for size in range(8, 24):
+            fused(images(rng, size=size))
+    ran = len(calls)
+    for size in range(8, 24):
+        fused(images(rng, size=size))
+    assert len(calls) == ran
+
+
+def test_what_did_not_last_is_tried_again_later(rng):
+    fused = fc.fuse(nn.Sequential(nn.Conv2d(3, 4, 3)))
+    fused.train()
+    for _ in range(RECORDED):
+        fused(images(rng))
+    assert not is_recorded(fused)
+    fused.eval()
+    for _ in range(2 * RECORDED):
+        fused(images(rng))
+    assert is_recorded(fused)
+
+
+def test_a_pass_that_an_interrupt_left_busy_is_given_up(rng, monkeypatch):
+    fused, plain = replaying(rng)
+    (found,) = fused._replays._seen.values()
+    found.replay._busy.acquire()
+    monkeypatch.setattr("fastconv.nn.replays._BUSY_CALLS", 5)
+    for _ in range(5 + 2 * RECORDED):
+        x = images(rng)
+        assert_same_bits(fused(x).numpy(), plain(x).numpy())
+    assert fused._replays._seen
+    assert is_recorded(fused)
+    assert next(iter(fused._replays._seen.values())) is not found
+
+
+def test_a_listener_that_an_interrupt_left_behind_hears_nothing(rng):
+    log = replay._Log(images(rng))
+    with backends.listening(log):
+        leaf = fc.tensor(images(rng), requires_grad=True)
+        F.conv2d(leaf, np.ones((2, 3, 1, 1), np.float32)).sum().backward()
+        optim.SGD([leaf], lr=0.1).step()
+    assert not log._calls
 
 
 def test_what_changes_elsewhere_does_not_matter(rng, monkeypatch):

@@ -36,7 +36,8 @@ def max_pool2d(
     OH = floor((H + 2·pH − dH·(kH − 1) − 1) / sH) + 1, rounded up with ``ceil_mode`` as long as the window starts inside
     the input or its low padding. ``return_indices`` adds the int64 positions of the winners in the flattened (H, W)
     plane. NaN wins (the last one); of equal values the first wins. ``activation="relu"`` rectifies the result: as max
-    and rectifier commute, that is the pooled rectified input, for less memory and time than rectifying the input takes.
+    and rectifier commute, those are the values of the pooled rectified input (but for the sign of a zero), for less
+    memory and time; the positions stay those of the largest inputs.
 
     Raises ShapeError, ValueError, TypeError or DTypeError naming the argument; BackendUnavailableError for ``backend``.
 

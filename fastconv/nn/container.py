@@ -10,6 +10,7 @@ from fastconv.nn import fusion
 from fastconv.nn.batch_norm import BatchNorm2d
 from fastconv.nn.conv import Conv2d
 from fastconv.nn.module import Module
+from fastconv.nn.replays import Changes
 
 
 class Sequential(Module):
@@ -79,6 +80,7 @@ class Sequential(Module):
             delattr(self, name)
         if all(name.isdecimal() for name in self._modules):
             object.__setattr__(self, "_modules", {str(i): module for i, module in enumerate(self)})
+            Changes.count += 1
 
     def _name(self, index) -> str:
         position = parameters.integer("index", index)

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from fastconv import functional
+from fastconv import functional, parameters
 from fastconv.autograd import is_grad_enabled
 from fastconv.nn.activation import ReLU
 from fastconv.nn.batch_norm import BatchNorm2d
@@ -42,8 +42,9 @@ def _is_smaller_behind(module, behind):
 
     Where the layer keeps its result to know what was rectified, pooling keeps a smaller one.
     """
-    is_kept = type(module) in (Conv2d, Linear) and module.weight.requires_grad and is_grad_enabled()
-    return is_kept and type(behind) is MaxPool2d and not behind.return_indices and _is_plain(behind)
+    is_kept = type(module) is Conv2d and module.weight.requires_grad and is_grad_enabled()
+    is_pooled = type(behind) is MaxPool2d and not behind.return_indices and _is_plain(behind)
+    return is_kept and is_pooled and parameters.stride(behind.stride) != (1, 1)
 
 
 def conv_norm(conv: Module, norm: Module, x, *, residual=None, activation: str | None = None):
@@ -70,9 +71,10 @@ def fuse(model: Module) -> Module:
     weight · s and (bias − mean) · s + shift, with s = scale / √(var + eps), computed in float64. The copy is in
     evaluation mode, and none of its parameters asks for gradients; the model is not changed.
 
-    From the third input of a shape, dtype and memory format on, a copy of which all modules are of this package repeats
-    the kernel calls of an earlier pass without running the modules, until one of these, or a parameter, is changed. The
-    memory for what lies between the calls is then held by the copy.
+    From the third input of a shape, dtype and layout on, the copy repeats the kernel calls of an earlier pass without
+    running its modules, until an attribute of one of them is set or a parameter is written. It does so only where all
+    modules are of this package and nothing but kernels and copies computes, which batch normalisation left unfolded
+    is not.
 
     Raises TypeError for what is no Module.
 

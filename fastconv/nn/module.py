@@ -13,12 +13,11 @@ from fastconv import arrays, parameters
 from fastconv.autograd import Tensor, tensor
 from fastconv.nn import state
 from fastconv.nn.parameter import Parameter, float_storage
-from fastconv.nn.replays import Changes, Replays
+from fastconv.nn.replays import REGISTRIES, Changes, Replays
 from fastconv.scopes import Scope
 
 # Who is told of every call of a module here, as (module, what runs it); None: nobody.
 _watch: ContextVar[Callable[[Module, Callable], Any] | None] = ContextVar("fastconv_watch", default=None)
-_REGISTRIES = ("_parameters", "_buffers", "_modules")
 
 
 class watching(Scope):  # noqa: N801 - a context manager, used like a function
@@ -54,7 +53,7 @@ class Module:
     _replays: Replays | None = None
 
     def __init__(self):
-        for registry in _REGISTRIES:
+        for registry in REGISTRIES:
             object.__setattr__(self, registry, {})
         object.__setattr__(self, "_transient", set())
         self.training = True
@@ -170,7 +169,7 @@ class Module:
         for module in self.modules():
             for name, buffer in module._buffers.items():
                 if buffer is not None and buffer.dtype.kind == "f":
-                    module._buffers[name] = tensor(buffer, dtype=wanted)
+                    module._place("_buffers", name, tensor(buffer, dtype=wanted))
         return self
 
     def float(self) -> Module:
@@ -216,7 +215,6 @@ class Module:
         return f"{type(self).__name__}(\n{body})"
 
     def __setattr__(self, name: str, value: Any) -> None:
-        Changes.count += 1
         if isinstance(value, Parameter):
             self._place("_parameters", name, value)
         elif isinstance(value, Module):
@@ -233,22 +231,24 @@ class Module:
             self._buffers[name] = value
         else:
             object.__setattr__(self, name, value)
+        Changes.count += 1
 
     def __getattr__(self, name: str) -> Any:
-        for registry in _REGISTRIES:
+        for registry in REGISTRIES:
             found = self.__dict__.get(registry, {})
             if name in found:
                 return found[name]
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __delattr__(self, name: str) -> None:
-        Changes.count += 1
-        for registry in _REGISTRIES:
+        for registry in REGISTRIES:
             if name in self.__dict__.get(registry, {}):
                 del self.__dict__[registry][name]
                 self._transient.discard(name)
-                return
-        object.__delattr__(self, name)
+                break
+        else:
+            object.__delattr__(self, name)
+        Changes.count += 1
 
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *self._parameters, *self._buffers, *self._modules})
@@ -271,13 +271,13 @@ class Module:
         self._place(registry, name, value)
 
     def _place(self, registry: str, name: str, value: Any) -> None:
-        Changes.count += 1
         if registry not in self.__dict__:
             raise AttributeError(f"cannot assign {name!r} before {type(self).__name__} has called Module.__init__()")
-        for other in (self.__dict__, *(self.__dict__[key] for key in _REGISTRIES if key != registry)):
+        for other in (self.__dict__, *(self.__dict__[key] for key in REGISTRIES if key != registry)):
             other.pop(name, None)
         self._transient.discard(name)
         self.__dict__[registry][name] = value
+        Changes.count += 1
 
     def _named(self, registry: str, prefix: str, recurse: bool) -> Iterator[tuple[str, Any]]:
         seen: set[int] = set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,18 +10,31 @@ import numpy as np
 
 from fastconv import backends, replay
 from fastconv.autograd import Tensor
+from fastconv.errors import CannotReplayError
 
 if TYPE_CHECKING:
     from fastconv.nn.module import Module
 
-# Calls with inputs of one kind before a pass is recorded: from the second on, packed weights are kept.
+# Calls with inputs of one kind before a pass is recorded, at first: from the second on, packed weights are kept.
 _CALLS = 2
-# Kinds of inputs that are known at once; of more, all are forgotten.
+# Twice as many after every pass that could not be recorded or did not last, so that trying costs little.
+_MOST_CALLS = 1 << 12
+# Kinds of inputs that are known at once; of more, the oldest is forgotten.
 _KINDS = 16
+# Calls in a row that found a pass busy, after which nobody is thought to run it: an interrupt may have left it so.
+_BUSY_CALLS = 1000
+# Attributes that hold others, and those that no pass depends on.
+REGISTRIES = ("_parameters", "_buffers", "_modules")
+_IGNORED = ("_replays", "_transient")
+# What nobody can change in place, or only so that it is counted.
+_FIXED = (int, float, str, bytes, type(None), np.dtype, np.generic, Tensor)
+
+
+_Attributes = list[tuple[str, Any]]
 
 
 class Changes:
-    """Counts the attributes of modules that were set: what has not been counted has not changed."""
+    """Counts the attributes of modules that were set, after they were: what has not been counted has not changed."""
 
     count = 0
 
@@ -30,18 +44,23 @@ class _Pass:
     """A Replay and what it relies on: the attributes of all modules, and the values of all parameters."""
 
     replay: replay.Replay
-    attributes: list[dict[str, Any]]
+    attributes: list[_Attributes]
     counted: int
     versions: list[tuple[Tensor, int]]
+    busy_calls: int = 0
 
 
 class Replays:
     """The recorded passes of one model by the kind of their input; a copy of it knows none."""
 
-    __slots__ = ("_seen",)
+    __slots__ = ("__weakref__", "_calls", "_model", "_seen")
 
     def __init__(self):
-        self._seen: dict[tuple, _Pass | int | None] = {}
+        self._model: weakref.ref[Module] | None = None
+        # A number counts calls of a kind whose pass is not recorded.
+        self._seen: dict[tuple, _Pass | int] = {}
+        self._calls = _CALLS
+        backends.packed_weights.tell(self)
 
     def __reduce__(self):
         return Replays, ()
@@ -53,18 +72,45 @@ class Replays:
         evaluation, none of whose parameters asks for gradients: these do the same for all inputs of a kind.
         """
         x = _plain(inputs)
-        if x is None or backends.is_listened():
+        if x is None or backends.is_listened() or not self._belongs_to(model):
             return None
         kind = x.shape, x.strides, x.dtype, backends.select().name
         found = self._seen.get(kind, 0)
         if isinstance(found, _Pass) and not _holds(found, model):
-            found = 0
+            found = self._given_up(kind)
         if isinstance(found, int):
-            if len(self._seen) >= _KINDS:
-                self._seen.clear()
-            found = self._seen[kind] = found + 1 if found < _CALLS else _recorded(model, x)
+            found = self._next(kind, found, model, x)
         out = found.replay.run(x) if isinstance(found, _Pass) else None
+        if isinstance(found, _Pass):
+            found.busy_calls = 0 if out is not None else found.busy_calls + 1
         return None if out is None else Tensor(out)
+
+    def forget(self) -> None:
+        """Record all passes again: packed weights that they hold are to go."""
+        if any(isinstance(found, _Pass) for found in self._seen.values()):
+            self._calls = min(2 * self._calls, _MOST_CALLS)
+            self._seen = {}
+
+    def _belongs_to(self, model):
+        """Whether no copy shares this object with the model that it was made for."""
+        if self._model is None:
+            self._model = weakref.ref(model)
+        return self._model() is model
+
+    def _next(self, kind, calls, model, x) -> _Pass | int:
+        """One more call of a kind: its number, or the pass where it was time to record it."""
+        if kind not in self._seen and len(self._seen) >= _KINDS:
+            self._seen.pop(next(iter(self._seen)), None)
+        found: _Pass | int | None = calls + 1 if calls < self._calls else _recorded(model, x)
+        if found is None:
+            return self._given_up(kind)
+        self._seen[kind] = found
+        return found
+
+    def _given_up(self, kind) -> int:
+        self._calls = min(2 * self._calls, _MOST_CALLS)
+        self._seen[kind] = 0
+        return 0
 
 
 def _plain(inputs) -> np.ndarray | None:
@@ -80,17 +126,26 @@ def _plain(inputs) -> np.ndarray | None:
 def _recorded(model, x) -> _Pass | None:
     """The pass; None where this model cannot be trusted to do the same again."""
     modules, parameters = list(model.modules()), list(model.parameters())
-    is_ours = all(type(module).__module__.startswith("fastconv.") for module in modules)
-    is_fixed = not any(module.training or "forward" in module.__dict__ for module in modules)
-    if not is_ours or not is_fixed or any(parameter.requires_grad for parameter in parameters):
-        return None
     counted, attributes = Changes.count, [_attributes(module) for module in modules]
     versions = [(parameter, parameter.version) for parameter in parameters]
-    try:
-        found = replay.record(lambda array: model.forward(Tensor(array)).numpy(), x)
-    except replay.CannotReplayError:
+    is_ours = all(type(module).__module__.startswith("fastconv.") for module in modules)
+    is_fixed = all(_is_fixed(value, name) for held in attributes for name, value in held)
+    is_training = any(module.training for module in modules)
+    is_recorded = any(parameter.requires_grad for parameter in parameters)
+    is_apart = not any(np.may_share_memory(x, held.numpy()) for held in (*parameters, *model.buffers()))
+    if is_training or is_recorded or not (is_ours and is_fixed and is_apart):
         return None
-    return _Pass(found, attributes, counted, versions)
+
+    def forward(array):
+        out = model.forward(Tensor(array))
+        if type(out) is not Tensor:
+            raise CannotReplayError(f"the model returns a {type(out).__name__}")
+        return out.numpy()
+
+    try:
+        return _Pass(replay.record(forward, x), attributes, counted, versions)
+    except (CannotReplayError, MemoryError):
+        return None
 
 
 def _holds(found: _Pass, model) -> bool:
@@ -104,18 +159,31 @@ def _holds(found: _Pass, model) -> bool:
         if len(attributes) != len(found.attributes) or not all(map(_are_same, attributes, found.attributes)):
             return False
         found.counted = counted
-    return True
+    return found.busy_calls < _BUSY_CALLS
 
 
-def _attributes(module) -> dict[str, Any]:
-    """All attributes, and what the registries hold."""
-    held = {}
+def _attributes(module) -> _Attributes:
+    """The class, and all that makes up a module, in order: one module may stand in several places."""
+    held: _Attributes = [("__class__", type(module))]
     for name, value in module.__dict__.items():
-        held[name] = value
-        if isinstance(value, dict):
-            held.update({f"{name}.{key}": item for key, item in value.items()})
+        if name in REGISTRIES:
+            held += [(f"{name}.{key}", item) for key, item in value.items()]
+        elif name not in _IGNORED:
+            held.append((name, value))
     return held
 
 
 def _are_same(attributes, others) -> bool:
-    return attributes.keys() == others.keys() and all(attributes[name] is others[name] for name in attributes)
+    if len(attributes) != len(others):
+        return False
+    return all(
+        name == other_name and value is other
+        for (name, value), (other_name, other) in zip(attributes, others, strict=True)
+    )
+
+
+def _is_fixed(value, name: str) -> bool:
+    """Whether an attribute cannot be changed but by setting it."""
+    if isinstance(value, tuple):
+        return all(_is_fixed(item, name) for item in value)
+    return isinstance(value, _FIXED) or name == "__class__" or name.startswith("_modules.")

@@ -18,12 +18,12 @@ from fastconv.arrays import CONTIGUOUS
 from fastconv.geometry import Conv2dGeometry
 
 _PLANS = 64
-# Channels that are few; with more, there is work enough to hide what gathering planes costs.
-_CHANNELS = 16
-# The part of all lanes that must hold outputs, unless output channels would fill fewer.
-_FILLED = 0.9
-# The same of grad_input, whose other kernels have more to reorder.
+# Channels to sum that are few; with more, there is work enough to hide what gathering planes costs.
+_CHANNELS = 15
 _GRAD_CHANNELS = 16
+# The part of all lanes that must hold outputs, unless output channels would fill fewer; and the least part that must in
+# grad_input, whose other kernels have more to reorder.
+_FILLED = 0.9
 _GRAD_FILLED = 0.5
 
 
@@ -92,8 +92,8 @@ def _reason(g, formats, unit, transposed):
         return f"{g.groups} groups are no first layer"
     if transposed:
         return _grad_input_reason(g, unit)
-    if g.C >= _CHANNELS:
-        return f"{g.C} input channels are no first layer of less than {_CHANNELS}"
+    if g.C > _CHANNELS:
+        return f"{g.C} input channels are no first layer of at most {_CHANNELS}"
     if _filled(g.cols.out, unit) < min(_FILLED, _filled(g.K, unit)):
         return f"rows of {g.cols.out} outputs leave lanes empty"
     return None
@@ -104,8 +104,10 @@ def _grad_input_reason(g, unit):
         return "gradients of neighbouring columns are sums of other taps"
     if g.K > _GRAD_CHANNELS:
         return f"{g.K} output channels are more than {_GRAD_CHANNELS}"
-    if _filled(g.cols.size, unit) < max(_GRAD_FILLED, _filled(g.C, unit)):
-        return f"rows of {g.cols.size} leave lanes empty, {g.C} input channels do not"
+    if _filled(g.cols.size, unit) < _GRAD_FILLED:
+        return f"rows of {g.cols.size} leave most lanes empty"
+    if _filled(g.cols.size, unit) < _filled(g.C, unit):
+        return f"{g.C} input channels leave fewer lanes empty than rows of {g.cols.size}"
     return None
 
 
