@@ -15,7 +15,9 @@ def run_python(*arguments, **environment):
 
     ``-P`` keeps the current folder off the path: in a checkout it holds the package without its compiled kernels.
     """
-    env = {name: value for name, value in os.environ.items() if name == CACHE or not name.startswith("FASTCONV_")}
+    # pytest's, too: a process that runs it is no worker of this one.
+    ours = ("FASTCONV_", "PYTEST_")
+    env = {name: value for name, value in os.environ.items() if name == CACHE or not name.startswith(ours)}
     env["PYTHONPATH"] = os.pathsep.join([str(TESTS), *filter(None, sys.path)])
     env |= {name: value for name, value in environment.items() if value is not None}
     result = subprocess.run(
