@@ -18,7 +18,8 @@ CFLAGS = (
     *("--param", "asan-instrumentation-with-call-threshold=0"),
 )
 OPTIONS = {"PYTHONMALLOC": "malloc", "ASAN_OPTIONS": "detect_leaks=0", "UBSAN_OPTIONS": "print_stacktrace=1"}
-pytestmark = pytest.mark.oracle
+# One process compiles the copy, which takes minutes.
+pytestmark = [pytest.mark.oracle, pytest.mark.xdist_group("sanitizers")]
 
 
 def libasan():
