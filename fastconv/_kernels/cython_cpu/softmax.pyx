@@ -21,7 +21,7 @@ cdef extern from "softmax_args.h" nogil:
         Py_ssize_t N, C, pixels
     ctypedef struct fc_softmax_kernels:
         fc_kernel log_softmax, log_softmax_grad, cross_entropy, cross_entropy_grad
-    Py_ssize_t FC_SOFTMAX_PIXELS
+    Py_ssize_t FC_SOFTMAX_LANES
     const fc_softmax_kernels* fc_softmax_select(int itemsize)
 
 
@@ -36,9 +36,9 @@ cdef class Classes:
         g = problem.geometry
         self.kernels = fc_softmax_select(FLOAT_TYPES[problem.dtype].storage.itemsize)
         self.args.N, self.args.C, self.args.pixels = g.N, g.C, g.pixels
-        self.items = g.N * -(-g.pixels // FC_SOFTMAX_PIXELS)
+        self.items = g.N * -(-g.pixels // FC_SOFTMAX_LANES)
         # An exponential takes as long as so many operations.
-        self.chunk = grain(100 * g.C * min(g.pixels, FC_SOFTMAX_PIXELS))
+        self.chunk = grain(32 * g.C * min(g.pixels, FC_SOFTMAX_LANES))
 
     cdef int run(self, fc_softmax_args* a, fc_kernel kernel) except -1:
         with nogil:

@@ -16,9 +16,10 @@ NORM_ORIGIN = 64
 NORM_CHANNELS = 64
 # Rows of the coefficients.
 MEAN, SCALE, SHIFT, OFFSET, SLOPE = range(len(NORM_COEFFICIENTS))
-# Pixels that go through the classes together: the largest value of each, and the sum of the exponentials.
-SOFTMAX_PIXELS = 64
-SOFTMAX_SCRATCH_BYTES = 2 * 8 * SOFTMAX_PIXELS
+# Pixels, or classes of a single one, that are added apart.
+SOFTMAX_LANES = 64
+# Rows of a number for every lane.
+SOFTMAX_SCRATCH_ROWS = 6
 
 ELEMENTWISE = structure("a", "b", "target", "count", "streams", *SCRATCH)
 DROPOUT = structure("x", "settings", "out", "count")

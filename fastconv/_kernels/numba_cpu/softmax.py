@@ -7,7 +7,7 @@ from functools import cache
 from fastconv._kernels.contract import Kernel, Problem, Variant
 from fastconv._kernels.numba_cpu.arguments import fill, grain
 from fastconv._kernels.numba_cpu.compiler import NativeFunction
-from fastconv._kernels.numba_cpu.elementwise_arguments import SOFTMAX, SOFTMAX_PIXELS, SOFTMAX_SCRATCH_BYTES
+from fastconv._kernels.numba_cpu.elementwise_arguments import SOFTMAX, SOFTMAX_LANES, SOFTMAX_SCRATCH_ROWS
 from fastconv._kernels.numba_cpu.ranges import RangeKernel
 
 # Operation -> the fields of its operands.
@@ -20,9 +20,9 @@ _OPERANDS = {
 
 
 def _build(op: str, dtype: str):
-    from fastconv._kernels.numba_cpu import softmax_kernels
+    from fastconv._kernels.numba_cpu import cross_entropy_kernels, softmax_kernels
 
-    return softmax_kernels.KERNELS[op](dtype)
+    return (softmax_kernels.KERNELS | cross_entropy_kernels.KERNELS)[op](dtype)
 
 
 @cache
@@ -38,11 +38,11 @@ def native_functions(dtype: str) -> list[NativeFunction]:
 def _prepare(op: str, problem: Problem) -> Kernel:
     g = problem.geometry
     template = fill(SOFTMAX, N=g.N, C=g.C, pixels=g.pixels)
-    items = g.N * -(-g.pixels // SOFTMAX_PIXELS)
+    items = g.N * -(-g.pixels // SOFTMAX_LANES)
     # An exponential takes as long as so many operations.
-    chunk = grain(100 * g.C * min(g.pixels, SOFTMAX_PIXELS))
-    kernel = _kernel(op, problem.dtype)
-    return Kernel("direct", kernel.bound(template, _OPERANDS[op], items, chunk, SOFTMAX_SCRATCH_BYTES))
+    chunk = grain(32 * g.C * min(g.pixels, SOFTMAX_LANES))
+    kernel, scratch = _kernel(op, problem.dtype), SOFTMAX_SCRATCH_ROWS * SOFTMAX_LANES * 8
+    return Kernel("direct", kernel.bound(template, _OPERANDS[op], items, chunk, scratch))
 
 
 def _table(op):

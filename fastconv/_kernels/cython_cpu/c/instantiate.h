@@ -13,23 +13,23 @@
 #define real float
 #define FC_REAL_BYTES 4
 #define FC_INTEGER int32_t
+#define FC_UNSIGNED uint32_t
 #define FC_MINUS_INFINITY (-__builtin_inff())
 #define FC_SQRT(value) __builtin_sqrtf(value)
-#define FC_EXP(value) __builtin_expf(value)
 #include FC_KERNELS
 #undef FC_TYPE
 #undef real
 #undef FC_REAL_BYTES
 #undef FC_INTEGER
+#undef FC_UNSIGNED
 #undef FC_MINUS_INFINITY
 #undef FC_SQRT
-#undef FC_EXP
 
 #define FC_TYPE float64
 #define real double
 #define FC_REAL_BYTES 8
 #define FC_INTEGER int64_t
+#define FC_UNSIGNED uint64_t
 #define FC_MINUS_INFINITY (-__builtin_inf())
 #define FC_SQRT(value) __builtin_sqrt(value)
-#define FC_EXP(value) __builtin_exp(value)
 #include FC_KERNELS

@@ -5,8 +5,8 @@
 #include "axis.h"
 #include "isa.h"
 
-/* Pixels of one item, which go through the classes together. */
-enum { FC_SOFTMAX_PIXELS = 64 };
+/* Pixels, or classes of a single one, that are added apart. */
+enum { FC_SOFTMAX_LANES = 64 };
 
 /* Arrays of (N, C, pixels); target, losses and grad_losses of (N, pixels); class_weight of (C). Settings are those of
  * contract.CROSS_ENTROPY_SETTINGS; without a target there is no loss. out is the logarithm of the probability. */
