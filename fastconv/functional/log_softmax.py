@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from fastconv import arrays, backends, dtypes
-from fastconv._kernels.contract import Problem
 from fastconv.autograd import Function
-from fastconv.backends import Task
+from fastconv.functional.calls import Call, Calls
 from fastconv.geometry import ClassesGeometry
 from fastconv.parameters import integer
+
+_known: Calls[Call] = Calls()
 
 
 def log_softmax(x, axis=-1):
@@ -28,12 +29,8 @@ class LogSoftmax(Function):
     @staticmethod
     def forward(ctx, x, axis):
         x = arrays.as_array(x, "input")
-        ctx.dtype = dtypes.common_float_type(input=x)
-        ClassesGeometry.of(x.shape, axis)
         x, ctx.format = arrays.dense_any(x)
-        in_memory = arrays.stored(x, ctx.format)
-        ctx.geometry = ClassesGeometry.of(in_memory.shape, arrays.stored_axes(x.ndim, ctx.format).index(axis % x.ndim))
-        ctx.kernels = backends.select()
+        ctx.call, ctx.kernels = _call_of(x, axis, ctx.format), backends.select()
         out = arrays.empty(x.shape, x.dtype, ctx.format)
         _run(ctx, "log_softmax_forward", x, out)
         ctx.save(out)
@@ -48,9 +45,22 @@ class LogSoftmax(Function):
         return grad_input, None
 
 
+def _call_of(x, axis, layout):
+    key = (x.shape, x.dtype, axis, layout)
+    call = _known.get(key)
+    if call is None:
+        dtype = dtypes.common_float_type(input=x)
+        ClassesGeometry.of(x.shape, axis)
+        axes = arrays.stored_axes(x.ndim, layout)
+        # What the kernel sees is in C order, whatever the memory format.
+        geometry = ClassesGeometry.of(tuple([x.shape[at] for at in axes]), axes.index(axis % x.ndim))
+        call = Call(geometry, dtype, True)
+        _known.keep(key, [], call)
+    return call
+
+
 def _run(ctx, op, *operands):
-    """What the kernel sees is in C order, whatever the memory format."""
-    g = ctx.geometry
+    g = ctx.call.geometry
     if g.flops:
-        task = Task(op, Problem(g, ctx.dtype.name, (arrays.CONTIGUOUS,) * len(operands)))
-        ctx.kernels.run(task, *(arrays.stored(array, ctx.format).reshape(g.x_shape) for array in operands))
+        task = ctx.call.task(op, (arrays.CONTIGUOUS,) * len(operands))
+        ctx.kernels.run(task, *[arrays.stored(array, ctx.format).reshape(g.x_shape) for array in operands])

@@ -84,7 +84,8 @@ def _prepare_writer(op: str, problem: Problem) -> Kernel | Declined:
     given = tuple(operand for operand in operands if operand != optional or problem.optional)
     kernel = _kernel(_build_writer, f"{name}_{'planes' if made.planar else 'rows'}", problem.dtype)
     chunk = grain(16 * (g.pixels if made.planar else made.pass_rows * g.C))
-    return Kernel("direct", kernel.bound(template, given, made.pass_items, chunk, ELEMENTS * itemsize))
+    scratch = ELEMENTS * itemsize if made.streams else 0
+    return Kernel("direct", kernel.bound(template, given, made.pass_items, chunk, scratch))
 
 
 def _template(problem: Problem, items: int, item_rows: int) -> np.ndarray:

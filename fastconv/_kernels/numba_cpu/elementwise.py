@@ -54,8 +54,9 @@ def _prepare_pass(op: str, problem: Problem) -> Kernel | Declined:
     if len(set(problem.formats)) > 1:
         return Declined("all arrays must have one memory format")
     count, itemsize = problem.geometry.size, np.dtype(problem.dtype).itemsize
-    template = fill(ELEMENTWISE, count=count, streams=plan.is_streamed(count * itemsize))
-    return _bound(op, problem, template, _PASSES[op])
+    streams = plan.is_streamed(count * itemsize)
+    template = fill(ELEMENTWISE, count=count, streams=streams)
+    return _bound(op, problem, template, _PASSES[op], scratch=ELEMENTS if streams else 0)
 
 
 def _prepare_dropout(op: str, problem: Problem) -> Kernel | Declined:

@@ -14,10 +14,11 @@ __all__ = ["default_num_threads", "get_num_threads", "is_native", "launch", "nat
 
 def get_num_threads() -> int:
     """Threads that kernels use; ValueError where ``FASTCONV_NUM_THREADS`` decides and is not a positive integer."""
-    holder = _holder()
-    if holder.thread_count() == 0:
-        holder.set_thread_count(default_num_threads())
-    return holder.thread_count()
+    count = _holder().thread_count()
+    if count == 0:
+        set_num_threads(default_num_threads())
+        count = _holder().thread_count()
+    return count
 
 
 def set_num_threads(n: int) -> None:
