@@ -1,5 +1,6 @@
 """What users may write for kernel_size, stride, padding, dilation and the like, expanded to one form."""
 
+import math
 import operator
 
 from fastconv.errors import ShapeError
@@ -26,6 +27,22 @@ def number(name: str, value) -> float:
     if isinstance(value, (str, bool)) or not hasattr(value, "__float__") or hasattr(value, "__len__"):
         raise TypeError(f"{name} must be a number, got {value!r}")
     return float(value)
+
+
+def finite(name: str, value) -> float:
+    """A float that is neither infinite nor NaN; raises ValueError."""
+    result = number(name, value)
+    if not math.isfinite(result):
+        raise ValueError(f"{name} must be finite, got {result}")
+    return result
+
+
+def eps(value) -> float:
+    """What is added to a variance: finite, not below zero."""
+    result = finite("eps", value)
+    if result < 0:
+        raise ValueError(f"eps must not be negative, got {result}")
+    return result
 
 
 def flag(name: str, value) -> bool:

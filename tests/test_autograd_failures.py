@@ -106,6 +106,52 @@ def test_threads_that_walk_to_one_leaf_lose_nothing():
     assert set(leaf.grad.numpy()) == {100.0}
 
 
+@pytest.mark.parametrize("first_retains", [False, True])
+def test_of_two_walks_at_once_over_one_tape_one_is_told_or_both_are_whole(first_retains):
+    """The second one begins while the first is inside a node, and frees what it can."""
+    inside, leave = threading.Barrier(2, timeout=60), threading.Barrier(2, timeout=60)
+    meets = threading.Lock()
+
+    class Slow(Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save(x + 0)
+            return x * 1
+
+        @staticmethod
+        def backward(ctx, grad):
+            if meets.acquire(blocking=False):
+                inside.wait()
+                leave.wait()
+            return grad * ctx.saved[0]
+
+    leaf = fc.tensor([3.0], requires_grad=True)
+    out, failed = Slow.apply(Slow.apply(leaf)), []
+
+    def walk():
+        try:
+            out.backward(retain_graph=first_retains)
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=walk)
+    thread.start()
+    inside.wait()
+    try:
+        if first_retains:
+            out.backward()
+        else:
+            with pytest.raises(RuntimeError, match="a second time"):
+                out.backward()
+    finally:
+        leave.wait()
+        thread.join()
+    assert not failed
+    assert leaf.grad.tolist() == [18.0 if first_retains else 9.0]
+    with pytest.raises(RuntimeError, match="a second time"):
+        out.backward()
+
+
 def test_positions_are_those_of_the_forward_call():
     positions = np.array([0, 1])
     leaf = fc.tensor([1.0, 2.0, 3.0, 4.0], requires_grad=True)

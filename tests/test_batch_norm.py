@@ -155,6 +155,16 @@ BAD = {
     "wide residual": (lambda: F.batch_norm(X, ONES, ONES, residual=X.astype(float)), DTypeError, "mixed dtypes"),
     "one value": (lambda: F.batch_norm(X[:1, :, :1, :1], None, None, training=True), ValueError, "more than 1 value"),
     "training": (lambda: F.batch_norm(X, ONES, ONES, training=1), TypeError, "training must be True or False"),
+    "list": (lambda: F.batch_norm(X, [0.0] * 3, [1.0] * 3, training=True), TypeError, "running_mean must be an array"),
+    "momentum": (lambda: F.batch_norm(X, ONES, ONES, momentum=np.nan), ValueError, "momentum must be finite, got nan"),
+    "no momentum": (lambda: F.batch_norm(X, ONES, ONES, momentum=None), TypeError, "momentum must be a number"),
+    "eps": (lambda: F.batch_norm(X, ONES, ONES, eps=np.inf), ValueError, "eps must be finite, got inf"),
+    "negative eps": (lambda: F.batch_norm(X, ONES, ONES, eps=-1e-5), ValueError, "eps must not be negative"),
+    "no eps": (lambda: F.batch_norm(X, None, None, training=True, eps=0.0), ValueError, "must be positive during"),
+    "layer, momentum": (lambda: nn.BatchNorm2d(3, momentum=-np.inf), ValueError, "momentum must be finite"),
+    "layer, text": (lambda: nn.BatchNorm2d(3, momentum="0.1"), TypeError, "momentum must be a number"),
+    "layer, eps": (lambda: nn.BatchNorm2d(3, eps=np.nan), ValueError, "eps must be finite"),
+    "layer, negative eps": (lambda: nn.BatchNorm2d(3, eps=-1.0), ValueError, "eps must not be negative"),
     "features": (lambda: nn.BatchNorm2d(0), ValueError, "num_features must be a positive int"),
     "layer, three axes": (lambda: nn.BatchNorm2d(3)(X[0]), ShapeError, "expected 4D input"),
     "layer, channels": (lambda: nn.BatchNorm2d(4)(X), ShapeError, r"weight must have shape \(3,\)"),
@@ -166,6 +176,11 @@ def test_bad_input_is_refused(name):
     call, error, message = BAD[name]
     with pytest.raises(error, match=message):
         call()
+
+
+def test_an_eps_of_zero_is_for_running_statistics():
+    out = F.batch_norm(X + 3, ONES, ONES * 4, eps=0.0)
+    np.testing.assert_array_equal(out, X + 1)
 
 
 def test_refused_input_moves_no_running_statistic():
@@ -222,11 +237,12 @@ def test_threads_that_walk_over_one_retained_tape_get_what_one_gets(rng):
     x = fc.tensor(rng.standard_normal((16, 32, 40, 40)).astype(np.float32), requires_grad=True)
     out = F.batch_norm(x, None, None, training=True)
     grads = [rng.standard_normal(out.shape).astype(np.float32) for _ in range(3)]
-    expected, found = [out._node.gradients([grad])[0] for grad in grads], [None] * 3
+    node = out._node
+    expected, found = [node.gradients(node.context, [grad])[0] for grad in grads], [None] * 3
 
     def walk(number):
         for _ in range(5):
-            found[number] = out._node.gradients([grads[number]])[0]
+            found[number] = node.gradients(node.context, [grads[number]])[0]
 
     threads = [threading.Thread(target=walk, args=(number,)) for number in range(3)]
     for thread in threads:

@@ -137,13 +137,13 @@ class Node:
             )
         self.context.check()
 
-    def gradients(self, grads: list) -> tuple:
-        """Call backward with zeros for outputs that nobody used; check what it returns."""
+    def gradients(self, context: Context, grads: list) -> tuple:
+        """Call backward on what was saved, with zeros for outputs that nobody used; check what it returns."""
         filled = [
             arrays.zeros(shape, dtype) if grad is None and dtype.kind == "f" else grad
             for grad, (shape, dtype) in zip(grads, self.outputs, strict=True)
         ]
-        results = self.function.backward(self.context, *filled)
+        results = self.function.backward(context, *filled)
         results = results if isinstance(results, tuple) else (results,)
         # NumPy turns arrays without axes into numbers.
         results = tuple(result if result is None else np.asarray(result) for result in results)

@@ -7,7 +7,7 @@ import threading
 import numpy as np
 
 from fastconv import arrays
-from fastconv.autograd.function import Node
+from fastconv.autograd.function import Context, Node
 from fastconv.autograd.tensor import Tensor, unwrap
 from fastconv.errors import DTypeError, ShapeError
 
@@ -15,6 +15,8 @@ from fastconv.errors import DTypeError, ShapeError
 accumulate_ = arrays.accumulate_
 # Several Python threads may walk to the same leaves.
 _committing = threading.Lock()
+# Of several walks without ``retain_graph`` over one node, one alone finds what it saved.
+_claiming = threading.Lock()
 
 
 def backward(root: Tensor, gradient=None, *, retain_graph: bool = False) -> None:
@@ -32,18 +34,16 @@ def backward(root: Tensor, gradient=None, *, retain_graph: bool = False) -> None
         _commit([(root, seed, False)])
         return
     order = _topological(root._node)
-    for node in order:
-        node.check()
+    contexts = _claimed(order, retain_graph)
     gradients = _Gradients()
     gradients.add((root._node, root._output), seed, fresh=False)
     leaves: dict[int, Tensor] = {}
     for node in order:
+        # What the node before saved is free for the gradients to come.
+        context = contexts.pop()
         grads = [gradients.take((node, output)) for output in range(len(node.outputs))]
         if any(grad is not None for grad in grads):
-            gradients.add_all(node, grads, leaves)
-        if not retain_graph:
-            # What this node saved is free for the gradients to come.
-            node.context = None
+            gradients.add_all(node, context, grads, leaves)
     # No gradient that anyone can see has been changed so far: a kernel that failed leaves them as they were.
     _commit([(leaf, *gradients.with_ownership(key)) for key, leaf in leaves.items()])
 
@@ -67,22 +67,34 @@ class _Gradients:
             self._owned.add(key)
         accumulate_(present, grad)
 
-    def add_all(self, node, grads, leaves):
+    def add_all(self, node, context, grads, leaves):
         """The gradients of a node's inputs, given those of its outputs; enters the leaves among them."""
-        results = node.gradients(grads)
+        results = node.gradients(context, grads)
         for edge, result in zip(node.edges, results, strict=True):
             if edge is None:
                 continue
             if edge.leaf is not None:
                 leaves[id(edge.leaf)] = edge.leaf
             key = (edge.node, edge.output) if edge.leaf is None else id(edge.leaf)
-            self.add(key, result, _is_fresh(result, results, grads, node.context))
+            self.add(key, result, _is_fresh(result, results, grads, context))
 
     def take(self, key):
         return self._arrays.pop(key, None)
 
     def with_ownership(self, key):
         return self._arrays[key], key in self._owned
+
+
+def _claimed(order: list[Node], retain_graph: bool) -> list[Context]:
+    """What the nodes saved, that of the first one last; without ``retain_graph`` no other walk gets it any more."""
+    with _claiming:
+        for node in order:
+            node.check()
+        contexts = [node.context for node in reversed(order) if node.context is not None]
+        if not retain_graph:
+            for node in order:
+                node.context = None
+    return contexts
 
 
 def _commit(gradients) -> None:

@@ -39,11 +39,12 @@ def batch_norm(
     both in the same pass.
 
     Shapes: (N, C), (N, C, L) or (N, C, H, W), per channel (C,) -> that of x. Raises ShapeError, DTypeError, TypeError,
-    and ValueError where a batch has a single value per channel or nothing says what mean and variance are.
+    and ValueError where a batch has a single value per channel, nothing says what mean and variance are, or
+    ``momentum`` or ``eps`` is not finite, ``eps`` below zero or, in training, zero.
 
     >>> import numpy as np
     >>> x = np.array([[1.0], [3.0]])
-    >>> batch_norm(x, None, None, training=True, eps=0.0).tolist()
+    >>> batch_norm(x, None, None, training=True, eps=1e-12).round(6).tolist()
     [[-1.0], [1.0]]
     """
     if (running_mean is None) != (running_var is None):
@@ -51,7 +52,7 @@ def batch_norm(
     if not parameters.flag("training", training) and running_mean is None:
         raise ValueError("running_mean and running_var must be given where training is False")
     # A list: the tape looks for Tensors in tuples, and would hand on arrays, whose writes it could not see.
-    numbers = parameters.number("momentum", momentum), parameters.number("eps", eps)
+    numbers = parameters.finite("momentum", momentum), _eps(eps, training)
     options = [running_mean, running_var, training, *numbers, checked_activation(activation)]
     return BatchNorm.apply(x, weight, bias, residual, options, backend)
 
@@ -176,6 +177,13 @@ def _move(running, batch, momentum):
         running.copy_(moved)
     else:
         running[...] = moved
+
+
+def _eps(value, training):
+    eps = parameters.eps(value)
+    if training and eps == 0:
+        raise ValueError(f"batch_norm eps must be positive during training, but got {eps}")
+    return eps
 
 
 def _per_channel(item, name):

@@ -30,7 +30,8 @@ class BatchNorm2d(Module):
     ):
         super().__init__()
         self.num_features = parameters.positive_int("num_features", num_features)
-        self.eps, self.momentum = float(eps), None if momentum is None else float(momentum)
+        self.eps = parameters.eps(eps)
+        self.momentum = None if momentum is None else parameters.finite("momentum", momentum)
         self.affine = parameters.flag("affine", affine)
         self.track_running_stats = parameters.flag("track_running_stats", track_running_stats)
         shape, storage = (self.num_features,), float_storage(dtype)
