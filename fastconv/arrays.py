@@ -141,8 +141,8 @@ def check_memory(shape: tuple[int, ...], dtype) -> int:
     return nbytes
 
 
-def accumulate_(target: np.ndarray, addend: np.ndarray) -> None:
-    """target += addend, in place."""
+def accumulate_(target: np.ndarray, addend: np.ndarray, kernels=None) -> None:
+    """target += addend, in place; NumPy needs no kernels for that."""
     np.add(target, addend, out=target)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import fastconv as fc
-from fastconv import arrays
+from fastconv import arrays, backends
 from fastconv.autograd import Function
 from fastconv.errors import DTypeError
 
@@ -150,6 +150,17 @@ def test_of_two_walks_at_once_over_one_tape_one_is_told_or_both_are_whole(first_
     assert leaf.grad.tolist() == [18.0 if first_retains else 9.0]
     with pytest.raises(RuntimeError, match="a second time"):
         out.backward()
+
+
+def test_gradients_are_added_up_by_the_kernels_that_forward_recorded(rng):
+    leaf = fc.tensor(rng.standard_normal((1, 4, 80, 80)).astype(np.float32), requires_grad=True)
+    for _ in range(2):
+        with fc.use_backend("reference"):
+            out = (fc.functional.relu(leaf) + fc.functional.relu(leaf)).sum()
+        with backends.recording() as records:
+            out.backward()
+    assert [record.op for record in records].count("accumulate_") == 2
+    assert {record.backend for record in records} == {"reference"}
 
 
 def test_positions_are_those_of_the_forward_call():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,8 @@ class Context:
 
     # Most calls are not recorded: what only recorded ones have is not made for every call.
     _saved: tuple[np.ndarray | None, ...] = ()
+    # What forward ran on, where it ran kernels: gradients are added up by the same.
+    kernels: Any = None
     _watched: tuple[tuple[Version, int], ...] = ()
     _checksums: tuple[int, ...] = ()
 

@@ -31,7 +31,7 @@ def backward(root: Tensor, gradient=None, *, retain_graph: bool = False) -> None
         raise RuntimeError("this Tensor does not require grad and was not made by a recorded operation")
     seed = _seed(root, gradient)
     if root._node is None:
-        _commit([(root, seed, False)])
+        _commit([(root, seed, False)], None)
         return
     order = _topological(root._node)
     contexts = _claimed(order, retain_graph)
@@ -45,13 +45,17 @@ def backward(root: Tensor, gradient=None, *, retain_graph: bool = False) -> None
         if any(grad is not None for grad in grads):
             gradients.add_all(node, context, grads, leaves)
     # No gradient that anyone can see has been changed so far: a kernel that failed leaves them as they were.
-    _commit([(leaf, *gradients.with_ownership(key)) for key, leaf in leaves.items()])
+    _commit([(leaf, *gradients.with_ownership(key)) for key, leaf in leaves.items()], gradients.kernels)
 
 
 class _Gradients:
-    """Sums of gradients on their way, by where they go; added up in place only where the walk owns the array."""
+    """Sums of gradients on their way, by where they go; added up in place only where the walk owns the array.
+
+    ``kernels`` are those of the last node that recorded some.
+    """
 
     def __init__(self):
+        self.kernels = None
         self._arrays: dict = {}
         self._owned: set = set()
 
@@ -65,11 +69,12 @@ class _Gradients:
         if key not in self._owned:
             self._arrays[key] = present = present.copy(order="K")
             self._owned.add(key)
-        accumulate_(present, grad)
+        accumulate_(present, grad, self.kernels)
 
     def add_all(self, node, context, grads, leaves):
         """The gradients of a node's inputs, given those of its outputs; enters the leaves among them."""
         results = node.gradients(context, grads)
+        self.kernels = context.kernels or self.kernels
         for edge, result in zip(node.edges, results, strict=True):
             if edge is None:
                 continue
@@ -97,7 +102,7 @@ def _claimed(order: list[Node], retain_graph: bool) -> list[Context]:
     return contexts
 
 
-def _commit(gradients) -> None:
+def _commit(gradients, kernels) -> None:
     """Add to every leaf's ``grad``, or to none where one of them holds something else."""
     with _committing:
         for leaf, grad, _ in gradients:
@@ -116,7 +121,7 @@ def _commit(gradients) -> None:
             if leaf.grad is None:
                 leaf.grad = Tensor(grad if owned else grad.copy(order="K"))
             else:
-                accumulate_(leaf.grad._array, grad)
+                accumulate_(leaf.grad._array, grad, kernels)
                 leaf.grad.bump_version()
 
 

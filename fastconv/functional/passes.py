@@ -28,14 +28,18 @@ def run(
     return out
 
 
-def accumulate_(target: np.ndarray, addend: np.ndarray) -> None:
-    """target += addend, in place; a large dense target on all threads. Every backend rounds a sum alike."""
+def accumulate_(target: np.ndarray, addend: np.ndarray, kernels: KernelSet | None = None) -> None:
+    """target += addend, in place; a large dense target on all threads. Every backend rounds a sum alike.
+
+    ``kernels`` are those that forward recorded; where it ran none, those that would run now.
+    """
     layout = arrays.memory_format(target) if target.size > _FEW and target.flags.writeable else None
     alike = dtypes.is_supported(target.dtype) and addend.dtype == target.dtype and addend.shape == target.shape
     if layout is None or not alike or np.may_share_memory(target, addend):
         np.add(target, addend, out=target)
     else:
-        backends.select().run(call_of(target).task("accumulate_", ()), arrays.to_format(addend, layout), target)
+        kernels = kernels or backends.select()
+        kernels.run(call_of(target).task("accumulate_", ()), arrays.to_format(addend, layout), target)
 
 
 def call_of(array: np.ndarray) -> Call:
