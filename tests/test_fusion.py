@@ -307,6 +307,32 @@ def test_a_folded_block_adds_and_rectifies_in_one_pass(rng):
     assert [step.op for step in fc.explain(fused, x.shape).steps].count("batch_norm_forward") == 0
 
 
+@pytest.mark.parametrize("pair", [("conv", "nrom"), ("cnv", "norm"), ("conv", "training")])
+def test_pairs_of_what_a_module_does_not_have_are_named(pair):
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.norm = nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4)
+
+        def folded_pairs(self):
+            return [pair]
+
+    with pytest.raises(ValueError, match=rf"folded_pairs of Block names \('{pair[0]}', '{pair[1]}'\)"):
+        fc.fuse(nn.Sequential(Block()))
+
+
+def test_pairs_of_other_layers_are_left_as_they_are():
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = nn.ReLU(), nn.BatchNorm2d(4)
+
+        def folded_pairs(self):
+            return [("first", "second")]
+
+    assert type(fc.fuse(Block()).second) is nn.BatchNorm2d
+
+
 def test_a_sequential_with_a_forward_of_its_own_is_not_folded(rng):
     class Skip(nn.Sequential):
         def forward(self, x):

@@ -7,10 +7,9 @@ from collections.abc import Iterable
 from copy import deepcopy
 from itertools import pairwise
 
-import numpy as np
-
 from fastconv import functional, parameters
 from fastconv.autograd import is_grad_enabled
+from fastconv.functional.folding import folded_batch_norm
 from fastconv.nn.activation import ReLU
 from fastconv.nn.batch_norm import BatchNorm2d
 from fastconv.nn.conv import Conv2d
@@ -76,7 +75,7 @@ def fuse(model: Module) -> Module:
     modules are of this package and nothing but kernels and copies computes, which batch normalisation left unfolded
     is not.
 
-    Raises TypeError for what is no Module.
+    Raises TypeError for what is no Module, ValueError where ``folded_pairs`` names what is none.
 
     >>> from fastconv.nn import Sequential
     >>> fuse(Sequential(Conv2d(3, 8, 3, bias=False), BatchNorm2d(8), ReLU()))
@@ -92,28 +91,26 @@ def fuse(model: Module) -> Module:
     uses = Counter(id(child) for module in fused.modules() for child in module.children())
     weights = Counter(id(tensor) for layer in fused.modules() for tensor in layer._parameters.values())
     for module in list(fused.modules()):
-        for conv_name, norm_name in module.folded_pairs():
-            conv, norm = getattr(module, conv_name), getattr(module, norm_name)
+        for names in module.folded_pairs():
+            conv, norm = _pair(module, names)
+            if not (type(conv) is Conv2d and type(norm) is BatchNorm2d and norm.num_features == conv.out_channels):
+                continue
             shared = max(uses[id(conv)], uses[id(norm)], weights[id(conv.weight)]) > 1
-            fits = type(conv) is Conv2d and type(norm) is BatchNorm2d and norm.num_features == conv.out_channels
-            if fits and norm.track_running_stats and not shared:
+            if norm.track_running_stats and not shared:
                 _fold(conv, norm)
-                setattr(module, norm_name, Identity().eval())
+                setattr(module, names[1], Identity().eval())
     fused._replays = Replays()
     return fused
 
 
+def _pair(module: Module, names: tuple[str, str]) -> tuple[Module, Module]:
+    conv, norm = (getattr(module, name, None) for name in names)
+    if not (isinstance(conv, Module) and isinstance(norm, Module)):
+        raise ValueError(f"folded_pairs of {type(module).__name__} names {names!r}, which are not both modules of it")
+    return conv, norm
+
+
 def _fold(conv: Conv2d, norm: BatchNorm2d) -> None:
-    mean, var, weight = (_wide(array) for array in (norm.running_mean, norm.running_var, conv.weight))
-    scale = 1 / np.sqrt(var + norm.eps)
-    if norm.weight is not None:
-        scale = scale * _wide(norm.weight)
-    shift = 0 if norm.bias is None else _wide(norm.bias)
-    bias = (_wide(conv.bias) if conv.bias is not None else 0) - mean
-    dtype = conv.weight.dtype
-    conv.weight = Parameter((weight * scale[:, None, None, None]).astype(dtype), requires_grad=False)
-    conv.bias = Parameter((bias * scale + shift).astype(dtype), requires_grad=False)
-
-
-def _wide(tensor) -> np.ndarray:
-    return np.asarray(tensor.numpy(), np.float64)
+    of_norm = norm.running_mean, norm.running_var, norm.weight, norm.bias, norm.eps
+    weight, bias = folded_batch_norm(conv.weight, conv.bias, *of_norm)
+    conv.weight, conv.bias = Parameter(weight, requires_grad=False), Parameter(bias, requires_grad=False)
