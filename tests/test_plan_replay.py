@@ -191,6 +191,45 @@ def replayed(made, source, weight, unit):
     return found
 
 
+ROWS_OF_GRADIENTS = [
+    pytest.param(case, unit, id=f"{case.name}-{unit.lanes}")
+    for case, unit in itertools.product(AWKWARD_CONVS, UNITS)
+    if not isinstance(plan.first_layer_grad_plan(geometry_of(case), FORMATS[:1] * 2, unit), str)
+]
+
+
+@pytest.mark.parametrize(("case", "unit"), ROWS_OF_GRADIENTS)
+def test_a_first_layer_grad_plan_replayed_is_grad_weight(case, unit):
+    g, (inputs, outputs) = geometry_of(case), reference_outputs(case, "float64", "conv2d_grad_weight")
+    made = plan.first_layer_grad_plan(g, FORMATS[:1] * 2, unit)
+    copy, cols = copied(made.padded, inputs["x"]), g.cols.out
+    found, summed = np.zeros((g.K, g.C, g.rows.kernel * g.cols.kernel)), []
+    for (tap, place, taps), row in itertools.product(made.runs.tolist(), range(g.rows.out)):
+        for number in range(taps):
+            begin = row * made.padded.rows.step * made.padded.pitch + place + number * made.x_shift
+            summed.append((row, tap + number * made.tap_step))
+            inputs_met = copy[:, :, begin : begin + cols]
+            found[:, :, summed[-1][1]] += np.einsum("nkw,ncw->kc", inputs["grad_out"][:, :, row], inputs_met)
+    assert len(set(summed)) == len(summed)
+    np.testing.assert_array_equal(found.reshape(g.weight_shape), outputs["grad_weight"])
+    assert_covers(made.k_blocks, g.K, 1, unit.vectors)
+    assert_pieces_fit(made, g, unit)
+
+
+def assert_pieces_fit(made, g, unit):
+    """Pieces cover the outputs once, no sum has too many terms, and vectors end inside the scratch."""
+    padded, width = made.padded, made.vectors * unit.lanes
+    assert made.pieces == -(-g.N // made.images) * padded.blocks
+    assert 1 <= made.segments <= made.pieces <= 64 * made.segments
+    assert 0 < made.per_chunk * made.vectors <= plan.BLOCK_TERMS
+    assert g.cols.out <= width < g.cols.out + unit.lanes
+    assert made.pitch == (0 if g.cols.out == width else width)
+    places = made.runs[:, 1] + (made.runs[:, 2] - 1) * made.x_shift
+    last = (made.images * g.C - 1) * made.plane + (padded.block - 1) * padded.rows.step * padded.pitch + places.max()
+    assert last + width <= made.copy
+    assert made.gradients == made.k_blocks[:, 1].max() * made.images * padded.block * made.pitch
+
+
 def copied(padded, x):
     """The rows of each channel as the padded copy of all of them would hold them, one after the other."""
     N, C = x.shape[:2]
@@ -218,3 +257,19 @@ def copied(padded, x):
 def test_what_is_no_first_layer_is_declined_with_the_reason(name, formats, transposed, reason):
     case = next(case for case in AWKWARD_CONVS if case.name == name)
     assert reason in plan.first_layer_plan(geometry_of(case), formats, UNITS[1], transposed)
+
+
+@pytest.mark.parametrize(
+    ("name", "formats", "reason"),
+    [
+        ("first layer, strided", FORMATS, "channels lie together"),
+        ("two groups", FORMATS[:1] * 2, "are no first layer"),
+        ("first layer, rows of vectors", FORMATS[:1] * 2, "13 filters fill vectors well enough"),
+        ("stride above input", FORMATS[:1] * 2, "rows of 1 outputs leave more lanes empty"),
+        ("width one", FORMATS[:1] * 2, "leave more lanes empty than 4 filters do"),
+        ("first layer, every third", FORMATS[:1] * 2, "too few taps of a row"),
+    ],
+)
+def test_what_has_no_rows_of_gradients_is_declined_with_the_reason(name, formats, reason):
+    case = next(case for case in AWKWARD_CONVS if case.name == name)
+    assert reason in plan.first_layer_grad_plan(geometry_of(case), formats, UNITS[1])

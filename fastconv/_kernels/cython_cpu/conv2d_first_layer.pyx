@@ -1,4 +1,4 @@
-"""First layers on planes in C for every instruction set: forward and grad_input of few channels."""
+"""First layers on planes in C for every instruction set: forward and both gradients of few channels."""
 
 from libc.stdint cimport int64_t
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from fastconv import arrays
 from fastconv._kernels import contract, plan
+from fastconv._kernels.cython_cpu import conv2d_grad_weight
 from fastconv._kernels.cython_cpu.conv2d import prepare_direct, vector_unit
 from fastconv.dtypes import FLOAT_TYPES
 
@@ -28,9 +29,21 @@ cdef extern from "first_layer_args.h" nogil:
         const int64_t *blocks
         Py_ssize_t C, K, weight_c, weight_k, taps, out_rows, out_cols, block_count, per_chunk, plane, buffer, scratch_bytes
         int relu, streams
+    ctypedef struct fc_first_layer_grad_args:
+        const void *grad_out
+        const void *x
+        void *grad_weight
+        char *scratch
+        void *partials
+        fc_strides x_strides
+        fc_padded padded
+        const int64_t *k_blocks
+        const int64_t *runs
+        Py_ssize_t N, C, K, taps, out_rows, out_cols, k_block_count, run_count, tap_step, x_shift, vectors, pitch
+        Py_ssize_t images, pieces, segments, per_chunk, plane, copy, gradients, scratch_bytes
     ctypedef struct fc_first_layer_kernels:
         Py_ssize_t lanes, vectors, columns
-        fc_kernel first_layer
+        fc_kernel first_layer, grad_weight, reduce
 
 
 cdef class FirstLayer:
@@ -82,6 +95,66 @@ cdef class FirstLayer:
         return contract.OUT_OF_MEMORY if a.scratch == NULL else contract.OK
 
 
+cdef class FirstLayerGrad:
+    """Items are segments of the outputs, whose sums are added afterwards."""
+
+    cdef fc_first_layer_grad_args args
+    cdef const fc_first_layer_kernels* kernels
+    cdef bint needs_finite
+    cdef Py_ssize_t item_flops, partial_bytes
+    cdef object plan, problem
+
+    def __init__(self, problem, made):
+        g, itemsize = problem.geometry, FLOAT_TYPES[problem.dtype].storage.itemsize
+        self.kernels = <const fc_first_layer_kernels*> first_layer_kernels(itemsize)
+        self.plan, self.problem, self.needs_finite = made, problem, made.needs_finite
+        a = &self.args
+        a.x_strides = strides(arrays.element_strides(g.x_shape, arrays.CONTIGUOUS))
+        a.padded = padded_of(made.padded)
+        a.k_blocks, a.runs = <const int64_t*> address(made.k_blocks), <const int64_t*> address(made.runs)
+        a.k_block_count, a.run_count = len(made.k_blocks), len(made.runs)
+        a.N, a.C, a.K, a.taps = g.N, g.C, g.K, g.rows.kernel * g.cols.kernel
+        a.out_rows, a.out_cols = g.rows.out, g.cols.out
+        a.tap_step, a.x_shift, a.vectors, a.pitch = made.tap_step, made.x_shift, made.vectors, made.pitch
+        a.images, a.pieces, a.segments, a.per_chunk = made.images, made.pieces, made.segments, made.per_chunk
+        a.plane, a.copy, a.gradients = made.plane, made.copy, made.gradients
+        self.item_flops = g.flops // a.segments
+        self.partial_bytes = a.segments * a.K * a.C * a.taps * itemsize
+        cdef Py_ssize_t elements = a.copy + a.gradients + int(made.k_blocks[:, 1].max()) * a.C * a.taps
+        a.scratch_bytes = whole_lines(elements * itemsize + 16 * a.images * a.padded.block)
+
+    @property
+    def scratch_bytes(self):
+        """What one thread needs, and what all share."""
+        return self.args.scratch_bytes + self.partial_bytes
+
+    def __call__(self, grad_out, x, grad_weight):
+        cdef fc_first_layer_grad_args a = self.args
+        a.grad_out, a.x, a.grad_weight = address(grad_out), address(x), address(grad_weight)
+        cdef Py_ssize_t threads = num_threads(), summed = grain(self.item_flops)
+        cdef Py_ssize_t reduced = grain(8 * a.segments * a.C * a.taps), size = threads * a.scratch_bytes + self.partial_bytes
+        with nogil:
+            a.scratch = <char*> take(size)
+            if a.scratch != NULL:
+                a.partials = a.scratch + threads * a.scratch_bytes
+                parallel_for_threads(self.kernels.grad_weight, &a, a.segments, summed, threads)
+                parallel_for_threads(self.kernels.reduce, &a, a.K, reduced, threads)
+                give(a.scratch, size)
+        if a.scratch == NULL:
+            return contract.OUT_OF_MEMORY
+        if self.needs_finite and not np.isfinite(grad_weight).all():
+            return conv2d_grad_weight.prepare_direct(self.problem).run(grad_out, x, grad_weight)
+        return contract.OK
+
+
+def _prepare_grad_weight(problem):
+    made = plan.first_layer_grad_plan(problem.geometry, problem.formats, vector_unit(problem))
+    if isinstance(made, str):
+        return contract.Declined(made)
+    run = FirstLayerGrad(problem, made)
+    return contract.Kernel("first_layer", run, workspace_bytes=run.scratch_bytes)
+
+
 def _prepare(problem, transposed):
     made = plan.first_layer_plan(problem.geometry, problem.formats, vector_unit(problem), transposed)
     if isinstance(made, str):
@@ -93,4 +166,5 @@ def _prepare(problem, transposed):
 VARIANTS = {
     "conv2d_forward": (contract.Variant("first_layer", lambda problem: _prepare(problem, transposed=False)),),
     "conv2d_grad_input": (contract.Variant("first_layer", lambda problem: _prepare(problem, transposed=True)),),
+    "conv2d_grad_weight": (contract.Variant("first_layer", _prepare_grad_weight),),
 }

@@ -119,9 +119,14 @@ def _prepare(name, problem, joined=1):
     return contract.Kernel(name, run, workspace_bytes=run.scratch_bytes)
 
 
+def prepare_direct(problem):
+    """grad_weight for any problem: what special kernels hand on."""
+    return _prepare("direct", problem)
+
+
 VARIANTS = {
     "conv2d_grad_weight": (
         contract.Variant("grouped", _prepare_groups),
-        contract.Variant("direct", lambda problem: _prepare("direct", problem)),
+        contract.Variant("direct", prepare_direct),
     )
 }

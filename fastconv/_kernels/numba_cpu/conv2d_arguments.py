@@ -93,6 +93,19 @@ FIRST_LAYER = structure(
 # What a slot works with: addresses; ``buffer`` is the copy of a channel's rows, ``copy`` that of all.
 FIRST_LAYER_WORK = structure("panel", "sums", "buffer", "copy")
 FIRST_LAYER_WORK_BYTES = FIRST_LAYER_WORK.itemsize
+# The same of their grad_weight and plan.FirstLayerGradPlan; ``taps`` are all those of a channel, rows of copied
+# gradients have ``row_bytes`` (0: they are read as they are). All slots share the sums of every segment.
+FIRST_LAYER_GRAD = structure(
+    *PANELS, *strided("x"), "grad_out", "grad_weight", *SCRATCH, SHARED, *PADDED, "move", "k_blocks", "runs", "N", "C",
+    "K", "taps", "itemsize", "out_rows", "out_cols", "k_block_count", "run_count", "tap_step", "x_shift", "vectors",
+    "images", "pieces", "segments", "per_chunk", "row_bytes", "plane", "copy_bytes", "gradients_bytes",
+    "entries_at", "tile_at", "sums_at", "copy_at", "gradients_at",
+)  # fmt: skip
+# What a slot works with: addresses; the piece: images n .., rows first ..
+FIRST_LAYER_GRAD_WORK = structure(
+    "panel", "entries", "tile", "sums", "buffer", "copy", "gradients", "n", "images", "first", "rows"
+)
+FIRST_LAYER_GRAD_WORK_BYTES = FIRST_LAYER_GRAD_WORK.itemsize
 # One item sums so many channels where they are together; where pixels are, one channel has so many sums.
 BIAS_CHANNELS, BIAS_SUMS = 32, 16
 GRAD_BIAS = structure("grad_out", "grad_bias", *SCRATCH, "N", "K", "pixels", "planar")

@@ -150,6 +150,11 @@ def _prepare_grad_weight(name: str, problem: Problem, joined: int = 1) -> Kernel
     return Kernel(name, run, workspace_bytes=run.scratch_bytes)
 
 
+def prepare_direct(problem: Problem) -> Kernel:
+    """grad_weight for any problem: what special kernels hand on."""
+    return _prepare_grad_weight("direct", problem)
+
+
 def _prepare_grad_bias(problem: Problem) -> Kernel:
     g = problem.geometry
     template = fill(
@@ -165,7 +170,7 @@ def _prepare_grad_bias(problem: Problem) -> Kernel:
 VARIANTS = {
     "conv2d_grad_weight": (
         Variant("grouped", _prepare_groups),
-        Variant("direct", lambda problem: _prepare_grad_weight("direct", problem)),
+        Variant("direct", prepare_direct),
     ),
     "conv2d_grad_bias": (Variant("direct", _prepare_grad_bias),),
 }

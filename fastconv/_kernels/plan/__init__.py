@@ -17,6 +17,7 @@ from fastconv._kernels.plan.blocks import (
     is_pointwise,
     is_streamed,
 )
+from fastconv._kernels.plan.first_layer_grads import FirstLayerGradPlan, first_layer_grad_plan
 from fastconv._kernels.plan.first_layers import FirstLayerPlan, first_layer_plan
 from fastconv._kernels.plan.grad_weights import GradWeightPlan, grad_weight_plan
 from fastconv._kernels.plan.groups import groups_reason, joined_groups
@@ -29,6 +30,7 @@ __all__ = [
     "BLOCK_TERMS",
     "RANGE_TERMS",
     "AxisPlan",
+    "FirstLayerGradPlan",
     "FirstLayerPlan",
     "GradWeightPlan",
     "NormPlan",
@@ -39,6 +41,7 @@ __all__ = [
     "VectorUnit",
     "channel_blocks",
     "dots_reason",
+    "first_layer_grad_plan",
     "first_layer_plan",
     "forward_axis",
     "grad_input_axis",

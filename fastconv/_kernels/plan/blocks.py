@@ -49,6 +49,11 @@ def even(total: int, most: int, multiple: int = 1) -> int:
     return min(total, -(-total // (parts * multiple)) * multiple)
 
 
+def filled(count: int, unit: VectorUnit) -> float:
+    """The part of the lanes of whole vectors that so many elements take."""
+    return count / (-(-count // unit.lanes) * unit.lanes)
+
+
 def row_blocks(rows: AxisPlan, height: int) -> np.ndarray:
     """Rows (first target row, end, first source row, end) of blocks of so many target rows."""
     table, targets = [], len(rows.first) - 1

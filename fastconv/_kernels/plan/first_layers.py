@@ -94,7 +94,7 @@ def _reason(g, formats, unit, transposed):
         return _grad_input_reason(g, unit)
     if g.C > _CHANNELS:
         return f"{g.C} input channels are no first layer of at most {_CHANNELS}"
-    if _filled(g.cols.out, unit) < min(_FILLED, _filled(g.K, unit)):
+    if blocks.filled(g.cols.out, unit) < min(_FILLED, blocks.filled(g.K, unit)):
         return f"rows of {g.cols.out} outputs leave lanes empty"
     return None
 
@@ -104,16 +104,11 @@ def _grad_input_reason(g, unit):
         return "gradients of neighbouring columns are sums of other taps"
     if g.K > _GRAD_CHANNELS:
         return f"{g.K} output channels are more than {_GRAD_CHANNELS}"
-    if _filled(g.cols.size, unit) < _GRAD_FILLED:
+    if blocks.filled(g.cols.size, unit) < _GRAD_FILLED:
         return f"rows of {g.cols.size} leave most lanes empty"
-    if _filled(g.cols.size, unit) < _filled(g.C, unit):
+    if blocks.filled(g.cols.size, unit) < blocks.filled(g.C, unit):
         return f"{g.C} input channels leave fewer lanes empty than rows of {g.cols.size}"
     return None
-
-
-def _filled(count: int, unit: VectorUnit) -> float:
-    """The part of the lanes of whole vectors that so many outputs take."""
-    return count / (-(-count // unit.lanes) * unit.lanes)
 
 
 def _entries(padded: depthwise.Padded, kernel_cols: int) -> np.ndarray:

@@ -76,6 +76,18 @@ AWKWARD_CONVS = (
     _odd("first layer, many rows", (1, 3, 40, 224), (5, 3, 3, 3), padding=1),
     _odd("first layer, wide gradients", (2, 5, 12, 14), (16, 5, 5, 5)),
     _odd("first layer, dilated gradients", (1, 3, 9, 31), (7, 3, 3, 2), padding=(3, 1), dilation=(2, 3)),
+    _odd("first layer, gradients of many images", (19, 2, 12, 14), (6, 2, 5, 5), padding=2),
+    _odd(
+        "first layer, gradients of dilated strides", (2, 2, 13, 37), (3, 2, 3, 5), stride=2, padding=3, dilation=(2, 3)
+    ),
+    _odd(
+        "first layer, reflected gradients",
+        (1, 4, 9, 33),
+        (2, 4, 3, 4),
+        padding=(2, 3),
+        padding_mode="reflect",
+        bias=False,
+    ),
     _odd("few outputs", (2, 16, 19, 23), (3, 16, 3, 3), padding=1),
     _odd("few outputs, strided", (1, 32, 11, 13), (2, 32, 3, 4), stride=2, padding=(1, 2)),
     _odd("planes of whole vectors", (2, 37, 8, 14), (23, 37, 1, 1)),

@@ -15,6 +15,7 @@
 #include "pointwise.h"
 #include "depthwise_padded.h"
 #include "first_layer.h"
+#include "first_layer_grad.h"
 #include "sweep.h"
 
 const fc_conv2d_kernels FC_FN(fc_conv2d) = {

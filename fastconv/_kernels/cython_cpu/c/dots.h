@@ -9,8 +9,7 @@
 
 #ifndef FASTCONV_DOTS_H
 #define FASTCONV_DOTS_H
-#define FC_LOAD_WEIGHTS(o) const vec w_##o = o < V ? *(const vec *)(w_ + o * w_shift) : (vec){0};
-/* A compiler would rather load a pixel once for each channel than keep it. */
+/* A compiler would rather load a vector once for each product than keep it. */
 #if FC_VECTOR_BYTES == 64
 #define FC_IN_REGISTER(value) __asm__("" : "+v"(value))
 #elif defined(__x86_64__)
@@ -20,6 +19,10 @@
 #else
 #define FC_IN_REGISTER(value) (void)(value)
 #endif
+#define FC_LOAD_WEIGHTS(o)                                          \
+    vec w_##o = o < V ? *(const vec *)(w_ + o * w_shift) : (vec){0}; \
+    if (o < V)                                                      \
+        FC_IN_REGISTER(w_##o);
 #define FC_LOAD_PIXEL(p, base, times)                                   \
     vec x_##p = p < P ? *(const vec *)(base + times * shift) : (vec){0}; \
     if (p < P)                                                          \

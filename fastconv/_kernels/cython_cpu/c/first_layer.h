@@ -54,10 +54,3 @@ static void FC_FN(first_layer)(void *ctx, ptrdiff_t lo, ptrdiff_t hi, ptrdiff_t 
     if (panel.ending & FC_STREAMS)
         FC_STREAM_FENCE();
 }
-
-const fc_first_layer_kernels FC_FN(fc_first_layer) = {
-    .lanes = FC_LANES,
-    .vectors = FC_MAX_VECTORS,
-    .columns = FC_MOST_COLUMNS,
-    .first_layer = FC_FN(first_layer),
-};

@@ -1,4 +1,4 @@
-/* What the kernel of first layers on planes is told; filled by conv2d_first_layer.pyx. */
+/* What the kernels of first layers on planes are told; filled by conv2d_first_layer.pyx. */
 #ifndef FASTCONV_FIRST_LAYER_ARGS_H
 #define FASTCONV_FIRST_LAYER_ARGS_H
 
@@ -17,10 +17,23 @@ typedef struct {
     int relu, streams;
 } fc_first_layer_args;
 
-/* The kernel of one dtype and level. */
+/* The same of grad_weight and plan.FirstLayerGradPlan; taps are all those of a channel. */
+typedef struct {
+    const void *grad_out, *x;
+    void *grad_weight;
+    char *scratch;  /* one part of scratch_bytes for each slot */
+    void *partials; /* the sums of every segment */
+    fc_strides x_strides;
+    fc_padded padded;
+    const int64_t *k_blocks, *runs;
+    ptrdiff_t N, C, K, taps, out_rows, out_cols, k_block_count, run_count, tap_step, x_shift, vectors, pitch;
+    ptrdiff_t images, pieces, segments, per_chunk, plane, copy, gradients, scratch_bytes;
+} fc_first_layer_grad_args;
+
+/* The kernels of one dtype and level. */
 typedef struct {
     ptrdiff_t lanes, vectors, columns;
-    fc_kernel first_layer;
+    fc_kernel first_layer, grad_weight, reduce;
 } fc_first_layer_kernels;
 
 FC_DECLARE_TABLES(fc_first_layer_kernels, fc_first_layer)
