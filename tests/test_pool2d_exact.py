@@ -22,8 +22,9 @@ import fastconv as fc
 import fastconv.functional as F
 from fastconv import arrays
 from fastconv._kernels import load
-from fastconv._kernels.contract import offsets_dtype
-from fastconv.bench.cases import AWKWARD_POOLS, PoolCase
+from fastconv._kernels.contract import Declined, offsets_dtype
+from fastconv.bench.cases import AWKWARD_POOLS, AdaptiveMaxPoolCase, PoolCase
+from fastconv.geometry import Pool2dGeometry
 
 every_case = pytest.mark.parametrize("case", AWKWARD_POOLS, ids=lambda case: case.name)
 
@@ -164,6 +165,32 @@ def test_offsets_that_lead_outside_lead_nowhere(backend, dtype, kernel, rng):
         problem = problem_of("max_pool2d_grad_input", geometry, dtype, (wanted, wanted))
         found = run_fenced(backend, "max_pool2d_grad_input", problem, inputs)["grad_input"]
         assert_same_bits(found, expected)
+
+
+@compiled_backends
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("output_size", [(3, 2), (6, 6), (2, 20)])
+def test_offsets_that_lead_outside_windows_that_are_unlike_lead_nowhere(backend, dtype, output_size, rng):
+    case = AdaptiveMaxPoolCase("trusted", "here", (2, 9, 13, 17), output_size)
+    geometry, op = geometry_of(case), "max_pool2d_grad_input"
+    inputs = {"grad_out": integers(rng, geometry.out_shape, dtype)}
+    inputs["offsets"] = rng.integers(0, geometry.taps + 3, geometry.out_shape)
+    expected = run_fenced("reference", op, problem_of(op, geometry, dtype, FORMATS[:1] * 2), inputs)["grad_input"]
+    for wanted, variant in itertools.product(FORMATS, load(backend).VARIANTS[op]):
+        problem = problem_of(op, geometry, dtype, (wanted, wanted), variant=variant.name)
+        found = run_fenced(backend, op, problem, inputs)
+        for array in (found or {}).values():
+            assert_same_bits(array, expected, (wanted, variant.name))
+
+
+@compiled_backends
+@pytest.mark.parametrize("op", ["max_pool2d_grad_input", "avg_pool2d_grad_input"])
+def test_few_windows_give_their_gradients_one_after_the_other(backend, op):
+    problem = problem_of(op, Pool2dGeometry.adaptive((1, 4, 29, 28), 3), "float32", FORMATS[:1] * 2)
+    assert load(backend).prepare(op, problem).variant == "windows"
+    # One after the other, shares of so many windows above one element would round too often.
+    problem = problem_of(op, Pool2dGeometry.of((1, 1, 300, 300), 99, 3), "float32", FORMATS[:1] * 2, variant="windows")
+    assert isinstance(load(backend).prepare(op, problem), Declined) == op.startswith("avg")
 
 
 def scattered(geometry, grad_out, offsets):

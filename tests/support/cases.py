@@ -90,6 +90,8 @@ ADAPTIVE = tuple(
         ((1, 3, 1, 9), (2, None)),
         ((2, 5, 37, 41), 1),
         ((1, 20, 37, 41), (5, 1)),
+        ((2, 5, 29, 31), (3, 2)),
+        ((1, 3, 28, 12), (3, 1)),
     )
 )
 
@@ -115,4 +117,11 @@ POOL_LINES = (
     PoolCase("lines of pooled planes, stride one", "here", (1, 16, 7, 16), 3, 1, 1),
     PoolCase("lines of pooled planes, five by five", "here", (1, 16, 9, 32), 5, 1, 2),
 )
-POOLS = ADAPTIVE + WIDTHS + POOL_LINES
+# Few windows, which have gaps between them, or many elements in common.
+FEW_WINDOWS = (
+    PoolCase("windows far apart", "here", (2, 3, 35, 33), 4, 9),
+    PoolCase("windows far apart, padded", "here", (1, 3, 30, 35), (5, 4), (8, 9), padding=2, ceil_mode=True),
+    PoolCase("large windows with much in common", "here", (1, 5, 31, 40), (9, 11), (3, 4), padding=(4, 5)),
+    PoolCase("large windows side by side", "here", (1, 5, 36, 28), (12, 14)),
+)
+POOLS = ADAPTIVE + WIDTHS + POOL_LINES + FEW_WINDOWS

@@ -24,6 +24,14 @@ cdef extern from "pool2d_args.h" nogil:
         Py_ssize_t winner_count, block_count, height, pitch, first, count, step, even_at, odd_at, phases
     ctypedef struct fc_pool_sliding:
         Py_ssize_t stride, H, row_low, col_low, block, blocks, ahead
+    ctypedef struct fc_pool_windows:
+        const int64_t *rows
+        const int64_t *cols
+        const int64_t *taps
+        const int64_t *row_groups
+        const int64_t *col_groups
+        Py_ssize_t row_count, col_count, tap_count, row_group_count, col_group_count, pitch
+        int regular
     ctypedef struct fc_pool_args:
         const void *source
         const void *winners
@@ -35,11 +43,12 @@ cdef extern from "pool2d_args.h" nogil:
         fc_axis rows, cols
         fc_pool_lines lines
         fc_pool_sliding sliding
+        fc_pool_windows windows
         Py_ssize_t N, C, tap_cols, offset_bytes, kind, spreads, streams, lanes
         int status
     ctypedef struct fc_pool2d_kernels:
         Py_ssize_t lanes
-        fc_kernel targets, planes, strips, sliding, sliding_grad, whole
+        fc_kernel targets, planes, strips, sliding, sliding_grad, whole, windows
     const fc_pool2d_kernels* fc_pool2d_select(int itemsize)
 
 cdef enum:
@@ -61,7 +70,7 @@ cdef class Pooling:
     cdef fc_kernel kernel
     cdef Py_ssize_t items, chunk
     cdef bint has_winners, has_offsets, has_counts, streams
-    cdef object plans
+    cdef object plans, flops
 
     def __init__(self, op, problem):
         g, formats = problem.geometry, problem.formats
@@ -78,8 +87,9 @@ cdef class Pooling:
         self.has_winners, self.has_offsets = a.kind == FC_POOL_MAX_GRAD, "offsets" in problem.optional
         self.has_counts = a.kind == FC_POOL_SUM
         a.spreads = self.has_counts and transposed
+        self.flops = g.flops
         self._share(problem, transposed, itemsize)
-        self.chunk = pools.grain(g, itemsize, self.items)
+        self.chunk = pools.grain(g, itemsize, self.items, self.flops)
 
     cdef _share(self, problem, bint transposed, Py_ssize_t itemsize):
         """Items are target rows of an image, whose targets come one after the other."""
@@ -156,6 +166,24 @@ cdef class Whole(Pooling):
         self.kernel, self.items = self.kernels.whole, self.args.N * self.args.C
 
 
+cdef class Windows(Pooling):
+    """Items are planes."""
+
+    cdef object made
+
+    cdef _share(self, problem, bint transposed, Py_ssize_t itemsize):
+        self.made = made = pools.windows(problem.geometry)
+        w = &self.args.windows
+        w.rows, w.row_count = <const int64_t*> address(made.rows), len(made.rows)
+        w.cols, w.col_count = <const int64_t*> address(made.cols), len(made.cols)
+        w.taps, w.tap_count = <const int64_t*> address(made.taps), len(made.taps)
+        w.row_groups, w.row_group_count = <const int64_t*> address(made.row_groups), len(made.row_groups)
+        w.col_groups, w.col_group_count = <const int64_t*> address(made.col_groups), len(made.col_groups)
+        w.pitch = pools.windows_pitch(problem.geometry, self.kernels.lanes)
+        w.regular, self.flops = made.regular, pools.window_flops(problem.geometry)
+        self.kernel, self.items = self.kernels.windows, self.args.N * self.args.C
+
+
 def _variant(name, kind, reason, op):
     def prepare(problem):
         why = reason(problem.geometry, problem.formats)
@@ -172,4 +200,13 @@ _FORMS = (
     ("channels", Channels, pools.channels_reason),
     ("direct", Pooling, pools.direct_reason),
 )
-VARIANTS = {op: tuple(_variant(*form, op) for form in _FORMS) for op in _KINDS}
+
+
+def _forms(op):
+    """Of gradients there is one more."""
+    if op not in pools.WINDOWS_REASONS:
+        return _FORMS
+    return (*_FORMS[:3], ("windows", Windows, pools.WINDOWS_REASONS[op]), *_FORMS[3:])
+
+
+VARIANTS = {op: tuple(_variant(*form, op) for form in _forms(op)) for op in _KINDS}

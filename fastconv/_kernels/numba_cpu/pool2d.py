@@ -22,6 +22,7 @@ from fastconv._kernels.numba_cpu.pool_arguments import (
     VIEW_BYTES,
     WON,
     lines_values,
+    windows_values,
 )
 from fastconv._kernels.numba_cpu.ranges import RangeKernel
 from fastconv._kernels.numba_cpu.settings import VECTOR_BYTES
@@ -74,6 +75,12 @@ def _build_strips(dtype: str, kind: str, offset_bytes: int):
     from fastconv._kernels.numba_cpu import pool_kernels
 
     return pool_kernels.strips_kernel(dtype, kind, offset_bytes)
+
+
+def _build_windows(dtype: str, kind: str, offset_bytes: int):
+    from fastconv._kernels.numba_cpu import pool_windows
+
+    return pool_windows.windows_kernel(dtype, kind, offset_bytes)
 
 
 def _build_planes(dtype: str, kind: str, offset_bytes: int):
@@ -135,6 +142,7 @@ def native_functions(dtype: str) -> list[NativeFunction]:
         for build in (_build_targets, _build_planes, _build_strips, _build_whole)
         for kind in kinds
     ]
+    found += [_kernel(_build_windows, dtype, *kind).native for kind in kinds if kind[0] in (WON, ALL)]
     found += [_whole_plane(dtype, kind) for kind in (LARGEST, ALL)]
     for width in _WIDTHS:
         for kind in (LARGEST, LARGEST_AT, ALL):
@@ -154,7 +162,7 @@ class _Pooling:
         self.formats, self.transposed = problem.formats, op.endswith("grad_input")
         self.itemsize = np.dtype(problem.dtype).itemsize
         self.plans = pools.axis_plans(g, self.transposed)
-        self.operands = _OPERANDS[op]
+        self.operands, self.flops = _OPERANDS[op], g.flops
         self.kind = ALL if "row_counts" in self.operands else WON if self.transposed else LARGEST
         if "offsets" in problem.optional:
             self.kind = LARGEST_AT
@@ -174,7 +182,7 @@ class _Pooling:
 
     def bound(self, kernel: RangeKernel, items: int, scratch_bytes: int, **values: int):
         template = fill(POOL, **self.values | values)
-        chunk = pools.grain(self.g, self.itemsize, items)
+        chunk = pools.grain(self.g, self.itemsize, items, self.flops)
         return kernel.bound(template, self.operands, items, chunk, scratch_bytes)
 
     def lanes(self) -> int:
@@ -236,6 +244,16 @@ def _whole(p: _Pooling):
     return p.bound(kernel, p.g.N * p.g.C, _LINE, run=_whole_plane(p.dtype, p.kind).address), p.plans
 
 
+def _windows(p: _Pooling):
+    g, made = p.g, pools.windows(p.g)
+    p.flops = pools.window_flops(g)
+    pitch = pools.windows_pitch(g, VECTOR_BYTES // p.itemsize)
+    scratch = ((g.rows.out + 1) * pitch + g.cols.out) * p.itemsize if p.kind == ALL else 0
+    kernel = _kernel(_build_windows, p.dtype, p.kind, p.offset_bytes)
+    values = windows_values(made) | {"pitch": pitch, "move": rows(p.dtype).address}
+    return p.bound(kernel, g.N * g.C, scratch, **values), (*p.plans, made)
+
+
 _FORMS = (
     ("whole", _whole, pools.whole_reason),
     ("sliding", _sliding, pools.sliding_reason),
@@ -256,4 +274,11 @@ def _variant(name, form, reason, op) -> Variant:
     return Variant(name, prepare)
 
 
-VARIANTS = {op: tuple(_variant(*form, op) for form in _FORMS) for op in _OPERANDS}
+def _forms(op):
+    """Of gradients there is one more."""
+    if op not in pools.WINDOWS_REASONS:
+        return _FORMS
+    return (*_FORMS[:3], ("windows", _windows, pools.WINDOWS_REASONS[op]), *_FORMS[3:])
+
+
+VARIANTS = {op: tuple(_variant(*form, op) for form in _forms(op)) for op in _OPERANDS}

@@ -47,11 +47,16 @@ LINES = (
     "row_blocks", "block_count", "first_tap", "taps", "places", "won", "won_count", "height", "pitch", "first", "count",
     "step", "even_at", "odd_at", "phases",
 )  # fmt: skip
+# A plan.pools.Windows; ``pitch``, which LINES have, too, is that of a row of sums.
+WINDOWS = (
+    "window_rows", "window_cols", "window_taps", "row_groups", "col_groups", "window_row_count", "window_col_count",
+    "tap_count", "row_group_count", "col_group_count", "regular",
+)  # fmt: skip
 # ``run`` is the address of the functions of a kind, ``lanes`` are all channels or one; see fc_pool_args.
 POOL = structure(
-    *strided("source"), *strided("target"), *planned("rows"), *planned("cols"), *LINES, *SCRATCH, "winners", "offsets",
-    "row_counts", "col_counts", "N", "C", "tap_cols", "spreads", "streams", "lanes", "run", "move", "H", "stride",
-    "row_low", "col_low", "block", "blocks", "ahead",
+    *strided("source"), *strided("target"), *planned("rows"), *planned("cols"), *LINES, *WINDOWS, *SCRATCH, "winners",
+    "offsets", "row_counts", "col_counts", "N", "C", "tap_cols", "spreads", "streams", "lanes", "run", "move", "H",
+    "stride", "row_low", "col_low", "block", "blocks", "ahead",
 )  # fmt: skip
 
 
@@ -62,3 +67,10 @@ def lines_values(lines) -> dict[str, int]:
     values |= {"won": lines.winners.ctypes.data, "won_count": len(lines.winners), "block_count": len(lines.row_blocks)}
     names = ("height", "pitch", "first", "count", "step", "even_at", "odd_at", "phases")
     return values | {name: getattr(lines, name) for name in names}
+
+
+def windows_values(windows) -> dict[str, int]:
+    """Values of WINDOWS for a plan.pools.Windows, which the kernel must keep alive."""
+    arrays = (windows.rows, windows.cols, windows.taps, windows.row_groups, windows.col_groups)
+    values = (*(array.ctypes.data for array in arrays), *map(len, arrays), windows.regular)
+    return dict(zip(WINDOWS, values, strict=True))

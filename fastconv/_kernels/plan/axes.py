@@ -111,6 +111,10 @@ def _stride(axis):
     return 1 if isinstance(axis, AdaptiveAxis) else axis.stride
 
 
+def _dilation(axis):
+    return 1 if isinstance(axis, AdaptiveAxis) else axis.dilation
+
+
 def _entries(axis, padding_mode):
     table = source_table(axis, padding_mode)
     targets, taps = np.nonzero(table >= 0)
@@ -158,8 +162,8 @@ def _frozen(plan):
 
 
 @lru_cache(maxsize=_PLANS)
-def tap_positions(rows: Axis, cols: Axis) -> tuple[np.ndarray, np.ndarray]:
+def tap_positions(rows: Axis | AdaptiveAxis, cols: Axis | AdaptiveAxis) -> tuple[np.ndarray, np.ndarray]:
     """Row and column of every tap inside its window, dilation included, in the order kh * kW + kw."""
     arrays.check_memory((_TABLES, rows.kernel, cols.kernel), _INT)
     kh, kw = np.divmod(np.arange(rows.kernel * cols.kernel, dtype=_INT), cols.kernel)
-    return kh * rows.dilation, kw * cols.dilation
+    return kh * _dilation(rows), kw * _dilation(cols)

@@ -1,8 +1,9 @@
-"""Geometry -> the integers that drive the pooling kernels, in five forms beside the general one.
+"""Geometry -> the integers that drive the pooling kernels, in six forms beside the general one.
 
 *whole*: planes that are one window each. *sliding*: planes and small windows, straight from memory, lanes along
-columns. *rows*: other planes, through a buffer of some rows with their padding, lanes along columns. *strips*: planes
-brought together, lanes along channels. *channels*: channels_last, lanes along channels.
+columns. *rows*: other planes, through a buffer of some rows with their padding, lanes along columns. *windows*: of
+gradients, planes to which one window after the other gives what is its. *strips*: planes brought together, lanes along
+channels. *channels*: channels_last, lanes along channels.
 """
 
 from __future__ import annotations
@@ -31,8 +32,14 @@ _FEWEST_CHANNELS = 8
 _MOST_STEPS = 2
 # Bytes that a thread should get in one go: some microseconds.
 _CHUNK_BYTES = 1 << 18
+# Windows above one element whose shares are added one by one: rounding errors of longer sums would grow.
+_MOST_SHARES = 32
+# Elements per window that are worth while to take alike where they are.
+_FEWEST_ELEMENTS = 8
 # Comparisons or additions that take as long as a byte of memory.
 _FLOPS_PER_BYTE = 2
+# Of a window that gives its gradient to its elements, however many it has.
+_WINDOW_FLOPS = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,6 +61,18 @@ class Lines:
     even_at: int
     odd_at: int
     phases: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Windows:
+    """See fc_pool_windows."""
+
+    rows: np.ndarray
+    cols: np.ndarray
+    taps: np.ndarray
+    row_groups: np.ndarray
+    col_groups: np.ndarray
+    regular: bool
 
 
 def is_adaptive(g: Pool2dGeometry) -> bool:
@@ -93,6 +112,25 @@ def rows_reason(g: Pool2dGeometry, formats: tuple[str, ...]) -> str | None:
     if g.cols.stride > _MOST_STEPS:
         return f"columns of stride {g.cols.stride} lie too far apart"
     return _format_reason(formats, CONTIGUOUS)
+
+
+def winners_reason(g: Pool2dGeometry, formats: tuple[str, ...]) -> str | None:
+    """Why windows do not give their gradients to winners, one after the other; None where they do."""
+    return _format_reason(formats, CONTIGUOUS)
+
+
+def shares_reason(g: Pool2dGeometry, formats: tuple[str, ...]) -> str | None:
+    """Why windows do not share their gradients out, one after the other; None where they do."""
+    for axis in (g.rows, g.cols):
+        if not isinstance(axis, AdaptiveAxis) and axis.kernel > _MOST_SHARES * axis.stride:
+            return f"more than {_MOST_SHARES} windows lie above a row or column"
+    if g.rows.size * g.cols.size < _FEWEST_ELEMENTS * g.rows.out * g.cols.out:
+        return f"there are more windows than one for {_FEWEST_ELEMENTS} elements"
+    return _format_reason(formats, CONTIGUOUS)
+
+
+# Why the form "windows" does not take a gradient.
+WINDOWS_REASONS = {"max_pool2d_grad_input": winners_reason, "avg_pool2d_grad_input": shares_reason}
 
 
 def strips_reason(g: Pool2dGeometry, formats: tuple[str, ...]) -> str | None:
@@ -156,6 +194,43 @@ def sliding_blocks(g: Pool2dGeometry, itemsize: int) -> tuple[int, int, int]:
     return block, count, ahead
 
 
+@lru_cache(maxsize=_PLANS)
+def windows(g: Pool2dGeometry) -> Windows:
+    """What every window has, and which elements have the same ones."""
+    rows, cols = axis_plans(g, transposed=True)
+    down, right = axes.tap_positions(g.rows, g.cols)
+    taps = np.ascontiguousarray(np.stack([down, right, down * g.cols.size + right], axis=1))
+    extents = _extents(g.rows), _extents(g.cols)
+    regular = all((extent[:, 1] == 0).all() and (extent[:, 2] > taps[-1, i]).all() for i, extent in enumerate(extents))
+    return Windows(*extents, taps, _groups(rows), _groups(cols), regular)
+
+
+def windows_pitch(g: Pool2dGeometry, lanes: int) -> int:
+    """Elements from row to row of sums: a vector that begins in a row ends before the next one."""
+    return -(-(g.cols.size + lanes - 1) // lanes) * lanes
+
+
+def _extents(axis):
+    """(position of tap 0, how much further the first position inside lies, positions from there to the end)."""
+    outputs = np.arange(axis.out)
+    if isinstance(axis, AdaptiveAxis):
+        begin, end = axis.begin(outputs), axis.end(outputs)
+    else:
+        begin = outputs * axis.stride - axis.low
+        end = np.minimum(begin + axis.dilation * (axis.kernel - 1) + 1, axis.size)
+    low = np.maximum(0, -begin)
+    return np.ascontiguousarray(np.stack([begin, low, np.maximum(0, end - begin - low)], axis=1), np.int64)
+
+
+def _groups(plan):
+    """(first position, positions, first window, windows) of neighbours under the same windows."""
+    counts = np.diff(plan.first)
+    first = np.where(counts > 0, np.append(plan.sources, 0)[plan.first[:-1]], 0)
+    starts = np.flatnonzero(np.concatenate(([True], (np.diff(first) != 0) | (np.diff(counts) != 0))))
+    lengths = np.diff(np.append(starts, len(counts)))
+    return np.ascontiguousarray(np.stack([starts, lengths, first[starts], counts[starts]], axis=1), np.int64)
+
+
 def _row_blocks(rows, row_bytes, most):
     """As few as there can be of one height with at most so many bytes of source rows."""
     height = len(rows.first) - 1
@@ -182,8 +257,13 @@ def streams(g: Pool2dGeometry, transposed: bool, formats: tuple[str, ...], items
     return N * C * H * W * itemsize >= blocks.STREAMED_BYTES and run * itemsize % _LINE == 0
 
 
-def grain(g: Pool2dGeometry, itemsize: int, items: int) -> int:
-    """Items per chunk."""
+def window_flops(g: Pool2dGeometry) -> int:
+    """What the windows of a gradient cost that come one after the other."""
+    return g.N * g.C * g.rows.out * g.cols.out * _WINDOW_FLOPS
+
+
+def grain(g: Pool2dGeometry, itemsize: int, items: int, flops: int) -> int:
+    """Items per chunk, so that chunks are equal."""
     N, C, H, W = g.x_shape
-    work = itemsize * N * C * (H * W + g.rows.out * g.cols.out) + g.flops // _FLOPS_PER_BYTE
-    return max(1, _CHUNK_BYTES * items // max(1, work))
+    work = itemsize * N * C * (H * W + g.rows.out * g.cols.out) + flops // _FLOPS_PER_BYTE
+    return -(-items // -(-work // _CHUNK_BYTES))

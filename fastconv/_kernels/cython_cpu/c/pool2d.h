@@ -10,6 +10,7 @@
 #include "transpose.h"
 #include "pool_strips.h"
 #include "pool_whole.h"
+#include "pool_windows.h"
 #undef FC_SLID
 #define FC_SLID FC_POOL_WIDTH
 #include "pool_sliding.h"
@@ -60,4 +61,5 @@ const fc_pool2d_kernels FC_FN(fc_pool2d) = {
     .sliding = FC_FN(pool_sliding),
     .sliding_grad = FC_FN(pool_sliding_grad),
     .whole = FC_FN(pool_whole),
+    .windows = FC_FN(pool_windows),
 };

@@ -26,6 +26,16 @@ typedef struct {
     ptrdiff_t stride, H, row_low, col_low, block, blocks, ahead;
 } fc_pool_sliding;
 
+/* Windows that give a gradient to their elements. rows and cols have (place of tap 0, how much further the first place
+ * inside lies, places from there to the end) per window, taps (row, column, element of the plane) from tap 0 on; of
+ * `regular` windows all taps are inside. row_groups and col_groups have (first place, places, first window, windows) of
+ * neighbours that lie under the same ones. Sums of rows have pitch elements. */
+typedef struct {
+    const int64_t *rows, *cols, *taps, *row_groups, *col_groups;
+    ptrdiff_t row_count, col_count, tap_count, row_group_count, col_group_count, pitch;
+    int regular;
+} fc_pool_windows;
+
 /* target = what `kind` says of the sources that rows and cols list for it. winners (of FC_POOL_MAX_GRAD) lie as source
  * does and offsets (of FC_POOL_MAX; NULL: not wanted) as target does: unsigned integers of offset_bytes bytes. Of
  * FC_POOL_SUM every element of the output is divided by row_counts[oh] * col_counts[ow]: that is the target, or the
@@ -37,16 +47,17 @@ typedef struct {
     fc_axis rows, cols;
     fc_pool_lines lines;
     fc_pool_sliding sliding;
+    fc_pool_windows windows;
     ptrdiff_t N, C, tap_cols, offset_bytes, kind, spreads, streams;
     ptrdiff_t lanes; /* neighbours of one target: all channels, or one */
     volatile int status;
 } fc_pool_args;
 
 /* Items: target rows of an image; blocks of rows of a plane; strips of planes; blocks of rows of a plane, twice; planes
- * that have one window. */
+ * that have one window; planes. */
 typedef struct {
     ptrdiff_t lanes;
-    fc_kernel targets, planes, strips, sliding, sliding_grad, whole;
+    fc_kernel targets, planes, strips, sliding, sliding_grad, whole, windows;
 } fc_pool2d_kernels;
 
 FC_DECLARE_TABLES(fc_pool2d_kernels, fc_pool2d)
