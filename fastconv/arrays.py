@@ -98,7 +98,9 @@ def element_strides(shape: tuple[int, ...], wanted: str) -> tuple[int, int, int,
 
 def empty(shape: tuple[int, ...], dtype: np.dtype, wanted: str = CONTIGUOUS) -> np.ndarray:
     """An uninitialised array; raises MemoryError with bytes and shape before trying the impossible."""
-    nbytes = check_memory(shape, dtype)
+    nbytes = math.prod(shape) * dtype.itemsize
+    if nbytes >= _CHECKED_BYTES:
+        check_memory(shape, dtype)
     if wanted == CHANNELS_LAST:
         N, C, H, W = shape
         return buffers.empty((N, H, W, C), dtype, nbytes).transpose(_FROM_CHANNELS_LAST)

@@ -229,14 +229,14 @@ def test_null_function_is_refused():
     with pytest.raises(ValueError, match="address"):
         pool.run(0, 0, 10, 1)
     with pytest.raises(ValueError, match="address"):
-        pool.launch(0, bytes(8), (), (), 10, 1, 1)
+        pool.launcher(0, bytes(8), (), 10, 1)
 
 
 def launch(words, slots, values, *, length):
     """The context that a launched function sees, the first ``length`` words of it."""
     seen = []
     callback = RANGE_FN(lambda context, *_: seen.append(ctypes.cast(context, ctypes.POINTER(ctypes.c_int64))[:length]))
-    pool.launch(ctypes.cast(callback, ctypes.c_void_p).value, words, slots, values, 1, 1, 1)
+    pool.launcher(ctypes.cast(callback, ctypes.c_void_p).value, words, slots, 1, 1).on(values, 1)
     return seen[0]
 
 
@@ -254,6 +254,20 @@ def test_launch_puts_addresses_and_numbers_into_a_copy_of_the_words():
 
 
 @native
+def test_a_launch_repeats_itself_on_the_threads_that_are_set():
+    seen = []
+    callback = RANGE_FN(lambda context, *chunk: seen.append((ctypes.c_int64.from_address(context).value, *chunk)))
+    launched = pool.launcher(ctypes.cast(callback, ctypes.c_void_p).value, bytes(8), (0,), 10, 5)
+    pool.set_num_threads(1)
+    assert [launched(7), launched(8)] == [0, 0]
+    assert seen == [(7, 0, 10, 0), (8, 0, 10, 0)]
+    del seen[:]
+    pool.set_num_threads(2)
+    launched(9)
+    assert sorted(chunk[:3] for chunk in seen) == [(9, 0, 5), (9, 5, 10)]
+
+
+@native
 @pytest.mark.parametrize(
     ("words", "slots", "values", "error"),
     [
@@ -261,6 +275,7 @@ def test_launch_puts_addresses_and_numbers_into_a_copy_of_the_words():
         (bytes(16), (2,), (0,), ValueError),
         (bytes(16), (-1,), (0,), ValueError),
         (bytes(16), (0, 1), (0,), ValueError),
+        (bytes(16), (0,) * 129, (0,) * 129, ValueError),
         (bytes(16), (0,), (2**63,), OverflowError),
         (bytes(16), (0,), (1.5,), TypeError),
         (bytearray(16), (0,), (0,), TypeError),
@@ -270,7 +285,7 @@ def test_launch_refuses_what_does_not_fit(words, slots, values, error):
     called = []
     callback = RANGE_FN(lambda *_: called.append(1))
     with pytest.raises(error):
-        pool.launch(ctypes.cast(callback, ctypes.c_void_p).value, words, slots, values, 1, 1, 1)
+        pool.launcher(ctypes.cast(callback, ctypes.c_void_p).value, words, slots, 1, 1).on(values, 1)
     assert not called
 
 
@@ -763,11 +778,11 @@ def test_without_the_extension():
     else:
         raise AssertionError("run without the extension")
     try:
-        pool.launch(1, bytes(8), (), (), 10, 1, 1)
+        pool.launcher(1, bytes(8), (), 10, 1)
     except ImportError as error:
         assert pool.native_reason() in str(error)
     else:
-        raise AssertionError("launch without the extension")
+        raise AssertionError("launcher without the extension")
     print("done")
     """
     assert script(code, "") == "done"

@@ -17,6 +17,5 @@ def adaptive_avg_pool2d(x, output_size, *, backend: str | None = None):
     >>> adaptive_avg_pool2d(np.arange(15.0).reshape(1, 1, 3, 5), (1, 2))[0, 0].tolist()
     [[6.0, 8.0]]
     """
-    return AvgPool2d.apply(
-        x, adaptive_avg_pool2d.__name__, Pool2dGeometry.adaptive, [output_size], (False, None), backend
-    )
+    settings = [adaptive_avg_pool2d.__name__, Pool2dGeometry.adaptive, [output_size], (False, None), backend]
+    return AvgPool2d.apply(x, settings)

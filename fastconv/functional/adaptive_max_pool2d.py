@@ -20,5 +20,5 @@ def adaptive_max_pool2d(x, output_size, return_indices=False, *, backend: str | 
     [[12.0, 14.0]]
     """
     wants = flag("return_indices", return_indices)
-    operation, make = adaptive_max_pool2d.__name__, Pool2dGeometry.adaptive
-    return MaxPool2d.apply(x, operation, make, [output_size], wants, None, backend)
+    settings = [adaptive_max_pool2d.__name__, Pool2dGeometry.adaptive, [output_size], wants, None, backend]
+    return MaxPool2d.apply(x, settings)

@@ -36,17 +36,18 @@ def avg_pool2d(
     """
     divisor = None if divisor_override is None else positive_int("divisor_override", divisor_override)
     counting = (flag("count_include_pad", count_include_pad), divisor)
-    # A list: the tape looks for Tensors in tuples, and would hand on a copy of one, which no call is known by.
+    # Lists: the tape looks for Tensors in tuples, and would hand on a copy of one, which no call is known by.
     parameters = [kernel_size, stride, padding, ceil_mode]
-    return AvgPool2d.apply(x, avg_pool2d.__name__, _geometry, parameters, counting, backend)
+    return AvgPool2d.apply(x, [avg_pool2d.__name__, _geometry, parameters, counting, backend])
 
 
 class AvgPool2d(Function):
     """Needs no saved array: the gradient depends on the geometry alone."""
 
     @staticmethod
-    def forward(ctx, x, operation, make, parameters, counting, backend):
+    def forward(ctx, x, settings):
         """``make(x_shape, *parameters)`` is the geometry of the operation that users called."""
+        operation, make, parameters, counting, backend = settings
         x = arrays.as_array(x, "input")
         key = (operation, x.shape, x.dtype, counting, *map(id, parameters))
         call = _known.get(key)
@@ -69,7 +70,7 @@ class AvgPool2d(Function):
         if call.geometry.N:
             task = call.task("avg_pool2d_grad_input", (layout, layout))
             ctx.kernels.run(task, grad_out, *call.counts, grad_input)
-        return grad_input if call.batched else grad_input[0], None, None, None, None, None
+        return grad_input if call.batched else grad_input[0], None
 
 
 class _AverageCall(Call):

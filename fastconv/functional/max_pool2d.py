@@ -45,10 +45,10 @@ def max_pool2d(
     >>> max_pool2d(np.arange(16.0).reshape(1, 1, 4, 4), 2)[0, 0].tolist()
     [[5.0, 7.0], [13.0, 15.0]]
     """
-    # A list: the tape looks for Tensors in tuples, and would hand on a copy of one, which no call is known by.
+    # Lists: the tape looks for Tensors in tuples, and would hand on a copy of one, which no call is known by.
     parameters = [kernel_size, stride, padding, dilation, ceil_mode]
     wants = flag("return_indices", return_indices)
-    return MaxPool2d.apply(x, max_pool2d.__name__, _geometry, parameters, wants, activation, backend)
+    return MaxPool2d.apply(x, [max_pool2d.__name__, _geometry, parameters, wants, activation, backend])
 
 
 class MaxPool2d(Function):
@@ -58,8 +58,9 @@ class MaxPool2d(Function):
     """
 
     @staticmethod
-    def forward(ctx, x, operation, make, parameters, return_indices, activation, backend):
+    def forward(ctx, x, settings):
         """``make(x_shape, *parameters)`` is the geometry of the operation that users called."""
+        operation, make, parameters, return_indices, activation, backend = settings
         x = arrays.as_array(x, "input")
         key = (operation, x.shape, x.dtype, *map(id, parameters))
         call = _known.get(key)
@@ -90,7 +91,7 @@ class MaxPool2d(Function):
         grad_input = arrays.empty(call.geometry.x_shape, call.dtype.storage, layout)
         if call.geometry.N:
             ctx.kernels.run(call.task("max_pool2d_grad_input", (layout, layout)), grad_out, offsets, grad_input)
-        return grad_input if call.batched else grad_input[0], None, None, None, None, None, None
+        return grad_input if call.batched else grad_input[0], None
 
 
 _known: Calls[Call] = Calls()

@@ -89,11 +89,20 @@ def in_turn(
         operands = (*operands, SHARED)
     names = template.dtype.names
     slots, words = tuple(names.index(name) for name in operands), template.tobytes()
+    launches: list[Callable[[tuple, int], None]] = []
+
+    def launcher(kernel, items, grain):
+        make = pool.launcher if pool.is_native() else _Threaded
+        return make(kernel.native.address, words, slots, items, grain)
+
+    if len(steps) == 1 and not step and pool.is_native():
+        return launcher(*steps[0])
 
     def launch_all(values, threads) -> None:
-        launch = pool.launch if pool.is_native() else _launch_threaded
-        for kernel, items, grain in steps:
-            launch(kernel.native.address, words, slots, values, items, grain, threads)
+        if not launches:
+            launches[:] = [launcher(*step).on for step in steps]
+        for launch in launches:
+            launch(values, threads)
 
     def run(*values) -> int:
         # Read once: another thread may change it, and there must be a block for every slot.
@@ -113,9 +122,16 @@ def in_turn(
     return run
 
 
-def _launch_threaded(address, words, slots, values, items, grain, threads) -> None:
-    """What ``pool.launch`` does, by Numba's own threads."""
-    context = np.frombuffer(words, np.int64).copy()
-    for slot, value in zip(slots, values, strict=True):
-        context[slot] = value if isinstance(value, int) else value.ctypes.data
-    settings.run_threaded(address, context.ctypes.data, items, grain, threads)
+class _Threaded:
+    """What ``pool.launcher`` makes, for Numba's own threads."""
+
+    def __init__(self, address: int, words: bytes, slots: tuple[int, ...], items: int, grain: int):
+        self._given = address, words, slots, items, grain
+
+    def on(self, values: tuple, threads: int) -> None:
+        """Run on at most so many threads."""
+        address, words, slots, items, grain = self._given
+        context = np.frombuffer(words, np.int64).copy()
+        for slot, value in zip(slots, values, strict=True):
+            context[slot] = value if isinstance(value, int) else value.ctypes.data
+        settings.run_threaded(address, context.ctypes.data, items, grain, threads)

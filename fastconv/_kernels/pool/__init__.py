@@ -9,15 +9,16 @@ from types import ModuleType, SimpleNamespace
 
 from fastconv._kernels.pool.limits import default_num_threads
 
-__all__ = ["default_num_threads", "get_num_threads", "is_native", "launch", "native_reason", "run", "set_num_threads"]
+__all__ = ["default_num_threads", "get_num_threads", "is_native", "launcher", "native_reason", "run", "set_num_threads"]
 
 
 def get_num_threads() -> int:
     """Threads that kernels use; ValueError where ``FASTCONV_NUM_THREADS`` decides and is not a positive integer."""
-    count = _holder().thread_count()
+    holder = _holder()
+    count = holder.thread_count()
     if count == 0:
-        set_num_threads(default_num_threads())
-        count = _holder().thread_count()
+        holder.set_thread_count(default_num_threads())
+        count = holder.thread_count()
     return count
 
 
@@ -62,18 +63,17 @@ def run(function_address: int, context_address: int, n: int, grain: int, threads
     native.run(function_address, context_address, n, grain, threads)
 
 
-def launch(
-    function_address: int, words: bytes, slots: tuple[int, ...], values: tuple, n: int, grain: int, threads: int
-) -> None:
-    """``run`` with a context of 64-bit words, after each value was put into its slot: an int, or an array's address.
+def launcher(function_address: int, words: bytes, slots: tuple[int, ...], n: int, grain: int):
+    """``run`` as a function of values, with a copy of ``words``, of 64 bits, as the context; it returns 0.
 
-    Raises as ``run``, and ValueError for more than 128 words, a slot beyond them, or another number of values than of
-    slots.
+    Each value is put into its slot: an int, or an array's address. ``launcher(...).on(values, threads)`` does the same
+    on so many threads. Raises as ``run``, and ValueError for more than 128 words or a slot beyond them, or, of what it
+    returns, for another number of values than of slots.
     """
     native, reason = _load()
     if native is None:
         raise ImportError(f"the compiled thread pool is not available: {reason}")
-    native.launch(function_address, words, slots, values, n, grain, threads)
+    return native.Launch(function_address, words, slots, n, grain)
 
 
 @cache

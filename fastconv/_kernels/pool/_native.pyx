@@ -57,25 +57,48 @@ def run(size_t function_address, size_t context_address, Py_ssize_t n, Py_ssize_
         fc_parallel_for(<range_fn> function_address, <void*> context_address, n, grain, wanted)
 
 
-def launch(size_t function_address, bytes words, tuple slots, tuple values, Py_ssize_t n, Py_ssize_t grain,
-           Py_ssize_t threads) -> None:
-    """``run`` with ``words`` as its context, after each value was put into its slot: an integer, or an array's address."""
-    cdef int64_t[MAX_WORDS] context
-    cdef Py_ssize_t length = len(words), position, slot
-    if function_address == 0:
-        raise ValueError("the address of the function is 0")
-    if length > <Py_ssize_t> sizeof(context):
-        raise ValueError(f"a context of {length} bytes is too long")
-    if len(slots) != len(values):
-        raise ValueError(f"{len(values)} values for {len(slots)} slots")
-    memcpy(context, <const char*> words, length)
-    for position in range(len(slots)):
-        slot, value = slots[position], values[position]
-        if not 0 <= slot < length // <Py_ssize_t> sizeof(int64_t):
-            raise ValueError(f"slot {slot} is outside of the context")
-        context[slot] = value if isinstance(value, int) else <int64_t> address(value)
-    with nogil:
-        fc_parallel_for(<range_fn> function_address, <void*> context, n, grain, threads)
+cdef class Launch:
+    """One function for many arrays: ``run`` with ``words`` as its context, after each value was put into its slot."""
+
+    cdef range_fn function
+    cdef Py_ssize_t n, grain, length, count
+    cdef int64_t words[MAX_WORDS]
+    cdef Py_ssize_t slots[MAX_WORDS]
+
+    def __init__(self, size_t function_address, bytes words, tuple slots, Py_ssize_t n, Py_ssize_t grain):
+        self.length, self.count = len(words), len(slots)
+        if function_address == 0:
+            raise ValueError("the address of the function is 0")
+        if self.length > <Py_ssize_t> sizeof(self.words):
+            raise ValueError(f"a context of {self.length} bytes is too long")
+        if self.count > MAX_WORDS:
+            raise ValueError(f"there are more slots, {self.count}, than words")
+        self.function, self.n, self.grain = <range_fn> function_address, n, grain
+        memcpy(self.words, <const char*> words, self.length)
+        for position, slot in enumerate(slots):
+            if not 0 <= slot < self.length // <Py_ssize_t> sizeof(int64_t):
+                raise ValueError(f"slot {slot} is outside of the context")
+            self.slots[position] = slot
+
+    def __call__(self, *values) -> int:
+        """0; on as many threads as are set. A value is an integer, or an array for its address."""
+        if count == 0:
+            set_thread_count(default_num_threads())
+        self.on(values, count)
+        return 0
+
+    cpdef on(self, tuple values, Py_ssize_t threads):
+        """The same on at most so many threads."""
+        cdef int64_t[MAX_WORDS] context
+        cdef Py_ssize_t position
+        if len(values) != self.count:
+            raise ValueError(f"{len(values)} values for {self.count} slots")
+        memcpy(context, self.words, self.length)
+        for position in range(self.count):
+            value = values[position]
+            context[self.slots[position]] = value if isinstance(value, int) else <int64_t> address(value)
+        with nogil:
+            fc_parallel_for(self.function, <void*> context, self.n, self.grain, threads)
 
 
 fc_pool_init()
