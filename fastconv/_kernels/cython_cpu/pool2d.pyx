@@ -45,7 +45,7 @@ cdef extern from "pool2d_args.h" nogil:
         fc_pool_sliding sliding
         fc_pool_windows windows
         Py_ssize_t N, C, tap_cols, offset_bytes, kind, spreads, streams, lanes
-        int status
+        int runs, apart, status
     ctypedef struct fc_pool2d_kernels:
         Py_ssize_t lanes
         fc_kernel targets, planes, strips, sliding, sliding_grad, whole, windows
@@ -117,6 +117,8 @@ cdef class Channels(Pooling):
     cdef _share(self, problem, bint transposed, Py_ssize_t itemsize):
         Pooling._share(self, problem, transposed, itemsize)
         self.args.lanes = problem.geometry.C
+        self.args.runs = not transposed and pools.has_runs(problem.geometry)
+        self.args.apart = transposed and pools.are_apart(problem.geometry)
         self.streams = pools.streams(problem.geometry, transposed, problem.formats, itemsize)
 
 

@@ -92,6 +92,18 @@ def stream_bytes(typingctx, target, source, count):
     return types.void(types.int64, types.int64, types.int64), codegen
 
 
+@intrinsic(prefer_literal=True)
+def local_bytes(typingctx, count):
+    """The address of so many bytes, a literal, which begin at a cache line and live as long as the call."""
+
+    def codegen(context, builder, signature, args):
+        place = cgutils.alloca_once(builder, ir.ArrayType(_BYTE, count.literal_value))
+        place.align = 64
+        return builder.ptrtoint(place, _WORD)
+
+    return types.int64(count), codegen
+
+
 @intrinsic
 def clear_bytes(typingctx, target, count):
     """Set some bytes to zero."""

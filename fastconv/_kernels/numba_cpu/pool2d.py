@@ -19,6 +19,7 @@ from fastconv._kernels.numba_cpu.pool_arguments import (
     LARGEST_AT,
     POOL,
     SLIDE_BYTES,
+    SLIDE_LOCAL_BYTES,
     VIEW_BYTES,
     WON,
     lines_values,
@@ -180,7 +181,7 @@ class _Pooling:
             "spreads": self.kind == ALL and self.transposed,
         }
 
-    def bound(self, kernel: RangeKernel, items: int, scratch_bytes: int, **values: int):
+    def bound(self, kernel: RangeKernel, items: int, scratch_bytes: int = 0, **values: int):
         template = fill(POOL, **self.values | values)
         chunk = pools.grain(self.g, self.itemsize, items, self.flops)
         return kernel.bound(template, self.operands, items, chunk, scratch_bytes)
@@ -196,11 +197,12 @@ class _Pooling:
 def _direct(p: _Pooling, **values: int):
     kernel = _kernel(_build_targets, p.dtype, p.kind, p.offset_bytes)
     items = p.g.N * (p.g.rows.size if p.transposed else p.g.rows.out)
-    return p.bound(kernel, items, JOB_BYTES, run=p.lanes(), **values), p.plans
+    return p.bound(kernel, items, run=p.lanes(), **values), p.plans
 
 
 def _channels(p: _Pooling):
-    return _direct(p, lanes=p.g.C, streams=p.streams())
+    apart, runs = p.transposed and pools.are_apart(p.g), not p.transposed and pools.has_runs(p.g)
+    return _direct(p, lanes=p.g.C, streams=p.streams(), apart=apart, runs=runs)
 
 
 def _rows(p: _Pooling):
@@ -235,13 +237,13 @@ def _sliding(p: _Pooling):
         kernel, H = _kernel(_build_sliding, *key), g.rows.size
     values = {"H": H, "stride": window[1], "row_low": g.rows.low, "col_low": g.cols.low, "run": run}
     values |= {"block": block, "blocks": blocks, "ahead": ahead, "streams": p.streams()}
-    views = -(-columns * p.itemsize // width)
-    return p.bound(kernel, g.N * g.C * blocks, SLIDE_BYTES + views * VIEW_BYTES, **values), p.plans
+    scratch = SLIDE_BYTES + -(-columns * p.itemsize // width) * VIEW_BYTES
+    return p.bound(kernel, g.N * g.C * blocks, 0 if scratch <= SLIDE_LOCAL_BYTES else scratch, **values), p.plans
 
 
 def _whole(p: _Pooling):
     kernel = _kernel(_build_whole, p.dtype, p.kind, p.offset_bytes)
-    return p.bound(kernel, p.g.N * p.g.C, _LINE, run=_whole_plane(p.dtype, p.kind).address), p.plans
+    return p.bound(kernel, p.g.N * p.g.C, run=_whole_plane(p.dtype, p.kind).address), p.plans
 
 
 def _windows(p: _Pooling):

@@ -7,14 +7,17 @@ import numba
 import numpy as np
 from numba import carray
 
-from fastconv._kernels.numba_cpu.addresses import call, clear_bytes, fence_streams, pointer, word
+from fastconv._kernels.numba_cpu.addresses import call, clear_bytes, fence_streams, local_bytes, pointer, put_word, word
 from fastconv._kernels.numba_cpu.pool_arguments import (
+    APART,
     JOB,
     JOB_BYTES,
     LARGEST,
     LARGEST_AT,
     PLAIN,
     POOL,
+    RUN,
+    RUN_BYTES,
     SPREAD,
     WIDTHS,
     WON,
@@ -61,11 +64,11 @@ def targets_kernel(dtype: str, kind: str, offset_bytes: int):
     """One item per (image, target row)."""
     size = np.dtype(dtype).itemsize
     width, is_largest, is_won = width_of(size), kind in (LARGEST, LARGEST_AT), kind == WON
-    has_offsets = kind == LARGEST_AT
+    has_offsets, has_runs, run_row = kind == LARGEST_AT, kind != WON, _row_of_runs(size, offset_bytes)
 
     def targets(context, lo, hi, slot):
         a = carray(pointer(context), 1, POOL)[0]
-        job = a.scratch + slot * a.scratch_step
+        job = local_bytes(JOB_BYTES)
         j = carray(pointer(job), 1, JOB)[0]
         open_job(a, j)
         j.count = a.lanes
@@ -80,6 +83,14 @@ def targets_kernel(dtype: str, kind: str, offset_bytes: int):
                 j.source = a.source + source * size
                 if is_won:
                     j.winners = a.winners + source * offset_bytes
+                if has_runs and a.runs:
+                    j.target, j.offsets = a.target + target * size, a.offsets + target * offset_bytes
+                    run_row(a, j, job, row)
+                    continue
+                if a.apart:
+                    j.target, j.cols, j.targets = a.target + target * size, a.cols_first, a.cols_targets
+                    call(a.run, APART * WIDTHS + width(a.lanes), job)
+                    continue
                 for col in range(a.cols_targets):
                     place = target + col * a.target_w
                     j.target = a.target + place * size
@@ -94,6 +105,46 @@ def targets_kernel(dtype: str, kind: str, offset_bytes: int):
         fence_streams()
 
     return targets
+
+
+def _row_of_runs(size, offset_bytes):
+    """The function for a row of targets with all their channels, run by run."""
+    width, most = width_of(size), VECTOR_BYTES // size
+
+    @serial
+    def put_taps(j):
+        at = 0
+        for row in range(word(j.rows, 0), word(j.rows, 1)):
+            for col in range(word(j.cols, 0), word(j.cols, 1)):
+                place = word(j.row_sources, row) * j.row_step + word(j.col_sources, col) * j.col_step
+                put_word(j.run_taps, at, place)
+                put_word(j.run_taps, at + 1, word(j.row_taps, row) * j.tap_cols + word(j.col_taps, col))
+                at += 2
+
+    @serial
+    def row_of_runs(a, j, job, row):
+        narrow = width(a.lanes)
+        # Vectors that have more lanes than there are channels are filled with those of the next target.
+        wide = narrow + 1 if a.lanes < most and a.lanes != 1 << narrow else narrow
+        j.run_taps = local_bytes(RUN_BYTES)
+        source, target, offsets = j.source, j.target, j.offsets
+        for run in range(a.cols_runs, a.cols_runs + 32 * a.cols_run_count, 32):
+            first, targets = word(run, 0), word(run, 1)
+            j.cols, j.source_step = a.cols_first + 8 * first, word(run, 3) * a.source_w
+            j.run_rows, j.run_cols = word(j.rows, 1) - word(j.rows, 0), word(j.cols, 1) - word(j.cols, 0)
+            j.first_winner = first_winner(j)
+            put_taps(j)
+            whole = targets - 1 if wide > narrow else targets
+            for begin, count, number in ((0, whole, wide), (whole, targets - whole, narrow)):
+                col = first + begin
+                j.source, j.targets = source + begin * j.source_step * size, count
+                j.target = target + col * a.lanes * size
+                j.offsets = offsets + col * a.lanes * offset_bytes
+                j.row_count, j.col_count = a.row_counts + row * size, a.col_counts + col * size
+                if count > 0:
+                    call(a.run, RUN * WIDTHS + number, job)
+
+    return row_of_runs
 
 
 def strips_kernel(dtype: str, kind: str, offset_bytes: int):
@@ -173,7 +224,7 @@ def whole_kernel(dtype: str, kind: str, offset_bytes: int):
 
     def whole_largest(context, lo, hi, slot):
         a = carray(pointer(context), 1, POOL)[0]
-        result = a.scratch + slot * a.scratch_step
+        result = local_bytes(_LINE)
         for plane in range(lo, hi):
             x = carray(pointer(a.source + plane * a.source_c * size), a.source_c, real)
             call(a.run, a.source + plane * a.source_c * size, a.source_c, result)
@@ -193,7 +244,7 @@ def whole_kernel(dtype: str, kind: str, offset_bytes: int):
 
     def whole_all(context, lo, hi, slot):
         a = carray(pointer(context), 1, POOL)[0]
-        result = a.scratch + slot * a.scratch_step
+        result = local_bytes(_LINE)
         count = carray(pointer(a.row_counts), 1, real)[0] * carray(pointer(a.col_counts), 1, real)[0]
         for plane in range(lo, hi):
             source = a.source + plane * a.source_c * size

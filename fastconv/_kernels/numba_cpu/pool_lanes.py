@@ -22,12 +22,7 @@ class Lanes:
 
     def emit(self) -> ir.Function:
         b, lanes = self.b, self.v.lanes
-        (job,) = self.function.args
-        for name in JOB.names:
-            setattr(self, name, load(b, shifted(b, job, WORD(8 * JOB.names.index(name))), WORD, 8))
-        self.source, self.winners, self.target, self.offsets = (
-            b.inttoptr(place, BYTES) for place in (self.source, self.winners, self.target, self.offsets)
-        )
+        self.load_job()
         self.first_row, self.last_row = (self.listed(self.rows, WORD(i)) for i in range(2))
         self.bounds = [self.listed(self.cols, WORD(i)) for i in range(3 if self.form == PAIRED else 2)]
         done = WORD(0)
@@ -41,6 +36,15 @@ class Lanes:
                 self.emit_vectors(smaller(b, b.add(done, at), last), 1)
         b.ret_void()
         return self.function
+
+    def load_job(self):
+        """All fields, as attributes."""
+        b, (job,) = self.b, self.function.args
+        for name in JOB.names:
+            setattr(self, name, load(b, shifted(b, job, WORD(8 * JOB.names.index(name))), WORD, 8))
+        self.source, self.winners, self.target, self.offsets = (
+            b.inttoptr(place, BYTES) for place in (self.source, self.winners, self.target, self.offsets)
+        )
 
     def listed(self, address, index):
         """An integer of a table."""

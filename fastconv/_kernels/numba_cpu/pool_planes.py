@@ -7,7 +7,16 @@ import numba
 import numpy as np
 from numba import carray
 
-from fastconv._kernels.numba_cpu.addresses import call, clear_bytes, copy_bytes, fence_streams, pointer, put_word, word
+from fastconv._kernels.numba_cpu.addresses import (
+    call,
+    clear_bytes,
+    copy_bytes,
+    fence_streams,
+    local_bytes,
+    pointer,
+    put_word,
+    word,
+)
 from fastconv._kernels.numba_cpu.depthwise_arguments import COPY, SPLIT
 from fastconv._kernels.numba_cpu.pool_arguments import (
     ALL,
@@ -20,6 +29,7 @@ from fastconv._kernels.numba_cpu.pool_arguments import (
     POOL,
     SLIDE,
     SLIDE_BYTES,
+    SLIDE_LOCAL_BYTES,
     VIEW_BYTES,
     WIDTHS,
     WON,
@@ -163,7 +173,9 @@ def sliding_kernel(dtype: str, kind: str, width: int):
 
     def sliding(context, lo, hi, slot):
         a = carray(pointer(context), 1, POOL)[0]
-        slide = a.scratch + slot * a.scratch_step
+        slide = local_bytes(SLIDE_LOCAL_BYTES)
+        if a.scratch_step != 0:
+            slide = a.scratch + slot * a.scratch_step
         s = carray(pointer(slide), 1, SLIDE)[0]
         s.views, s.view_count = slide + SLIDE_BYTES, (a.cols_targets + lanes - 1) // lanes
         for number in range(s.view_count):
@@ -224,7 +236,9 @@ def sliding_grad_kernel(dtype: str, kind: str, width: int):
 
     def sliding_grad(context, lo, hi, slot):
         a = carray(pointer(context), 1, POOL)[0]
-        slide = a.scratch + slot * a.scratch_step
+        slide = local_bytes(SLIDE_LOCAL_BYTES)
+        if a.scratch_step != 0:
+            slide = a.scratch + slot * a.scratch_step
         s = carray(pointer(slide), 1, SLIDE)[0]
         places = (a.cols_targets + a.stride - 1) // a.stride
         s.views, s.view_count = slide + SLIDE_BYTES, (places + lanes - 1) // lanes

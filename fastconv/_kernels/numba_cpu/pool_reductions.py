@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from llvmlite import ir
 
+from fastconv._kernels.numba_cpu.pool_apart import SharesApart, WonApart
 from fastconv._kernels.numba_cpu.pool_arguments import (
     ALL,
+    APART,
     LARGEST,
     LARGEST_AT,
     PAIRED,
     PLAIN,
+    RUN,
     SPREAD,
     TERMS,
     WIDTHS,
     WON,
 )
 from fastconv._kernels.numba_cpu.pool_lanes import Lanes
+from fastconv._kernels.numba_cpu.pool_runs import Run
 from fastconv._kernels.numba_cpu.settings import VECTOR_BYTES
 from fastconv._kernels.numba_cpu.vectors import BYTES, WORD, Vectors, carried, load, smaller, where
 
@@ -29,8 +33,7 @@ def lanes_module(dtype: str, kind: str, offset_bytes: int) -> ir.Module:
     never = entry.append_basic_block("never")
     switch = builder.switch(entry.args[0], never)
     ir.IRBuilder(never).unreachable()
-    make, forms = _KINDS[kind]
-    for form in forms:
+    for form, make in _KINDS[kind].items():
         for width in range(WIDTHS):
             v = Vectors(module, dtype, VECTOR_BYTES)
             if 1 << width > v.lanes:
@@ -208,9 +211,21 @@ class _All(_Sums):
         return where(b, b.icmp_signed("!=", self.row_count, WORD(0)), sums, quotients)
 
 
+class _RunLargest(Run, _Largest):
+    pass
+
+
+class _RunLargestAt(Run, _LargestAt):
+    pass
+
+
+class _RunSums(Run, _All):
+    pass
+
+
 _KINDS = {
-    LARGEST: (_Largest, (PLAIN,)),
-    LARGEST_AT: (_LargestAt, (PLAIN,)),
-    WON: (_Won, (PLAIN, PAIRED)),
-    ALL: (_All, (PLAIN, PAIRED, SPREAD)),
+    LARGEST: {PLAIN: _Largest, RUN: _RunLargest},
+    LARGEST_AT: {PLAIN: _LargestAt, RUN: _RunLargestAt},
+    WON: {PLAIN: _Won, PAIRED: _Won, APART: WonApart},
+    ALL: {PLAIN: _All, PAIRED: _All, SPREAD: _All, APART: SharesApart, RUN: _RunSums},
 }

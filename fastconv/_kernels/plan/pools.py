@@ -31,11 +31,13 @@ _FEWEST_CHANNELS = 8
 # Strides of the columns of a buffer: neighbours as they are, or taken apart into two.
 _MOST_STEPS = 2
 # Bytes that a thread should get in one go: some microseconds.
-_CHUNK_BYTES = 1 << 18
+_CHUNK_BYTES = 1 << 17
 # Windows above one element whose shares are added one by one: rounding errors of longer sums would grow.
 _MOST_SHARES = 32
 # Elements per window that are worth while to take alike where they are.
 _FEWEST_ELEMENTS = 8
+# Taps that runs of windows have in common at most.
+RUN_TAPS = 16
 # Comparisons or additions that take as long as a byte of memory.
 _FLOPS_PER_BYTE = 2
 # Of a window that gives its gradient to its elements, however many it has.
@@ -84,6 +86,16 @@ def axis_plans(g: Pool2dGeometry, transposed: bool) -> tuple[axes.AxisPlan, axes
     """The entries of every target row and column: of the output, or of the input where ``transposed``."""
     make = axes.grad_input_axis if transposed else axes.forward_axis
     return make(g.rows), make(g.cols)
+
+
+def are_apart(g: Pool2dGeometry) -> bool:
+    """Whether no two windows have an element in common."""
+    return all((np.diff(plan.first) <= 1).all() for plan in axis_plans(g, transposed=True))
+
+
+def has_runs(g: Pool2dGeometry) -> bool:
+    """Whether neighbouring windows have their few taps in common."""
+    return not is_adaptive(g) and g.taps <= RUN_TAPS
 
 
 def whole_reason(g: Pool2dGeometry, formats: tuple[str, ...]) -> str | None:

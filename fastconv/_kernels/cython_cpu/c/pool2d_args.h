@@ -50,6 +50,8 @@ typedef struct {
     fc_pool_windows windows;
     ptrdiff_t N, C, tap_cols, offset_bytes, kind, spreads, streams;
     ptrdiff_t lanes; /* neighbours of one target: all channels, or one */
+    int runs;        /* of outputs: there are runs of neighbours whose few taps are alike, and all channels are neighbours */
+    int apart;       /* of gradients: no two windows have an element in common, and all channels are neighbours */
     volatile int status;
 } fc_pool_args;
 

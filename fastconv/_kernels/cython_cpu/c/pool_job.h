@@ -7,6 +7,13 @@ enum { FC_POOL_TERMS = 32 };
 /* Rows of windows that share none, which a vector of columns slides down before the next one does. */
 enum { FC_POOL_ROWS = 4 };
 
+/* What a run of targets has in common: elements from its first target's source to those of the taps, row by row, and
+ * their numbers; source_step elements lead from target to target. */
+enum { FC_POOL_TAPS = 16 };
+typedef struct {
+    ptrdiff_t places[FC_POOL_TAPS], taps[FC_POOL_TAPS], rows, cols, source_step;
+} fc_pool_run;
+
 #define FC_POOL_ORDER_(half, lanes) FC_##half##_##lanes
 #define FC_POOL_ORDER(half, lanes) FC_POOL_ORDER_(half, lanes)
 #define FC_W_(name, lanes) FC_FN(name##_##lanes)
@@ -17,15 +24,18 @@ enum { FC_POOL_ROWS = 4 };
 /* Lane i of target 0 has the sources source + pool_source(r, e) + i for rows[0] <= r < rows[1], cols[0] <= e < cols[1].
  * `paired`: those of target 2 * i; of target 2 * i + 1 they have cols[1] <= e < cols[2]. Sources of a row are those of
  * source row row_base + ... . Sums are divided by divisor * divisors[i] (0: they are not; NULL: ones) or, where
- * row_counts is given, every source by its own. */
+ * row_counts is given, every source by its own. Of gradients `apart`, cols are those of so many targets, which follow
+ * one after the other and have one source at most. Of a run there are so many targets one after the other, too; sums of
+ * target t are divided by divisor * divisors[t]. */
 typedef struct {
     const real *source, *row_counts, *col_counts, *divisors;
     const char *winners;
     real *target, divisor;
     char *offsets;
     const int64_t *rows, *cols, *row_sources, *row_taps, *col_sources, *col_taps;
-    ptrdiff_t row_base, row_step, col_step, tap_cols, first_winner, offset_bytes, count;
+    ptrdiff_t row_base, row_step, col_step, tap_cols, first_winner, offset_bytes, count, targets;
     int paired, streams;
+    const fc_pool_run *run;
 } FC_FN(pool_job);
 
 FC_INLINE ptrdiff_t FC_FN(pool_source)(const FC_FN(pool_job) *job, ptrdiff_t r, ptrdiff_t e) {
@@ -54,23 +64,33 @@ FC_INLINE real FC_FN(pool_count)(const FC_FN(pool_job) *job, ptrdiff_t r, ptrdif
 
 #define FC_WIDE 1
 #include "pool_lanes.h"
+#include "pool_apart.h"
+#include "pool_runs.h"
 #undef FC_WIDE
 #define FC_WIDE 2
 #include "pool_lanes.h"
+#include "pool_apart.h"
+#include "pool_runs.h"
 #undef FC_WIDE
 #if FC_VECTOR_BYTES / FC_REAL_BYTES >= 4
 #define FC_WIDE 4
 #include "pool_lanes.h"
+#include "pool_apart.h"
+#include "pool_runs.h"
 #undef FC_WIDE
 #endif
 #if FC_VECTOR_BYTES / FC_REAL_BYTES >= 8
 #define FC_WIDE 8
 #include "pool_lanes.h"
+#include "pool_apart.h"
+#include "pool_runs.h"
 #undef FC_WIDE
 #endif
 #if FC_VECTOR_BYTES / FC_REAL_BYTES >= 16
 #define FC_WIDE 16
 #include "pool_lanes.h"
+#include "pool_apart.h"
+#include "pool_runs.h"
 #undef FC_WIDE
 #endif
 
@@ -92,9 +112,50 @@ static void (*const FC_FN(pool_functions)[][FC_POOL_KINDS])(const FC_FN(pool_job
 #endif
 };
 
-/* The kernel for so many lanes, at least one: the widest whose vectors they fill. */
-static inline void (*FC_FN(pool_function)(ptrdiff_t kind, ptrdiff_t count))(const FC_FN(pool_job) *) {
+#undef FC_POOL_FUNCTIONS
+#define FC_POOL_FUNCTIONS(lanes) {FC_FN(pool_apart_won_##lanes), FC_FN(pool_apart_shares_##lanes)}
+
+/* The same of gradients apart: of winners, of shares. */
+static void (*const FC_FN(pool_apart_functions)[][2])(const FC_FN(pool_job) *) = {
+    FC_POOL_FUNCTIONS(1),
+    FC_POOL_FUNCTIONS(2),
+#if FC_VECTOR_BYTES / FC_REAL_BYTES >= 4
+    FC_POOL_FUNCTIONS(4),
+#endif
+#if FC_VECTOR_BYTES / FC_REAL_BYTES >= 8
+    FC_POOL_FUNCTIONS(8),
+#endif
+#if FC_VECTOR_BYTES / FC_REAL_BYTES >= 16
+    FC_POOL_FUNCTIONS(16),
+#endif
+};
+
+#undef FC_POOL_FUNCTIONS
+#define FC_POOL_FUNCTIONS(lanes) {FC_FN(pool_run_max_##lanes), FC_FN(pool_run_max_at_##lanes), FC_FN(pool_run_sum_##lanes)}
+
+/* The same of runs: the largest, those with their taps, sums. */
+static void (*const FC_FN(pool_run_functions)[][3])(const FC_FN(pool_job) *) = {
+    FC_POOL_FUNCTIONS(1),
+    FC_POOL_FUNCTIONS(2),
+#if FC_VECTOR_BYTES / FC_REAL_BYTES >= 4
+    FC_POOL_FUNCTIONS(4),
+#endif
+#if FC_VECTOR_BYTES / FC_REAL_BYTES >= 8
+    FC_POOL_FUNCTIONS(8),
+#endif
+#if FC_VECTOR_BYTES / FC_REAL_BYTES >= 16
+    FC_POOL_FUNCTIONS(16),
+#endif
+};
+
+/* The logarithm of the lanes of the widest vectors that so many, at least one, fill. */
+static inline int FC_FN(pool_width)(ptrdiff_t count) {
     int width = 0;
     while (2 << width <= count && 2 << width <= FC_LANES) width++;
-    return FC_FN(pool_functions)[width][kind];
+    return width;
+}
+
+/* The kernel for so many lanes. */
+static inline void (*FC_FN(pool_function)(ptrdiff_t kind, ptrdiff_t count))(const FC_FN(pool_job) *) {
+    return FC_FN(pool_functions)[FC_FN(pool_width)(count)][kind];
 }
