@@ -75,7 +75,8 @@ class MaxPool2d(Function):
         out, offsets = _forward(ctx, x, return_indices or needs_grad)
         if activation:
             out = passes.run(ctx.kernels, "relu_forward", out)
-        ctx.save(offsets if needs_grad else None, out if activation and needs_grad else None)
+        if needs_grad:
+            ctx.save(offsets, out if activation else None)
         if not return_indices:
             return out if call.batched else out[0]
         results = out, _flat_indices(call.geometry, offsets)
