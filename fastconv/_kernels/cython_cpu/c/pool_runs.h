@@ -94,7 +94,8 @@ FC_INLINE void FC_W(run)(const FC_FN(pool_job) *shared, const int kind, const in
             if (kind == 2)
                 FC_W(run_sum)(&job, &run, source + at, target + at, count, taps);
             else
-                FC_W(run_largest)(&job, &run, source + at, target + at, offsets + at * job.offset_bytes, kind == 1, taps);
+                FC_W(run_largest)(&job, &run, source + at, target + at,
+                                  kind == 1 ? offsets + at * job.offset_bytes : NULL, kind == 1, taps);
         }
     }
 }
