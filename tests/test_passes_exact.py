@@ -101,6 +101,24 @@ def test_statistics_are_those_of_float64(rng, backend, dtype, wanted, shape, off
     np.testing.assert_allclose(found["variance"], wide.var(axis=(0, 2, 3)), rtol=2e-5, atol=1e-12)
 
 
+@every_backend
+@every_dtype
+@every_format
+@pytest.mark.parametrize("shape", [(2, 3, 4, 4), (4, 3, 40, 40), (300, 3, 2, 2), (7, 3, 1, 5)])
+@pytest.mark.parametrize("last", [False, True])
+def test_the_mean_of_infinite_values_is_infinite(rng, backend, dtype, wanted, shape, last):
+    """As torch has it: the variance is NaN, and so is the mean of both infinities."""
+    x = rng.standard_normal(shape).astype(dtype)
+    image, column = (-1, -1) if last else (0, 0)
+    x[image, 0, 0, column] = np.inf
+    x[image, 1, 0, column] = -np.inf
+    x[:, 2, 0, 0], x[-1, 2, 0, -1] = np.inf, -np.inf
+    problem = problem_of("batch_norm_statistics", ChannelsGeometry.of(shape), dtype, [wanted])
+    found = run_fenced(backend, "batch_norm_statistics", problem, {"x": in_format(x, wanted)})
+    np.testing.assert_array_equal(found["mean"], [np.inf, -np.inf, np.nan])
+    assert np.isnan(found["variance"]).all()
+
+
 @compiled_backends
 @pytest.mark.parametrize("wanted", FORMATS)
 def test_one_value_far_away_does_not_spoil_the_variance(backend, wanted, rng):

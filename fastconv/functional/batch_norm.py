@@ -35,8 +35,8 @@ def batch_norm(
 
     While ``training``, mean and variance are those of the batch, and ``running_mean`` and ``running_var`` (Tensors or
     arrays, or both None) move towards them in place: r ← (1 − momentum)·r + momentum·batch, the variance unbiased.
-    Otherwise they are the running ones. ``residual`` is added to the result, and ``activation="relu"`` rectifies it,
-    both in the same pass.
+    Of a channel with an infinite value the mean is infinite and the variance NaN. Otherwise they are the running ones.
+    ``residual`` is added to the result, and ``activation="relu"`` rectifies it, both in the same pass.
 
     Shapes: (N, C), (N, C, L) or (N, C, H, W), per channel (C,) -> that of x. Raises ShapeError, DTypeError, TypeError,
     and ValueError where a batch has a single value per channel, nothing says what mean and variance are, or

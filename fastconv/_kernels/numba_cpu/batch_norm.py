@@ -61,7 +61,7 @@ def _prepare_sums(op: str, problem: Problem) -> Kernel | Declined:
         return _kernel(_build_sums, f"{name}_{part}", problem.dtype)
 
     if made.planar:
-        steps, scratch, shared = [(kernel("planes"), g.C, grain(16 * g.count))], (2 * NORM_LANES + 1) * itemsize, 0
+        steps, scratch, shared = [(kernel("planes"), g.C, grain(16 * g.count))], (4 * NORM_LANES + 1) * 8, 0
     else:
         blocks = -(-g.C // NORM_CHANNELS)
         steps = [

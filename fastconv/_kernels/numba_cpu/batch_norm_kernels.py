@@ -9,7 +9,7 @@ import numpy as np
 from numba import carray
 
 from fastconv._kernels.numba_cpu.addresses import fence_streams, pointer, stream_bytes
-from fastconv._kernels.numba_cpu.batch_norm_sums import coefficient_row
+from fastconv._kernels.numba_cpu.batch_norm_terms import coefficient_row
 from fastconv._kernels.numba_cpu.elementwise_arguments import ELEMENTS, MEAN, NORM, OFFSET, SCALE, SHIFT, SLOPE
 from fastconv._kernels.numba_cpu.settings import serial
 
@@ -71,16 +71,16 @@ def _each_run(of_grad, each, dtype):
 
 
 def _normalise(each):
+    """Where ``each`` is 0, the coefficients are read once: the target might be where they are."""
+
     @serial
     def normalise(x, residual, has_residual, mean, scale, shift, relu, zero, out, count):
+        m, s, h = mean[0], scale[0], shift[0]
         for j in range(count):
-            out[j] = (x[j] - mean[j * each]) * scale[j * each] + shift[j * each]
-        if has_residual:
-            for j in range(count):
-                out[j] += residual[j]
-        if relu:
-            for j in range(count):
-                out[j] = zero if out[j] < 0 else out[j]
+            y = (x[j] - mean[j]) * scale[j] + shift[j] if each else (x[j] - m) * s + h
+            if has_residual:
+                y += residual[j]
+            out[j] = zero if relu and y < 0 else y
 
     return normalise
 
@@ -88,18 +88,23 @@ def _normalise(each):
 def _propagate(each):
     @serial
     def propagate(grad_out, x, has_x, mean, scale, shift, offset, slope, relu, zero, grad_input, count):
+        m, s, h, o, k = mean[0], scale[0], shift[0], offset[0], slope[0]
         if not has_x:
             for j in range(count):
-                grad_input[j] = grad_out[j] * scale[j * each]
+                grad_input[j] = grad_out[j] * (scale[j] if each else s)
         elif relu:
             for j in range(count):
-                d, grad = x[j] - mean[j * each], grad_out[j]
-                grad = zero if d * scale[j * each] + shift[j * each] <= 0 else grad
-                grad_input[j] = grad * scale[j * each] - offset[j * each] - d * slope[j * each]
+                if each:
+                    m, s, h, o, k = mean[j], scale[j], shift[j], offset[j], slope[j]
+                d, grad = x[j] - m, grad_out[j]
+                grad = zero if d * s + h <= 0 else grad
+                grad_input[j] = grad * s - o - d * k
         else:
             for j in range(count):
-                d = x[j] - mean[j * each]
-                grad_input[j] = grad_out[j] * scale[j * each] - offset[j * each] - d * slope[j * each]
+                if each:
+                    m, s, o, k = mean[j], scale[j], offset[j], slope[j]
+                d = x[j] - m
+                grad_input[j] = grad_out[j] * s - o - d * k
 
     return propagate
 

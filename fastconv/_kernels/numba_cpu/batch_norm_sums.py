@@ -1,8 +1,4 @@
-"""Sums over all values of a channel: mean and variance, and what the gradient needs.
-
-With d = x - origin, the sums are those of v and of v * d, where v is d itself, or the gradient there: with a rectifier
-behind, only where its input is not below or at zero.
-"""
+"""Sums over all values of a channel: mean and variance, and what the gradient needs."""
 
 from __future__ import annotations
 
@@ -13,6 +9,7 @@ import numpy as np
 from numba import carray
 
 from fastconv._kernels.numba_cpu.addresses import clear_bytes, pointer
+from fastconv._kernels.numba_cpu.batch_norm_terms import add_terms_of, coefficient_row, origin_of, settle
 from fastconv._kernels.numba_cpu.elementwise_arguments import (
     MEAN,
     NORM,
@@ -20,27 +17,18 @@ from fastconv._kernels.numba_cpu.elementwise_arguments import (
     NORM_LANES,
     NORM_ORIGIN,
     NORM_ROWS,
+    NORM_SHARE,
+    NORM_TOGETHER,
     SCALE,
     SHIFT,
 )
 from fastconv._kernels.numba_cpu.settings import serial
 
 
-def coefficient_row(dtype):
-    """Row number ``number`` of the coefficients, from channel ``c`` on: an index that cannot be negative is cheap."""
-    real, itemsize = getattr(numba, dtype), np.dtype(dtype).itemsize
-
-    @serial
-    def row(a, number, c):
-        return carray(pointer(a.coefficients + (number * a.C + c) * itemsize), a.C - c, real)
-
-    return row
-
-
 def rows_kernel(of_grad: bool, dtype: str):
     """Where channels are together: the sums of every item of rows; of moments, mean and squares about it."""
     real, itemsize = getattr(numba, dtype), np.dtype(dtype).itemsize
-    origin_of_rows, sum_rows = _origin_of_rows(real), _sum_rows(dtype, of_grad)
+    origin_of_rows, sum_rows = _origin_of_rows(dtype), _sum_rows(dtype, of_grad)
 
     def rows(context, lo, hi, slot):
         a = carray(pointer(context), 1, NORM)[0]
@@ -51,7 +39,7 @@ def rows_kernel(of_grad: bool, dtype: str):
             place = a.shared + 2 * item * C * 8
             mean, square = carray(pointer(place), C, numba.float64), carray(pointer(place + 8 * C), C, numba.float64)
             if not of_grad:
-                origin_of_rows(a, begin, end, place, origin)
+                origin_of_rows(a, begin, end, scratch, origin)
             sum_rows(a, origin, begin, end, scratch + C * itemsize, place)
             if not of_grad:
                 for c in range(C):
@@ -61,26 +49,28 @@ def rows_kernel(of_grad: bool, dtype: str):
     return rows
 
 
-def _origin_of_rows(real):
+def _origin_of_rows(dtype):
+    real, itemsize, scalar = getattr(numba, dtype), np.dtype(dtype).itemsize, np.dtype(dtype).type
+    mean_of = origin_of(scalar)
+
     @serial
     def origin_of_rows(a, begin, end, place, origin):
-        """The mean of the first rows of an item, about which its variance is summed."""
-        C, rows = a.C, min(end - begin, NORM_ORIGIN)
-        clear_bytes(place, 8 * C)
-        sums = carray(pointer(place), C, numba.float64)
-        x = carray(pointer(a.x), a.N * C * a.pixels, real)
-        for row in range(begin, begin + rows):
+        """The mean of the first rows of an item, about which its variance is summed: one in NORM_SHARE rows."""
+        C, rows = a.C, (end - begin + NORM_SHARE - 1) // NORM_SHARE
+        clear_bytes(place, C * itemsize)
+        for row in range(rows):
+            x = carray(pointer(a.x + (begin + row) * C * itemsize), C, real)
             for c in range(C):
-                sums[c] += x[row * C + c]
+                origin[c] += x[c]
         for c in range(C):
-            origin[c] = sums[c] / rows
+            origin[c] = mean_of(origin[c], scalar(rows))
 
     return origin_of_rows
 
 
 def _sum_rows(dtype, of_grad):
     real, itemsize = getattr(numba, dtype), np.dtype(dtype).itemsize
-    add_terms, row = _add_terms(of_grad, 1, np.dtype(dtype).type(0)), coefficient_row(dtype)
+    add_terms, row = add_terms_of(dtype, of_grad, 1), coefficient_row(dtype)
 
     @serial
     def sum_rows(a, mean, begin, end, place, sums_place):
@@ -91,38 +81,12 @@ def _sum_rows(dtype, of_grad):
         clear_bytes(place, 2 * C * itemsize)
         clear_bytes(sums_place, 16 * C)
         for first in range(begin, end, NORM_ROWS):
-            for r in range(first, min(first + NORM_ROWS, end)):
-                at = r * C * itemsize
-                x, grad = (
-                    carray(pointer(a.x + at), C, real),
-                    carray(pointer((a.grad_out if of_grad else a.x) + at), C, real),
-                )
-                add_terms(x, grad, mean, scale, shift, a.relu, added, products, C)
-            for j in range(2 * C):
-                sums[j] += added[j]
+            rows = min(first + NORM_ROWS, end) - first
+            add_terms(a, first * C, rows, C, mean, scale, shift, added, products, C)
+            settle(added, sums, 2 * C)
             clear_bytes(place, 2 * C * itemsize)
 
     return sum_rows
-
-
-def _add_terms(of_grad, each, zero):
-    @serial
-    def add_terms(x, grad, mean, scale, shift, relu, sums, products, count):
-        """Lane j has the coefficients of its own channel where ``each`` is 1, all have the same where it is 0."""
-        if of_grad and relu:
-            for j in range(count):
-                d = x[j] - mean[j * each]
-                v = zero if d * scale[j * each] + shift[j * each] <= 0 else grad[j]
-                sums[j] += v
-                products[j] += v * d
-        else:
-            for j in range(count):
-                d = x[j] - mean[j * each]
-                v = grad[j] if of_grad else d
-                sums[j] += v
-                products[j] += v * d
-
-    return add_terms
 
 
 def moments_merge_kernel(dtype: str):
@@ -134,14 +98,17 @@ def moments_merge_kernel(dtype: str):
         partials = carray(pointer(a.shared), 2 * a.items * C, numba.float64)
         means, variances = (carray(pointer(a.sums), C, numba.float64), carray(pointer(a.other_sums), C, numba.float64))
         for c in range(lo * NORM_CHANNELS, min(hi * NORM_CHANNELS, C)):
-            mean, square, total = 0.0, 0.0, 0.0
+            mean, square, total, plain = 0.0, 0.0, 0.0, 0.0
             for item in range(a.items):
                 count = float(min((item + 1) * a.item_rows, rows) - item * a.item_rows)
                 distance, share = partials[2 * item * C + c] - mean, count / (total + count)
                 mean += distance * share
                 square += partials[(2 * item + 1) * C + c] + distance * distance * total * share
+                plain += partials[2 * item * C + c] * count
                 total += count
-            means[c], variances[c] = mean, 0.0 if square < 0 else square / total
+            # The distance from what is infinite is no number.
+            means[c] = mean if mean == mean else plain / total
+            variances[c] = 0.0 if square < 0 else square / total
 
     return merge
 
@@ -166,8 +133,8 @@ def sums_merge_kernel(dtype: str):
 
 def planes_kernel(of_grad: bool, dtype: str):
     """Where pixels are together: items are channels."""
-    real, itemsize = getattr(numba, dtype), np.dtype(dtype).itemsize
-    origin_of_planes, sum_planes, row = _origin_of_planes(real), _sum_planes(dtype, of_grad), coefficient_row(dtype)
+    real = getattr(numba, dtype)
+    origin_of_planes, sum_planes, row = _origin_of_planes(dtype), _sum_planes(dtype, of_grad), coefficient_row(dtype)
 
     def planes(context, lo, hi, slot):
         a = carray(pointer(context), 1, NORM)[0]
@@ -178,8 +145,8 @@ def planes_kernel(of_grad: bool, dtype: str):
                 sums[c], sums[C + c] = sum_planes(a, c, row(a, MEAN, c), scratch)
             else:
                 variances = carray(pointer(a.other_sums), C, numba.float64)
-                origin = carray(pointer(scratch + 2 * NORM_LANES * itemsize), 1, real)
-                origin[0] = origin_of_planes(a, c)
+                origin = carray(pointer(scratch + 4 * NORM_LANES * 8), 1, real)
+                origin[0] = origin_of_planes(a, c, scratch)
                 total, square = sum_planes(a, c, origin, scratch)
                 square -= total * total / count
                 sums[c], variances[c] = origin[0] + total / count, 0.0 if square < 0 else square / count
@@ -187,61 +154,68 @@ def planes_kernel(of_grad: bool, dtype: str):
     return planes
 
 
-def _origin_of_planes(real):
+def _origin_of_planes(dtype):
+    real, itemsize, mean_of = getattr(numba, dtype), np.dtype(dtype).itemsize, origin_of(np.dtype(dtype).type)
+
     @serial
-    def origin_of_planes(a, c):
+    def origin_of_planes(a, c, place):
         """The mean of a channel's first values, about which its variance is summed."""
-        x = carray(pointer(a.x), a.N * a.C * a.pixels, real)
-        total, count = 0.0, 0
+        lanes, count = carray(pointer(place), NORM_LANES, numba.float64), 0
+        clear_bytes(place, 8 * NORM_LANES)
         for n in range(a.N):
             if count >= NORM_ORIGIN:
                 break
-            for p in range(min(a.pixels, NORM_ORIGIN - count)):
-                total += x[(n * a.C + c) * a.pixels + p]
-            count += min(a.pixels, NORM_ORIGIN - count)
-        return real(total / count)
+            more = min(a.pixels, NORM_ORIGIN - count)
+            x = carray(pointer(a.x + (n * a.C + c) * a.pixels * itemsize), more, real)
+            for p in range(more):
+                lanes[p] += x[p]
+            count += more
+        return mean_of(_sum_lanes(lanes, 0), count)
 
     return origin_of_planes
 
 
 def _sum_planes(dtype, of_grad):
     real, itemsize = getattr(numba, dtype), np.dtype(dtype).itemsize
-    add_terms, sum_lanes, row = _add_terms(of_grad, 0, np.dtype(dtype).type(0)), _sum_lanes(), coefficient_row(dtype)
+    add_terms, row = add_terms_of(dtype, of_grad, 0), coefficient_row(dtype)
 
     @serial
     def sum_planes(a, c, mean, place):
-        added = carray(pointer(place), 2 * NORM_LANES, real)
-        products = carray(pointer(place + NORM_LANES * itemsize), NORM_LANES, real)
+        added_place = place + 2 * NORM_LANES * 8
+        lanes, added = (
+            carray(pointer(place), 2 * NORM_LANES, numba.float64),
+            carray(pointer(added_place), 2 * NORM_LANES, real),
+        )
+        products = carray(pointer(added_place + NORM_LANES * itemsize), NORM_LANES, real)
         scale, shift = (row(a, SCALE, c), row(a, SHIFT, c)) if of_grad else (mean, mean)
-        clear_bytes(place, 2 * NORM_LANES * itemsize)
-        total, product, rounds = 0.0, 0.0, 0
-        for n in range(a.N):
-            at = (n * a.C + c) * a.pixels
+        clear_bytes(place, 2 * NORM_LANES * 8)
+        clear_bytes(added_place, 2 * NORM_LANES * itemsize)
+        step, rounds = a.C * a.pixels, 0
+        for n in range(0, a.N, NORM_TOGETHER):
+            planes = min(a.N - n, NORM_TOGETHER)
             for p in range(0, a.pixels, NORM_LANES):
                 if rounds == NORM_ROWS:
-                    total += sum_lanes(added, 0)
-                    product += sum_lanes(added, NORM_LANES)
-                    clear_bytes(place, 2 * NORM_LANES * itemsize)
+                    settle(added, lanes, 2 * NORM_LANES)
+                    clear_bytes(added_place, 2 * NORM_LANES * itemsize)
                     rounds = 0
-                count = min(a.pixels - p, NORM_LANES)
-                x = carray(pointer(a.x + (at + p) * itemsize), count, real)
-                grad = carray(pointer((a.grad_out if of_grad else a.x) + (at + p) * itemsize), count, real)
-                add_terms(x, grad, mean, scale, shift, a.relu, added, products, count)
-                rounds += 1
-        return total + sum_lanes(added, 0), product + sum_lanes(added, NORM_LANES)
+                at, count = n * step + c * a.pixels + p, min(a.pixels - p, NORM_LANES)
+                add_terms(a, at, planes, step, mean, scale, shift, added, products, count)
+                rounds += NORM_TOGETHER
+        settle(added, lanes, 2 * NORM_LANES)
+        return _sum_lanes(lanes, 0), _sum_lanes(lanes, NORM_LANES)
 
     return sum_planes
 
 
-def _sum_lanes():
-    @serial
-    def sum_lanes(added, first):
-        total = 0.0
-        for j in range(NORM_LANES):
-            total += added[first + j]
-        return total
-
-    return sum_lanes
+@serial
+def _sum_lanes(lanes, first):
+    """The sum of all lanes: that of their two halves, added lane by lane, and so on."""
+    half = NORM_LANES // 2
+    while half > 0:
+        for j in range(half):
+            lanes[first + j] += lanes[first + half + j]
+        half //= 2
+    return lanes[first]
 
 
 KERNELS = {

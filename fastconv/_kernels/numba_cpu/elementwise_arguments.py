@@ -10,8 +10,11 @@ from fastconv._kernels.numba_cpu.ranges import SCRATCH, SHARED
 ELEMENTS = 1024
 # Rows that are added in real numbers, and then to the sums in double; lanes of a plane that are added apart.
 NORM_ROWS, NORM_LANES = 16, 64
-# Values that stand for all of an item where its variance is asked for: the closer to the mean, the less is rounded.
-NORM_ORIGIN = 64
+# Rows, or planes, whose sums are loaded and stored once.
+NORM_TOGETHER = 4
+# Values of a channel, and the share of the rows of an item, that stand for all where a variance is asked for: the
+# closer their mean to that of all, the less is rounded.
+NORM_ORIGIN, NORM_SHARE = 64, 8
 # Channels of one item of the last sum.
 NORM_CHANNELS = 64
 # Rows of the coefficients.

@@ -15,8 +15,9 @@ _ALL_BUT_CHANNELS = (0, 2, 3)
 def statistics(x, mean, variance):
     """Mean and variance of every channel: the sum of squares over their number, not one less."""
     wide = _wide(x)
-    mean[...] = wide.mean(axis=_ALL_BUT_CHANNELS)
-    variance[...] = wide.var(axis=_ALL_BUT_CHANNELS)
+    with np.errstate(invalid="ignore"):
+        mean[...] = wide.mean(axis=_ALL_BUT_CHANNELS)
+        variance[...] = wide.var(axis=_ALL_BUT_CHANNELS)
     return OK
 
 

@@ -30,8 +30,8 @@ FC_INLINE void FC_FN(propagate)(const real *restrict grad_out, const real *restr
             grad_input[j] = grad_out[j] * scale[j * each];
             continue;
         }
-        const real d = x[j] - mean[j * each];
-        const real grad = relu && d * scale[j * each] + shift[j * each] <= 0 ? 0 : grad_out[j];
+        const real d = x[j] - mean[j * each], there = grad_out[j];
+        const real grad = relu && d * scale[j * each] + shift[j * each] <= 0 ? 0 : there;
         grad_input[j] = grad * scale[j * each] - offset[j * each] - d * slope[j * each];
     }
 }

@@ -9,21 +9,23 @@ static void FC_FN(sum_rows)(const fc_norm_args *a, const real *grad_out, const r
     memset(sums, 0, (size_t)(2 * C) * sizeof(double));
     for (ptrdiff_t first = lo; first < hi; first += FC_NORM_ROWS) {
         const ptrdiff_t last = hi - first < FC_NORM_ROWS ? hi : first + FC_NORM_ROWS;
-        for (ptrdiff_t row = first; row < last; row++) {
-            const real *grad = grad_out == NULL ? NULL : grad_out + row * C;
-            FC_FN(add_terms)((const real *)a->x + row * C, grad, origin, C, 1, a->relu, added, added + C, C);
-        }
+        const real *x = (const real *)a->x + first * C, *grad = grad_out == NULL ? NULL : grad_out + first * C;
+        FC_FN(add_terms)(last - first, x, grad, C, origin, C, 1, a->relu, added, added + C, C);
         FC_FN(settle)(added, sums, 2 * C);
     }
 }
 
-/* The mean of the first rows of an item, about which its variance is summed. */
-static void FC_FN(origin_of_rows)(const fc_norm_args *a, ptrdiff_t lo, ptrdiff_t hi, double *sums, real *origin) {
-    const ptrdiff_t rows = hi - lo < FC_NORM_ORIGIN ? hi - lo : FC_NORM_ORIGIN;
-    memset(sums, 0, (size_t)a->C * sizeof(double));
-    for (ptrdiff_t row = lo; row < lo + rows; row++)
-        for (ptrdiff_t c = 0; c < a->C; c++) sums[c] += ((const real *)a->x)[row * a->C + c];
-    for (ptrdiff_t c = 0; c < a->C; c++) origin[c] = (real)(sums[c] / (double)rows);
+/* The mean of the first rows of an item, about which its variance is summed: one in FC_NORM_SHARE rows. */
+static void FC_FN(origin_of_rows)(const fc_norm_args *a, ptrdiff_t lo, ptrdiff_t hi, real *restrict origin) {
+    const ptrdiff_t rows = (hi - lo + FC_NORM_SHARE - 1) / FC_NORM_SHARE, C = a->C;
+    const real *restrict x = (const real *)a->x + lo * C;
+    ptrdiff_t row = 0;
+    memset(origin, 0, (size_t)C * sizeof(real));
+    for (; row + 4 <= rows; row += 4, x += 4 * C)
+        for (ptrdiff_t c = 0; c < C; c++) origin[c] += (x[c] + x[c + C]) + (x[c + 2 * C] + x[c + 3 * C]);
+    for (; row < rows; row++, x += C)
+        for (ptrdiff_t c = 0; c < C; c++) origin[c] += x[c];
+    for (ptrdiff_t c = 0; c < C; c++) origin[c] = FC_FN(origin_of)(origin[c], rows);
 }
 
 static ptrdiff_t FC_FN(item_end)(const fc_norm_args *a, ptrdiff_t item) {
@@ -39,7 +41,7 @@ static void FC_FN(moments_rows)(void *ctx, ptrdiff_t lo, ptrdiff_t hi, ptrdiff_t
         const ptrdiff_t begin = item * a->item_rows, end = FC_FN(item_end)(a, item);
         const double count = (double)(end - begin);
         double *mean = a->partials + 2 * item * a->C, *square = mean + a->C;
-        FC_FN(origin_of_rows)(a, begin, end, mean, origin);
+        FC_FN(origin_of_rows)(a, begin, end, origin);
         FC_FN(sum_rows)(a, NULL, origin, begin, end, origin + a->C, mean);
         for (ptrdiff_t c = 0; c < a->C; c++) {
             square[c] -= mean[c] * mean[c] / count;
@@ -54,16 +56,18 @@ static void FC_FN(moments_merge)(void *ctx, ptrdiff_t lo, ptrdiff_t hi, ptrdiff_
     const ptrdiff_t begin = lo * FC_NORM_CHANNELS, end = hi * FC_NORM_CHANNELS < a->C ? hi * FC_NORM_CHANNELS : a->C;
     (void)slot;
     for (ptrdiff_t c = begin; c < end; c++) {
-        double mean = 0, square = 0, total = 0;
+        double mean = 0, square = 0, total = 0, sum = 0;
         for (ptrdiff_t item = 0; item < a->items; item++) {
             const double *partial = a->partials + 2 * item * a->C + c;
             const double count = (double)(FC_FN(item_end)(a, item) - item * a->item_rows);
             const double distance = partial[0] - mean, share = count / (total + count);
             mean += distance * share;
             square += partial[a->C] + distance * distance * total * share;
+            sum += partial[0] * count;
             total += count;
         }
-        a->sums[c] = mean;
+        /* The distance from what is infinite is no number. */
+        a->sums[c] = mean == mean ? mean : sum / total;
         a->other_sums[c] = square < 0 ? 0 : square / total;
     }
 }
@@ -92,42 +96,50 @@ static void FC_FN(sums_merge)(void *ctx, ptrdiff_t lo, ptrdiff_t hi, ptrdiff_t s
     }
 }
 
-static double FC_FN(sum_lanes)(const real *lanes) {
-    double total = 0;
-    for (ptrdiff_t j = 0; j < FC_NORM_LANES; j++) total += lanes[j];
-    return total;
+/* The sum of all lanes: that of their two halves, added lane by lane, and so on. */
+static double FC_FN(sum_lanes)(double *lanes) {
+#pragma GCC unroll 8
+    for (ptrdiff_t half = FC_NORM_LANES / 2; half > 0; half /= 2)
+        for (ptrdiff_t j = 0; j < half; j++) lanes[j] += lanes[j + half];
+    return lanes[0];
 }
 
 /* Where pixels are together: the two sums of channel c. */
 static void FC_FN(sum_planes)(const fc_norm_args *a, const real *grad_out, ptrdiff_t c, const real *origin,
                               double *sums) {
-    real added[2 * FC_NORM_LANES] = {0}, *products = added + FC_NORM_LANES;
+    real added[2 * FC_NORM_LANES] = {0};
+    double lanes[2 * FC_NORM_LANES] = {0};
+    const ptrdiff_t step = a->C * a->pixels;
     ptrdiff_t rounds = 0;
-    sums[0] = sums[1] = 0;
-    for (ptrdiff_t n = 0; n < a->N; n++) {
-        const ptrdiff_t plane = (n * a->C + c) * a->pixels;
-        for (ptrdiff_t p = 0; p < a->pixels; p += FC_NORM_LANES, rounds++) {
+    for (ptrdiff_t n = 0; n < a->N; n += FC_NORM_TOGETHER) {
+        const ptrdiff_t planes = a->N - n < FC_NORM_TOGETHER ? a->N - n : FC_NORM_TOGETHER;
+        for (ptrdiff_t p = 0; p < a->pixels; p += FC_NORM_LANES, rounds += FC_NORM_TOGETHER) {
             const ptrdiff_t count = a->pixels - p < FC_NORM_LANES ? a->pixels - p : FC_NORM_LANES;
-            const real *grad = grad_out == NULL ? NULL : grad_out + plane + p;
+            const ptrdiff_t at = n * step + c * a->pixels + p;
+            const real *grad = grad_out == NULL ? NULL : grad_out + at;
             if (rounds == FC_NORM_ROWS) {
-                sums[0] += FC_FN(sum_lanes)(added), sums[1] += FC_FN(sum_lanes)(products);
-                memset(added, 0, sizeof(added));
+                FC_FN(settle)(added, lanes, 2 * FC_NORM_LANES);
                 rounds = 0;
             }
-            FC_FN(add_terms)((const real *)a->x + plane + p, grad, origin, a->C, 0, a->relu, added, products, count);
+            FC_FN(add_terms)(planes, (const real *)a->x + at, grad, step, origin, a->C, 0, a->relu, added,
+                             added + FC_NORM_LANES, count);
         }
     }
-    sums[0] += FC_FN(sum_lanes)(added), sums[1] += FC_FN(sum_lanes)(products);
+    FC_FN(settle)(added, lanes, 2 * FC_NORM_LANES);
+    sums[0] = FC_FN(sum_lanes)(lanes), sums[1] = FC_FN(sum_lanes)(lanes + FC_NORM_LANES);
 }
 
 /* The mean of a channel's first values, about which its variance is summed. */
 static real FC_FN(origin_of_planes)(const fc_norm_args *a, ptrdiff_t c) {
-    double sum = 0;
+    double lanes[FC_NORM_LANES] = {0};
     ptrdiff_t count = 0;
-    for (ptrdiff_t n = 0; n < a->N && count < FC_NORM_ORIGIN; n++)
-        for (ptrdiff_t p = 0; p < a->pixels && count < FC_NORM_ORIGIN; p++, count++)
-            sum += ((const real *)a->x)[(n * a->C + c) * a->pixels + p];
-    return (real)(sum / (double)count);
+    for (ptrdiff_t n = 0; n < a->N && count < FC_NORM_ORIGIN; n++) {
+        const ptrdiff_t left = FC_NORM_ORIGIN - count, more = a->pixels < left ? a->pixels : left;
+        const real *x = (const real *)a->x + (n * a->C + c) * a->pixels;
+        for (ptrdiff_t p = 0; p < more; p++) lanes[p] += x[p];
+        count += more;
+    }
+    return FC_FN(origin_of)(FC_FN(sum_lanes)(lanes), count);
 }
 
 static void FC_FN(moments_planes)(void *ctx, ptrdiff_t lo, ptrdiff_t hi, ptrdiff_t slot) {
