@@ -7,14 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastconv import arrays, backends, dtypes, parameters
-from fastconv._kernels.contract import NORM_COEFFICIENTS, NORM_SUMS, Problem
+from fastconv._kernels.contract import NORM_COEFFICIENTS, NORM_SUMS
 from fastconv.autograd import Function, Tensor, unwrap
-from fastconv.backends import Task
 from fastconv.errors import ShapeError
+from fastconv.functional.calls import Call, Calls
 from fastconv.functional.relu import checked_activation, checked_residual, rectified_gradient
 from fastconv.geometry import ChannelsGeometry
 
 _WIDE = np.dtype(np.float64)
+_known: Calls[Call] = Calls()
 
 
 def batch_norm(
@@ -74,9 +75,10 @@ class BatchNorm(Function):
     def forward(ctx, x, weight, bias, residual, options, backend):
         x = arrays.as_array(x, "input")
         running_mean, running_var, training, momentum, eps, ctx.activation = options
-        g = ctx.geometry = ChannelsGeometry.of(x.shape)
+        ctx.call = _call_of(x)
+        g, ctx.dtype = ctx.call.geometry, ctx.call.dtype
         weight, bias = (_per_channel(item, name) for item, name in ((weight, "weight"), (bias, "bias")))
-        ctx.dtype = _check(x, g, weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)
+        _check(x, g, weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)
         moves = [item for item in (running_mean, running_var) if training and g.N and item is not None]
         _check_moving(moves)
         ctx.shape, ctx.kernels = x.shape, backends.select(backend)
@@ -103,7 +105,7 @@ class BatchNorm(Function):
     @staticmethod
     def backward(ctx, grad_out):
         x, out = ctx.saved
-        g = ctx.geometry
+        g = ctx.call.geometry
         if ctx.masked_by_output:
             grad_out = rectified_gradient(ctx.kernels, grad_out, out)
         grad_residual = grad_out if ctx.needs_input_grad[3] else None
@@ -123,7 +125,7 @@ class BatchNorm(Function):
 
 
 def _grad_input(ctx, grad_out, x, sums):
-    g, s = ctx.geometry, ctx.statistics
+    g, s = ctx.call.geometry, ctx.statistics
     grad_input = arrays.empty(g.x_shape, grad_out.dtype, ctx.format)
     if not g.N:
         return grad_input
@@ -141,6 +143,15 @@ def _grad_input(ctx, grad_out, x, sums):
     return grad_input
 
 
+def _call_of(x):
+    key = (x.shape, x.dtype)
+    call = _known.get(key)
+    if call is None:
+        call = Call(ChannelsGeometry.of(x.shape), dtypes.common_float_type(input=x), True)
+        _known.keep(key, [], call)
+    return call
+
+
 def _coefficients(mean, scale, bias, dtype):
     """Rows of contract.NORM_COEFFICIENTS; what rounding the mean takes away, the shift gives back."""
     rows = np.zeros((len(NORM_COEFFICIENTS), len(mean)), dtype)
@@ -151,13 +162,12 @@ def _coefficients(mean, scale, bias, dtype):
 
 def _task(ctx, op, arrays_of_activations, *present, masks=True):
     activation = ctx.activation if masks else None
-    formats = (ctx.format,) * arrays_of_activations
-    return Task(op, Problem(ctx.geometry, ctx.dtype.name, formats, frozenset(present), activation=activation))
+    return ctx.call.task(op, (ctx.format,) * arrays_of_activations, frozenset(present), activation)
 
 
 def _moments(ctx, x, training, running_mean, running_var):
     """Mean and biased variance in float64: of the batch, or the running ones."""
-    g = ctx.geometry
+    g = ctx.call.geometry
     if not training:
         # Copies: the running ones may move before backward reads these.
         return (np.array(item, _WIDE) for item in (running_mean, running_var))
@@ -199,15 +209,17 @@ def _check_moving(running):
 
 
 def _check(x, g, **per_channel):
-    given = {name: item for name, item in per_channel.items() if item is not None}
-    for name, item in given.items():
+    for name, item in per_channel.items():
+        if item is None:
+            continue
         if not isinstance(item, (np.ndarray, Tensor)):
             raise TypeError(f"{name} must be an array or a Tensor, got {type(item).__name__}")
         if item.shape != (g.C,):
             raise ShapeError(f"{name} must have shape ({g.C},), one value per channel, got {item.shape}")
-    return dtypes.common_float_type(input=x, **given)
+        if item.dtype != x.dtype:
+            dtypes.common_float_type(input=x, **{name: unwrap(item)})
 
 
 def _checked_residual(residual, ctx):
     residual = checked_residual(residual, ctx.shape, ctx.dtype.storage)
-    return arrays.to_format(residual.reshape(ctx.geometry.x_shape), ctx.format)
+    return arrays.to_format(residual.reshape(ctx.call.geometry.x_shape), ctx.format)

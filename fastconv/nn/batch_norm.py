@@ -81,7 +81,8 @@ class BatchNorm2d(Module):
             activation=activation,
         )
         if tracks:
-            self.num_batches_tracked += 1
+            # An operator of Tensors takes several times as long.
+            self.num_batches_tracked.copy_(self.num_batches_tracked.item() + 1)
         return out
 
     def extra_repr(self) -> str:
