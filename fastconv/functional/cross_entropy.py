@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from fastconv import arrays, backends, dtypes
-from fastconv._kernels.contract import Problem
 from fastconv.autograd import Function
-from fastconv.backends import Task
 from fastconv.errors import DTypeError, ShapeError
+from fastconv.functional.calls import Call, Calls
 from fastconv.geometry import ClassesGeometry
 from fastconv.parameters import integer, number
 
 _REDUCTIONS = ("mean", "sum", "none")
+_known: Calls[Call] = Calls()
 
 
 def cross_entropy(x, target, weight=None, *, ignore_index=-100, reduction="mean", label_smoothing=0.0):
@@ -43,7 +43,8 @@ class CrossEntropy(Function):
     def forward(ctx, x, target, weight, ignore_index, reduction, label_smoothing):
         x, target = _checked(x, target)
         ctx.shape, ctx.reduction, ctx.kernels = x.shape, reduction, backends.select()
-        g = ctx.geometry = ClassesGeometry.of(x.shape, 0 if x.ndim == 1 else 1)
+        ctx.call = _call_of(x)
+        g = ctx.call.geometry
         class_weight = _class_weight(weight, g.C, x.dtype)
         counts = target != ignore_index
         counted = target[counts]
@@ -80,11 +81,18 @@ class CrossEntropy(Function):
         return grad_input.reshape(ctx.shape), None, None, None, None, None
 
 
+def _call_of(x):
+    key = (x.shape, x.dtype)
+    call = _known.get(key)
+    if call is None:
+        call = Call(ClassesGeometry.of(x.shape, 0 if x.ndim == 1 else 1), dtypes.common_float_type(input=x), True)
+        _known.keep(key, [], call)
+    return call
+
+
 def _run(ctx, op, *operands):
-    if ctx.geometry.flops:
-        dtype = operands[0].dtype
-        problem = Problem(ctx.geometry, dtypes.float_type(dtype, "input").name, (arrays.CONTIGUOUS,) * 2)
-        ctx.kernels.run(Task(op, problem), *operands)
+    if ctx.call.geometry.flops:
+        ctx.kernels.run(ctx.call.task(op, (arrays.CONTIGUOUS,) * 2), *operands)
 
 
 def _checked(x, target):
