@@ -26,6 +26,17 @@ def coefficient_row(dtype):
     return row
 
 
+def row_of_values(dtype):
+    """One of some rows of values, ``step`` apart: as an array of its own, too, its index cannot be negative."""
+    real, itemsize = getattr(numba, dtype), np.dtype(dtype).itemsize
+
+    @serial
+    def values(place, row, step, count):
+        return carray(pointer(place + row * step * itemsize), count, real)
+
+    return values
+
+
 def origin_of(scalar):
     """A mean about which values are summed must be a number: what is infinite stays in those."""
     zero = scalar(0)
@@ -66,12 +77,7 @@ def add_terms_of(dtype, of_grad, each):
 
 def _add_rows(dtype, of_grad, each, rows):
     """Lane j has the coefficients of its own channel where ``each`` is 1, all have the same where it is 0."""
-    real, itemsize, zero = getattr(numba, dtype), np.dtype(dtype).itemsize, np.dtype(dtype).type(0)
-
-    @serial
-    def at(place, row, step, j, count):
-        """An index that cannot be negative is cheap: every row is an array of its own."""
-        return carray(pointer(place + row * step * itemsize), count, real)[j]
+    values, zero = row_of_values(dtype), np.dtype(dtype).type(0)
 
     @serial
     def add_rows(x, grad, step, mean, scale, shift, relu, sums, products, count):
@@ -81,8 +87,8 @@ def _add_rows(dtype, of_grad, each, rows):
                 total, product = sums[j], products[j]
                 own_scale, own_shift = (scale[j], shift[j]) if each else (shared_scale, shared_shift)
                 for row in range(rows):
-                    d = at(x, row, step, j, count) - (mean[j] if each else shared_mean)
-                    there = at(grad, row, step, j, count)
+                    d = values(x, row, step, count)[j] - (mean[j] if each else shared_mean)
+                    there = values(grad, row, step, count)[j]
                     v = zero if d * own_scale + own_shift <= 0 else there
                     total, product = total + v, product + v * d
                 sums[j], products[j] = total, product
@@ -90,8 +96,8 @@ def _add_rows(dtype, of_grad, each, rows):
             for j in range(count):
                 total, product = sums[j], products[j]
                 for row in range(rows):
-                    d = at(x, row, step, j, count) - (mean[j] if each else shared_mean)
-                    v = at(grad, row, step, j, count) if of_grad else d
+                    d = values(x, row, step, count)[j] - (mean[j] if each else shared_mean)
+                    v = values(grad, row, step, count)[j] if of_grad else d
                     total, product = total + v, product + v * d
                 sums[j], products[j] = total, product
 

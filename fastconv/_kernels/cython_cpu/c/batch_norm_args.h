@@ -23,8 +23,8 @@ typedef struct {
 enum { FC_NORM_ROWS = 16, FC_NORM_LANES = 64 };
 /* Rows, or planes, whose sums are loaded and stored once. */
 enum { FC_NORM_TOGETHER = 4 };
-/* Values of a channel, and the share of the rows of an item, that stand for all where a variance is asked for: the closer
- * their mean to that of all, the less is rounded. */
+/* Values of a channel, and the share of the rows of an item, that stand for all where a variance is asked for: the
+ * closer their mean to that of all, the less is rounded. */
 enum { FC_NORM_ORIGIN = 64, FC_NORM_SHARE = 8 };
 /* Channels of one item of the last sum. */
 enum { FC_NORM_CHANNELS = 64 };

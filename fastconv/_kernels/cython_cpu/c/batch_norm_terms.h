@@ -4,8 +4,8 @@
 #include "batch_norm_args.h"
 #include "vector.h"
 
-/* Rows are `step` apart. Lane j has the coefficients of its own channel where `each` is 1, all have the same where it is
- * 0. */
+/* Rows are `step` apart. Lane j has the coefficients of its own channel where `each` is 1, all have the same where it
+ * is 0. */
 FC_INLINE void FC_FN(add_each)(const int rows, const real *restrict x, const real *restrict grad, ptrdiff_t step,
                                const real *restrict origin, ptrdiff_t C, ptrdiff_t each, int relu, real *restrict sums,
                                real *restrict products, ptrdiff_t count) {
