@@ -10,6 +10,7 @@ from support.kernel_calls import geometry_of, integer_inputs, reference_outputs
 from fastconv._kernels import plan
 from fastconv._kernels.plan import VectorUnit
 from fastconv.bench.cases import AWKWARD_CONVS
+from fastconv.geometry import Conv2dGeometry
 
 UNITS = (VectorUnit(4, 2, 12, 4), VectorUnit(16, 4, 12, 4))
 every_case = pytest.mark.parametrize("case", AWKWARD_CONVS, ids=lambda case: case.name)
@@ -273,3 +274,60 @@ def test_what_is_no_first_layer_is_declined_with_the_reason(name, formats, trans
 def test_what_has_no_rows_of_gradients_is_declined_with_the_reason(name, formats, reason):
     case = next(case for case in AWKWARD_CONVS if case.name == name)
     assert reason in plan.first_layer_grad_plan(geometry_of(case), formats, UNITS[1])
+
+
+IMAGES = [
+    pytest.param(case, unit, id=f"{case.name}-{unit.lanes}")
+    for case, unit in itertools.product(AWKWARD_CONVS, UNITS)
+    if not isinstance(plan.images_plan(geometry_of(case), FORMATS[:1] * 2, unit), str)
+]
+
+
+@pytest.mark.parametrize(("case", "unit"), IMAGES)
+def test_an_images_plan_replayed_is_grad_input(case, unit):
+    g, (inputs, outputs) = geometry_of(case), reference_outputs(case, "float64", "conv2d_grad_input")
+    made = plan.images_plan(g, FORMATS[:1] * 2, unit)
+    grad_out, weight = inputs["grad_out"].reshape(g.N, g.K, -1), inputs["weight"].reshape(g.K, g.C, -1)
+    found, written = np.zeros(g.x_shape), np.zeros(g.x_shape[2:], int)
+    for first, count, first_row, rows, first_col, cols in made.regions.tolist():
+        for row, col in itertools.product(range(rows), range(cols)):
+            written[first_row + row, first_col + col] += 1
+            for tap, pixel in made.entries[first : first + count].tolist():
+                assert pixel % g.cols.out + col < g.cols.out
+                gradients = grad_out[:, :, pixel + row * g.cols.out + col]
+                found[:, :, first_row + row, first_col + col] += gradients @ weight[:, :, tap]
+    assert (written == 1).all()
+    np.testing.assert_array_equal(found, outputs["grad_input"])
+    assert made.items == -(-g.N // unit.lanes) * made.row_blocks
+    assert 1 <= made.row_blocks <= g.rows.size
+    assert made.source_plane >= grad_out.shape[2]
+    assert made.target_plane >= written.size
+    assert 0 < made.per_chunk * g.K <= plan.BLOCK_TERMS
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("two groups", "there are 2 groups"),
+        ("pointwise", "one tap takes no longer"),
+        ("small maps of many images", "34 input channels fill a vector well enough"),
+        ("first layer, wide gradients", "2 images leave lanes empty"),
+    ],
+)
+def test_what_is_no_vector_of_images_is_declined_with_the_reason(name, reason):
+    case = next(case for case in AWKWARD_CONVS if case.name == name)
+    assert reason in plan.images_plan(geometry_of(case), FORMATS, UNITS[1])
+
+
+@pytest.mark.parametrize(
+    ("x_shape", "weight_shape", "parameters", "reason"),
+    [
+        ((16, 3, 9, 9), (170, 3, 3, 3), {}, "170 output channels have more terms"),
+        ((16, 3, 99, 99), (5, 3, 3, 3), {}, "do not fit in the second cache"),
+        ((16, 3, 9, 9), (5, 3, 3, 3), {"stride": 2}, "sums of other taps"),
+        ((16, 3, 9, 9), (16, 3, 3, 3), {"padding": 1}, "most columns share their taps"),
+    ],
+)
+def test_shapes_that_other_kernels_serve_better_get_no_vector_of_images(x_shape, weight_shape, parameters, reason):
+    g = Conv2dGeometry.of(x_shape, weight_shape, **parameters)
+    assert reason in plan.images_plan(g, FORMATS, UNITS[1])

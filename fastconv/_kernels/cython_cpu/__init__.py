@@ -8,6 +8,7 @@ import fastconv._kernels.cython_cpu.conv2d_depthwise_grads as conv2d_depthwise_g
 import fastconv._kernels.cython_cpu.conv2d_first_layer as conv2d_first_layer
 import fastconv._kernels.cython_cpu.conv2d_grad_bias as conv2d_grad_bias
 import fastconv._kernels.cython_cpu.conv2d_grad_weight as conv2d_grad_weight
+import fastconv._kernels.cython_cpu.conv2d_images as conv2d_images
 import fastconv._kernels.cython_cpu.conv2d_pointwise as conv2d_pointwise
 import fastconv._kernels.cython_cpu.conv2d_sweep as conv2d_sweep
 import fastconv._kernels.cython_cpu.elementwise as elementwise
@@ -20,6 +21,7 @@ _MODULES = (
     conv2d_depthwise,
     conv2d_depthwise_grads,
     conv2d_pointwise,
+    conv2d_images,
     conv2d_first_layer,
     conv2d_sweep,
     conv2d,

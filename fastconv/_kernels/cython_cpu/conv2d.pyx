@@ -53,6 +53,11 @@ cdef extern from "first_layer_args.h" nogil:
         pass
     const fc_first_layer_kernels* fc_first_layer_select(int itemsize)
 
+cdef extern from "images_args.h" nogil:
+    ctypedef struct fc_images_kernels:
+        pass
+    const fc_images_kernels* fc_images_select(int itemsize)
+
 cdef extern from "sweep_args.h" nogil:
     ctypedef struct fc_sweep_kernels:
         pass
@@ -68,6 +73,10 @@ cdef const void* pointwise_kernels(int itemsize) noexcept:
 
 cdef const void* first_layer_kernels(int itemsize) noexcept:
     return fc_first_layer_select(itemsize)
+
+
+cdef const void* images_kernels(int itemsize) noexcept:
+    return fc_images_select(itemsize)
 
 
 cdef const void* sweep_kernels(int itemsize) noexcept:

@@ -9,6 +9,7 @@ from fastconv._kernels.numba_cpu import (
     conv2d_depthwise,
     conv2d_first_layer,
     conv2d_grads,
+    conv2d_images,
     conv2d_pointwise,
     conv2d_sweep,
     elementwise,
@@ -24,6 +25,7 @@ __all__ = ["VARIANTS", "cache_status", "native_functions", "prepare"]
 _MODULES = (
     conv2d_depthwise,
     conv2d_pointwise,
+    conv2d_images,
     conv2d_first_layer,
     conv2d_sweep,
     conv2d,

@@ -106,6 +106,13 @@ FIRST_LAYER_GRAD_WORK = structure(
     "panel", "entries", "tile", "sums", "buffer", "copy", "gradients", "n", "images", "first", "rows"
 )
 FIRST_LAYER_GRAD_WORK_BYTES = FIRST_LAYER_GRAD_WORK.itemsize
+# The same of grad_input of small planes of many images and plan.ImagesPlan; planes are in bytes, as are the entries'
+# offsets. The source is grad_out, the target grad_input.
+IMAGES = structure(
+    *PANELS, *strided("source"), *strided("target"), "weight", *SCRATCH, "transpose", "entries", "regions", "N", "C",
+    "K", "taps", "source_pixels", "source_cols", "target_rows", "target_cols", "source_plane", "target_plane",
+    "itemsize", "row_blocks", "region_count", "per_chunk", "sums_at", "source_at", "target_at",
+)  # fmt: skip
 # One item sums so many channels where they are together; where pixels are, one channel has so many sums.
 BIAS_CHANNELS, BIAS_SUMS = 32, 16
 GRAD_BIAS = structure("grad_out", "grad_bias", *SCRATCH, "N", "K", "pixels", "planar")

@@ -21,6 +21,7 @@ from fastconv._kernels.plan.first_layer_grads import FirstLayerGradPlan, first_l
 from fastconv._kernels.plan.first_layers import FirstLayerPlan, first_layer_plan
 from fastconv._kernels.plan.grad_weights import GradWeightPlan, grad_weight_plan
 from fastconv._kernels.plan.groups import groups_reason, joined_groups
+from fastconv._kernels.plan.images import ImagesPlan, images_plan
 from fastconv._kernels.plan.norms import NormPlan, norm_plan
 from fastconv._kernels.plan.pointwise import PointwisePlan, pointwise_plan
 from fastconv._kernels.plan.rows import SweepPlan, row_plan, rows_reason, sweep_plan
@@ -33,6 +34,7 @@ __all__ = [
     "FirstLayerGradPlan",
     "FirstLayerPlan",
     "GradWeightPlan",
+    "ImagesPlan",
     "NormPlan",
     "PointwisePlan",
     "SumPlan",
@@ -49,6 +51,7 @@ __all__ = [
     "grad_weight_plan",
     "groups_reason",
     "held_items",
+    "images_plan",
     "is_pointwise",
     "is_streamed",
     "joined_groups",

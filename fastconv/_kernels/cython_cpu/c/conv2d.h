@@ -3,6 +3,7 @@
 #include "grad_weight_args.h"
 #include "pointwise_args.h"
 #include "first_layer_args.h"
+#include "images_args.h"
 #include "sweep_args.h"
 #include "panel.h"
 #include "dots.h"
@@ -16,6 +17,7 @@
 #include "depthwise_padded.h"
 #include "first_layer.h"
 #include "first_layer_grad.h"
+#include "images.h"
 #include "sweep.h"
 
 const fc_conv2d_kernels FC_FN(fc_conv2d) = {
