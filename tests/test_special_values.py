@@ -19,6 +19,8 @@ CONV_CASES = [
     ConvCase("dilated", "here", (1, 3, 10, 9), (18, 3, 2, 3), padding=2, dilation=2, bias=False),
     ConvCase("depthwise", "here", (1, 6, 7, 8), (6, 1, 3, 3), padding=1, groups=6, bias=False),
     ConvCase("pointwise", "here", (1, 65, 4, 5), (70, 65, 1, 1), bias=False),
+    ConvCase("few filters", "here", (2, 2, 7, 30), (4, 2, 3, 3), padding=1, bias=False),
+    ConvCase("small planes of many images", "here", (13, 2, 6, 7), (5, 2, 3, 4), padding=1, bias=False),
 ]
 conv_cases = pytest.mark.parametrize("case", CONV_CASES, ids=lambda case: case.name)
 
