@@ -265,7 +265,7 @@ def test_what_is_no_first_layer_is_declined_with_the_reason(name, formats, trans
     [
         ("first layer, strided", FORMATS, "channels lie together"),
         ("two groups", FORMATS[:1] * 2, "are no first layer"),
-        ("first layer, rows of vectors", FORMATS[:1] * 2, "13 filters fill vectors well enough"),
+        ("first layer, several images", FORMATS[:1] * 2, "20 filters are more than a vector of 16"),
         ("stride above input", FORMATS[:1] * 2, "rows of 1 outputs leave more lanes empty"),
         ("width one", FORMATS[:1] * 2, "leave more lanes empty than 4 filters do"),
         ("first layer, every third", FORMATS[:1] * 2, "too few taps of a row"),
@@ -274,6 +274,13 @@ def test_what_is_no_first_layer_is_declined_with_the_reason(name, formats, trans
 def test_what_has_no_rows_of_gradients_is_declined_with_the_reason(name, formats, reason):
     case = next(case for case in AWKWARD_CONVS if case.name == name)
     assert reason in plan.first_layer_grad_plan(geometry_of(case), formats, UNITS[1])
+
+
+def test_filters_that_nearly_fill_a_vector_need_few_channels_for_rows_of_gradients():
+    few, many = (Conv2dGeometry.of((2, C, 9, 33), (14, C, 3, 2)) for C in (5, 6))
+    assert plan.first_layer_grad_plan(few, FORMATS[:1] * 2, UNITS[1]).images == 1
+    reason = plan.first_layer_grad_plan(many, FORMATS[:1] * 2, UNITS[1])
+    assert reason == "14 filters fill a vector well enough for 6 input channels"
 
 
 IMAGES = [

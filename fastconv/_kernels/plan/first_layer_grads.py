@@ -18,8 +18,8 @@ from fastconv.arrays import CONTIGUOUS
 from fastconv.geometry import Axis, Conv2dGeometry
 
 _PLANS = 64
-# The part of a vector that filters may fill, and with few input channels, whose taps no wider tile has.
-_FILTERS_FILL, _FEW_CHANNELS_FILL, _FEW_CHANNELS = 0.5, 0.75, 6
+# Input channels from which on tiles of other kernels are wide enough, unless filters leave more than this empty.
+_MANY_CHANNELS, _FILLED = 6, 0.75
 # Steps between neighbouring taps' inputs beyond which a tile has too few of them.
 _TAP_STEP = 2
 # A larger padded copy would leave the caches between two filters.
@@ -105,9 +105,11 @@ def _reason(g, formats, unit, tap_step):
         return "channels lie together"
     if g.groups > 1:
         return f"{g.groups} groups are no first layer"
+    if unit.lanes < g.K:
+        return f"{g.K} filters are more than a vector of {unit.lanes}"
     filters = blocks.filled(g.K, unit)
-    if filters > (_FEW_CHANNELS_FILL if g.C < _FEW_CHANNELS else _FILTERS_FILL):
-        return f"{g.K} filters fill vectors well enough"
+    if filters > _FILLED and g.C >= _MANY_CHANNELS:
+        return f"{g.K} filters fill a vector well enough for {g.C} input channels"
     if blocks.filled(g.cols.out, unit) < filters:
         return f"rows of {g.cols.out} outputs leave more lanes empty than {g.K} filters do"
     if g.cols.kernel == 1 or tap_step > _TAP_STEP:
