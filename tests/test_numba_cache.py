@@ -96,7 +96,7 @@ def test_warmup_compiles_what_is_missing_and_nothing_twice(warm, capsys):
 def test_warmup_covers_both_dtypes():
     float32, float64 = ({*map(str, numba_cpu.native_functions(dtype))} for dtype in ("float32", "float64"))
     # Sizes in bytes are all that tells dtypes apart there.
-    assert float32 & float64 == {"pointwise", "sum", "pack", "interleave", "pixel_sum", "sweep_items"}
+    assert float32 & float64 == {"pointwise", "sum", "pack", "interleave", "pixel_sum", "sweep_items", "images"}
     assert {name.replace("float32", "float64") for name in float32} == float64
     assert {f"{kind} float32 {vectors + 1}" for kind in ("panel", "dots") for vectors in range(MAX_VECTORS)} < float32
 

@@ -131,8 +131,8 @@ cdef class FirstLayerGrad:
     def __call__(self, grad_out, x, grad_weight):
         cdef fc_first_layer_grad_args a = self.args
         a.grad_out, a.x, a.grad_weight = address(grad_out), address(x), address(grad_weight)
-        cdef Py_ssize_t threads = num_threads(), summed = grain(self.item_flops)
-        cdef Py_ssize_t reduced = grain(8 * a.segments * a.C * a.taps), size = threads * a.scratch_bytes + self.partial_bytes
+        cdef Py_ssize_t threads = num_threads(), size = threads * a.scratch_bytes + self.partial_bytes
+        cdef Py_ssize_t summed = grain(self.item_flops), reduced = grain(8 * a.segments * a.C * a.taps)
         with nogil:
             a.scratch = <char*> take(size)
             if a.scratch != NULL:
