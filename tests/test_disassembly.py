@@ -121,19 +121,45 @@ def test_depthwise_tiles_of_numba_keep_sums_in_registers(dtype, kind):
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_c_keeps_sums_in_registers(kind, level, dtype):
-    backend = load("cython")
-    if backend is None:
-        pytest.skip("the extensions are not built")
-    if shutil.which("objdump") is None:
-        pytest.skip("objdump is not installed")
-    functions = listed_functions(backend.conv2d.__file__)
-    if not functions:
-        pytest.skip("the extension has no symbols")
+    functions = functions_of("conv2d")
     register, widest = LEVELS[level]
     assert_tiles(functions, f"{kind}_*_{dtype}_{level}", register, widest[kind])
     if kind in ("panel", "groups"):
         for (vectors, columns), instructions in tiles(functions, rf"{kind}_(\d+)x(\d+)_{dtype}_{level}").items():
             assert sum(line.streams() for line in instructions) == vectors * columns
+
+
+@x86_alone
+@pytest.mark.oracle
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("module", "names"),
+    [
+        ("elementwise", ("accumulate", "add_relu_forward", "relu_forward", "relu_grad_input", "sgd_step", "adam_step")),
+        ("batch_norm", ("forward_planes", "forward_rows", "grad_planes", "grad_rows", "moments_rows", "sums_rows")),
+        ("softmax", ("log_probabilities", "log_softmax_grad", "cross_entropy_grad")),
+    ],
+)
+def test_passes_of_c_go_by_whole_vectors(module, names, dtype, level):
+    functions, (register, _) = functions_of(module), LEVELS[level]
+    for name in names:
+        loops = innermost_loops(functions[f"{name}_{dtype}_{level}"])
+        counts = [sum(register in line.operands for line in loop) for loop in loops]
+        assert max(counts) >= 2, name  # at least one is read and one is written
+
+
+def functions_of(module):
+    """Name -> instructions of every function of one of the Cython backend's modules."""
+    backend = load("cython")
+    if backend is None:
+        pytest.skip("the extensions are not built")
+    if shutil.which("objdump") is None:
+        pytest.skip("objdump is not installed")
+    functions = listed_functions(getattr(backend, module).__file__)
+    if not functions:
+        pytest.skip("the extension has no symbols")
+    return functions
 
 
 @pytest.fixture(scope="module")
