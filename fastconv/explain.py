@@ -93,7 +93,7 @@ def explain(target: Callable, *args, **kwargs) -> Explanation:
     """Run a function or a model once and tell which kernels it called; a shape stands for zeros.
 
     Zeros have the dtype of the model's parameters, or are float32. What backward calls is told of a function that calls
-    it, or of ``loss.backward`` itself. A model in training moves its running statistics, as in any call.
+    it, or of ``loss.backward`` itself. The buffers of a model, such as running statistics, are as before afterwards.
 
     >>> import fastconv.functional as F
     >>> explanation = explain(F.conv2d, (1, 3, 8, 8), (4, 3, 3, 3), padding=1)
@@ -102,10 +102,21 @@ def explain(target: Callable, *args, **kwargs) -> Explanation:
     """
     dtype = _dtype(target)
     named = {name: _array(value, 1, dtype) for name, value in kwargs.items()}
-    with backends.recording() as records, _named_layers(target, records) as names:
+    with _restored_buffers(target), backends.recording() as records, _named_layers(target, records) as names:
         target(*(_array(value, position, dtype) for position, value in enumerate(args)), **named)
     steps = [_step(record, names.get(index, "")) for index, record in enumerate(records)]
     return Explanation(tuple(steps), backends.get_num_threads())
+
+
+@contextmanager
+def _restored_buffers(target) -> Iterator[None]:
+    """Undoes what a pass of zeros does to the buffers of a model in training."""
+    kept = [(buffer, buffer.numpy().copy()) for buffer in target.buffers()] if hasattr(target, "buffers") else []
+    try:
+        yield
+    finally:
+        for buffer, values in kept:
+            buffer.copy_(values)
 
 
 @contextmanager

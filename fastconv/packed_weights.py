@@ -12,7 +12,7 @@ from fastconv import memory, parameters
 _LEAST = 1 << 28
 # What a kernel is given: the weight packed for this call, or kept from an earlier one, or as it is.
 PACKED, KEPT, UNPACKED = "packed", "kept", "unpacked"
-# Kernels per weight: one for each problem, and networks see few sizes of input; of more, the oldest are forgotten.
+# Packings per weight: one for all batches most often, and for its gradient; of more, the oldest are forgotten.
 _KERNELS = 64
 
 
@@ -85,7 +85,7 @@ class PackedWeights:
         # Read before packing: whoever writes meanwhile counts after it, and what was packed is not found again.
         count = version.count
         known = weight if owner is None else owner
-        entry = version.derived.get(id(kernel))
+        entry = version.derived.get(_key(kernel))
         if entry is None or entry.count != count or entry.weight() is not known:
             self._note(version, _Entry(kernel, known, count))
             return _once(kernel, weight)
@@ -105,7 +105,7 @@ class PackedWeights:
                 del derived[key]
             while len(derived) >= _KERNELS:
                 del derived[next(iter(derived))]
-            derived[id(entry.kernel)] = entry
+            derived[_key(entry.kernel)] = entry
 
     def _keep(self, entry: _Entry, packed) -> None:
         with self._lock:
@@ -135,6 +135,11 @@ class PackedWeights:
         entry.packed = None
         for user in list(self._users):
             user.forget()
+
+
+def _key(kernel):
+    """What kernels that pack alike have in common."""
+    return id(kernel) if kernel.packing is None else kernel.packing
 
 
 def _once(kernel, weight) -> tuple[Any, str]:

@@ -263,6 +263,15 @@ def test_an_unknown_memory_format_is_refused():
         F.conv2d(np.ones((1, 1, 3, 3)), np.ones((1, 1, 1, 1)), memory_format="nhwc")
 
 
+def test_explaining_changes_no_model(rng):
+    model = trained(chain(), rng)
+    before = {name: value.numpy().copy() for name, value in model.state_dict().items()}
+    steps = fc.explain(model, (2, 3, 12, 12)).steps
+    assert "batch_norm_statistics" in [step.op for step in steps]
+    for name, value in model.state_dict().items():
+        np.testing.assert_array_equal(value.numpy(), before[name])
+
+
 def test_models_are_explained_layer_by_layer():
     explanation = fc.explain(chain().eval(), (1, 3, 12, 12))
     told = [(step.layer, step.op, step.fused) for step in explanation.steps]

@@ -105,7 +105,8 @@ class Kernel:
     """One prepared computation.
 
     ``pack`` reorders a weight where the variant wants it packed; ``run_unpacked`` takes it as it is and gives the same
-    result, for a weight that is used once. ``keeps`` holds what ``run`` knows by address only.
+    result, for a weight that is used once. Kernels of one ``packing`` pack alike, and may share what one has packed.
+    ``keeps`` holds what ``run`` knows by address only.
     """
 
     variant: str
@@ -114,6 +115,7 @@ class Kernel:
     workspace_bytes: int = 0
     keeps: tuple = ()
     run_unpacked: Callable[..., int] | None = None
+    packing: Any = None
 
     def __call__(self, *operands) -> int:
         """Run on inputs and outputs; returns OK or the code of what failed."""

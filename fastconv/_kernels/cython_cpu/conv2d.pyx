@@ -6,6 +6,8 @@ from fastconv._kernels.buffers._native cimport give, take
 from fastconv._kernels.cython_cpu.operands cimport address, axis, fc_axis, fc_kernel, fc_strides, grain, strides, whole_lines
 from fastconv._kernels.pool._native cimport num_threads, parallel_for, parallel_for_threads
 
+from dataclasses import replace
+
 from fastconv._kernels import buffers, contract, plan, pool
 from fastconv.dtypes import FLOAT_TYPES
 
@@ -205,7 +207,7 @@ def _prepare_rows(problem):
     # A weight that stays is used often enough to be packed.
     kept = prepare_direct(problem, transposed=False)
     scratch_bytes = max(run.scratch_bytes, kept.workspace_bytes)
-    return contract.Kernel("gemv", kept.run, kept.pack, scratch_bytes, run_unpacked=run.run_unpacked)
+    return replace(kept, variant="gemv", workspace_bytes=scratch_bytes, run_unpacked=run.run_unpacked)
 
 
 def _prepare_dots(problem, transposed):
@@ -222,7 +224,9 @@ def _prepare_groups(problem, transposed):
 def _prepare(name, problem, transposed, dots=False, joined=1):
     cdef Sum run = Sum(problem, transposed, dots, joined, rows=False)
     unpacked = run.run_unpacked if run.args.packed_weight or run.args.in_place else None
-    return contract.Kernel(name, run, run.pack, run.scratch_bytes, run_unpacked=unpacked)
+    shape = problem.geometry.weight_shape
+    packing = plan.packing(run.plan, __name__, problem.dtype, shape, transposed=transposed, dots=dots)
+    return contract.Kernel(name, run, run.pack, run.scratch_bytes, run_unpacked=unpacked, packing=packing)
 
 
 def prepare_direct(problem, transposed):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache, cached_property
 
 import numpy as np
@@ -56,11 +57,9 @@ class _Sum:
         unit = microkernels.unit(self._itemsize)
         threads = pool.default_num_threads()
         if rows:
-            self._plan = made = plan.row_plan(problem.geometry, problem.formats, unit, threads)
+            self.plan = made = plan.row_plan(problem.geometry, problem.formats, unit, threads)
         else:
-            self._plan = made = plan.sum_plan(
-                problem.geometry, transposed, problem.formats, unit, threads, dots, joined
-            )
+            self.plan = made = plan.sum_plan(problem.geometry, transposed, problem.formats, unit, threads, dots, joined)
         self.takes_unpacked = made.in_place or made.packed_weight > 0
         width = made.K if dots else -(-made.K // unit.lanes) * unit.lanes
         self.packed_bytes = made.groups * width * self._taps * made.C * self._itemsize
@@ -79,7 +78,7 @@ class _Sum:
     def run_unpacked(self, source, weight, *rest) -> int:
         """The same with the weight as it is: items read it in place or pack it, unless packing it once is less work."""
         threads = pool.get_num_threads()
-        if self._plan.repacks and threads == 1:
+        if self.plan.repacks and threads == 1:
             return self._run(source, self.pack(weight), *rest)
         return self._run_unpacked(threads)(source, weight, *rest)
 
@@ -98,21 +97,21 @@ class _Sum:
         run = self._unpacked_runs.get(threads)
         if run is None:
             # Items that read rows of weights ask for those of the next one.
-            holds = self._plan.holds or self._rows
-            together = plan.held_items(self._plan.items, threads) if holds else 1
+            holds = self.plan.holds or self._rows
+            together = plan.held_items(self.plan.items, threads) if holds else 1
             template = self._template(packing=self._packing.ctypes.data)
             run = self._unpacked_runs[threads] = self._bound(template, together, self.scratch_bytes)
         return run
 
     def _bound(self, template: np.ndarray, together: int, scratch_bytes: int) -> Callable[..., int]:
         operands = ("source", "packed", *(["bias"] if self._has_bias else []), "target")
-        items = self._plan.items
+        items = self.plan.items
         chunk = max(grain(self._geometry.flops // items), together)
         return _sum_kernel().bound(template, operands, items, chunk, scratch_bytes)
 
     @cached_property
     def _fill_packed(self) -> Callable[..., int]:
-        made = self._plan
+        made = self.plan
         items = made.groups * len(made.k_blocks) * -(-made.C // made.c_range)
         # Moving an element takes as long as so many operations.
         chunk = grain(32 * self.packed_bytes // self._itemsize // items)
@@ -123,7 +122,7 @@ class _Sum:
         return self._geometry.rows.kernel * self._geometry.cols.kernel
 
     def _pack_template(self) -> np.ndarray:
-        g, made, size = self._geometry, self._plan, self._itemsize
+        g, made, size = self._geometry, self.plan, self._itemsize
         outer, inner = g.C_g * self._taps * size, self._taps * size
         c_stride, k_stride = (outer, inner) if self._transposed else (inner, outer)
         return fill(
@@ -136,7 +135,7 @@ class _Sum:
         )
 
     def _template(self, **more: int) -> np.ndarray:
-        g, made, size = self._geometry, self._plan, self._itemsize
+        g, made, size = self._geometry, self.plan, self._itemsize
         parts = ("entries_at", "bias_at", "orders_at", "sums_at", "packed_source_at", "packed_target_at")
         parts += ("packed_weight_at", "packed_rows_at")
         return fill(
@@ -171,7 +170,7 @@ class _Sum:
             return microkernels.rows
         if self._dots:
             return microkernels.dots
-        return microkernels.groups if self._plan.joined > 1 else microkernels.panel
+        return microkernels.groups if self.plan.joined > 1 else microkernels.panel
 
 
 def _prepare_rows(problem: Problem) -> Kernel | Declined:
@@ -182,7 +181,7 @@ def _prepare_rows(problem: Problem) -> Kernel | Declined:
     # A weight that stays is used often enough to be packed.
     kept = prepare_direct(problem, transposed=False)
     scratch_bytes = max(run.scratch_bytes, kept.workspace_bytes)
-    return Kernel("gemv", kept.run, kept.pack, scratch_bytes, run_unpacked=run.run_unpacked)
+    return replace(kept, variant="gemv", workspace_bytes=scratch_bytes, run_unpacked=run.run_unpacked)
 
 
 def _prepare_dots(problem: Problem, transposed: bool) -> Kernel | Declined:
@@ -202,7 +201,10 @@ def _unit(problem: Problem) -> plan.VectorUnit:
 
 def _prepare(name: str, problem: Problem, transposed: bool, dots: bool = False, joined: int = 1) -> Kernel:
     run = _Sum(problem, transposed, dots, joined, rows=False)
-    return Kernel(name, run, run.pack, run.scratch_bytes, run_unpacked=run.run_unpacked if run.takes_unpacked else None)
+    unpacked = run.run_unpacked if run.takes_unpacked else None
+    shape = problem.geometry.weight_shape
+    packing = plan.packing(run.plan, __name__, problem.dtype, shape, transposed=transposed, dots=dots)
+    return Kernel(name, run, run.pack, run.scratch_bytes, run_unpacked=unpacked, packing=packing)
 
 
 def prepare_direct(problem: Problem, transposed: bool) -> Kernel:

@@ -25,7 +25,7 @@ from fastconv._kernels.plan.images import ImagesPlan, images_plan
 from fastconv._kernels.plan.norms import NormPlan, norm_plan
 from fastconv._kernels.plan.pointwise import PointwisePlan, pointwise_plan
 from fastconv._kernels.plan.rows import SweepPlan, row_plan, rows_reason, sweep_plan
-from fastconv._kernels.plan.sums import SumPlan, dots_reason, held_items, sum_plan
+from fastconv._kernels.plan.sums import Packing, SumPlan, dots_reason, held_items, packing, sum_plan
 
 __all__ = [
     "BLOCK_TERMS",
@@ -36,6 +36,7 @@ __all__ = [
     "GradWeightPlan",
     "ImagesPlan",
     "NormPlan",
+    "Packing",
     "PointwisePlan",
     "SumPlan",
     "SweepPlan",
@@ -56,6 +57,7 @@ __all__ = [
     "is_streamed",
     "joined_groups",
     "norm_plan",
+    "packing",
     "pointwise_plan",
     "row_plan",
     "rows_reason",

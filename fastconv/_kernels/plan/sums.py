@@ -15,6 +15,7 @@ from fastconv.arrays import CONTIGUOUS, element_strides
 from fastconv.geometry import Axis, Conv2dGeometry, Shape
 
 _PLANS = 256
+_PACKINGS = 4096
 # Multiply-adds with one source value, below which it matters how often it is copied from its plane: higher blocks of
 # rows then share the rows between them, as long as they fit in the second cache.
 _CHEAP_PIXEL = 256
@@ -85,6 +86,23 @@ class SumPlan:
     entries: int
     items: int
     streams: bool
+
+
+class Packing:
+    """How packed weights lie in memory: one object for all plans that lay them out alike."""
+
+    __slots__ = ()
+
+
+def packing(made: SumPlan, backend: str, dtype: str, weight_shape: Shape, *, transposed: bool, dots: bool) -> Packing:
+    """The packing of a plan for a backend: most often it depends on the weight alone, not on images and pixels."""
+    alike = (made.groups, made.joined, made.C, made.K, made.c_range, made.k_blocks.tobytes())
+    return _packing(backend, dtype, weight_shape, transposed, dots, *alike)
+
+
+@lru_cache(maxsize=_PACKINGS)
+def _packing(*alike) -> Packing:
+    return Packing()
 
 
 @lru_cache(maxsize=_PLANS)
