@@ -299,7 +299,7 @@ def test_kept_weights_are_kept(backend):
 
 # One case for each algorithm.
 VARIED = ("distinct primes", "depthwise", "groups that share vectors", "few outputs", "planes of whole vectors")
-VARIED += ("first layer, rows of vectors", "few pixels")
+VARIED += ("first layer, rows of vectors", "few pixels", "images of small planes")
 VARIED += ("pool, kernel is input", "pool, overlapping", "pool, distinct primes", "pool, channels above 64")
 
 

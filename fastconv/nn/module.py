@@ -169,7 +169,8 @@ class Module:
         for module in self.modules():
             for name, buffer in module._buffers.items():
                 if buffer is not None and buffer.dtype.kind == "f":
-                    module._place("_buffers", name, tensor(buffer, dtype=wanted))
+                    module._buffers[name] = tensor(buffer, dtype=wanted)
+        Changes.count += 1
         return self
 
     def float(self) -> Module:
