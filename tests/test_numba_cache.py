@@ -58,11 +58,20 @@ def folder(tmp_path, monkeypatch):
     return tmp_path / "numba"
 
 
-@pytest.fixture(scope="session")
-def warm():
-    """Every float32 kernel is in the cache that the tests share; its folder."""
-    assert all(function.keep() for function in numba_cpu.native_functions("float32"))
-    return Path(object_cache.status().folder)
+@pytest.fixture
+def warm(tmp_path, monkeypatch):
+    """The folder of a cache of this test alone, with every float32 kernel.
+
+    In the cache that all tests share, another process may store a kernel a second time while this one looks.
+    """
+    functions = numba_cpu.native_functions("float32")
+    assert all(function.keep() for function in functions)
+    folder = tmp_path / "numba"
+    folder.mkdir(mode=0o700)
+    for function in functions:
+        shutil.copy2(file_of(function), folder)
+    monkeypatch.setenv(CACHE, str(tmp_path))
+    return folder
 
 
 def files_of(folder):
