@@ -125,6 +125,38 @@ def test_what_is_read_twice_or_written_over_counts_again_but_needs_no_room(case,
     assert (record.peak_fraction, record.flops) == (None, 72)
 
 
+def test_beside_what_only_moves_bytes_the_moving_itself_is_timed():
+    """The memory becomes slower and slower: only the same round's moving says what a pass could have reached."""
+    clock = FalseClock(slowness=lambda now: 1.0 + now)
+    asked = []
+
+    def movers(*nbytes):
+        asked.append(nbytes)
+        return [clock.work(0.003), clock.work(0.002)]
+
+    plan = Plan([STEP, LINEAR], [clock.contestant("a", 0.004)], ["step", "forward"])
+    (step,), (linear,) = Engine(plan, clock=clock.clock, movers=movers).run()
+    assert asked == [(4 * 4 * 72, 4 * 3 * 72, 4 * 4 * 72)]
+    assert step.roofline_fraction == pytest.approx(0.5, rel=0.1)
+    assert linear.roofline_fraction is None
+
+
+@pytest.mark.parametrize(
+    ("read", "written", "held"), [(4 << 20, 1 << 20, 5 << 20), (3 << 20, 2 << 20, 3 << 20), (50000, 0, 50000)]
+)
+def test_real_movers_move_what_a_pass_moves(read, written, held):
+    pytest.importorskip("fastconv._kernels.cython_cpu.machine")
+    from fastconv.bench import limits
+
+    for mover in limits.movers(read, written, held):
+        assert mover.moved == pytest.approx((read, written), rel=0.05)
+        assert mover.memory.nbytes == pytest.approx(held, rel=0.05)
+        mover()
+        is_written = mover.memory.view(np.float32) == 1
+        assert 4 * np.count_nonzero(is_written) == mover.moved[1]
+        assert is_written[len(is_written) - mover.moved[1] // 4 :].all()
+
+
 def test_ratios_are_to_the_fastest_peer():
     clock = FalseClock()
     contestants = [

@@ -21,7 +21,7 @@ from fastconv.bench.check import examine
 from fastconv.bench.contestant import Contestant, Prepared
 from fastconv.bench.limits import Limits
 from fastconv.bench.records import DECLINED, FAILED, TIMED, WRONG, Record
-from fastconv.bench.timing import Budget, Clock, measure
+from fastconv.bench.timing import Budget, Call, Clock, measure
 from fastconv.bench.workloads import AnyWorkload
 
 # The share of the highest multiply-add peak that a calm machine gives.
@@ -84,8 +84,10 @@ class Engine:
     """Runs a plan; ``limits`` are known per thread count.
 
     ``peak`` reads the multiply-add peak of a dtype: again around each job, and, for 0 seconds, around each sample,
-    because neighbours on a shared machine may take half of it. ``memory`` reads how much memory a contestant needs, for
-    workloads that want it known. ``clock`` is replaced in tests.
+    because neighbours on a shared machine may take half of it. ``movers`` makes calls that move so many bytes: read,
+    written, held; beside what multiplies nothing they are timed as contestants are, because what neighbours leave of
+    the memory's bandwidth changes within seconds. ``memory`` reads how much memory a contestant needs, for workloads
+    that want it known. ``clock`` is replaced in tests.
     """
 
     plan: Plan
@@ -93,6 +95,7 @@ class Engine:
     peak: Callable[..., float | None] = lambda dtype, seconds=None: None
     clock: Clock = field(default_factory=Clock)
     memory: Callable[[Contestant, Any, int], int | None] = lambda contestant, workload, threads: None
+    movers: Callable[[int, int, int], Sequence[Call]] = lambda read, written, held: ()
 
     def run(self) -> Iterator[list[Record]]:
         """The records of one job after the other; a job that does not end gives none."""
@@ -174,8 +177,9 @@ class Engine:
         rests = {name: self._rest_of(name) for name in calls}
         before = self._peak(workload.dtype, rests)
         highest = max(before or 0.0, limits.peaks.get(workload.dtype, 0.0) if limits else 0.0)
+        movers = {} if workload.multiplies else self._movers(workload)
         samples = measure(
-            calls,
+            calls | movers,
             self.plan.budget,
             rests=rests,
             is_calm=partial(self._is_calm, workload.dtype, highest),
@@ -186,6 +190,7 @@ class Engine:
             seed=_seed(workload, self.plan.seed),
         )
         peak = max((peak for peak in (before, self._peak(workload.dtype, rests)) if peak), default=None)
+        moved = [min(times) for times in zip(*(samples[name] for name in movers), strict=False)]
         for entry in playing:
             name = entry.record.contestant
             if name in failures:
@@ -194,7 +199,12 @@ class Engine:
                 entry.record = replace(entry.record, status=WRONG, reason=f"right at first, after many calls: {reason}")
             else:
                 record = replace(entry.record, disturbed=disturbed[name])
-                entry.record = _timed(record, samples[name], workload, peak, limits)
+                record = _timed(record, samples[name], workload, peak)
+                entry.record = replace(record, roofline_fraction=_roofline_fraction(record, workload, limits, moved))
+
+    def _movers(self, workload: AnyWorkload) -> dict[str, Call]:
+        calls = self.movers(workload.read, workload.written, workload.held)
+        return {f"mover {number}": call for number, call in enumerate(calls)}
 
 
 @dataclass(slots=True)
@@ -239,11 +249,9 @@ def _blank(name, workload, threads):
     )
 
 
-def _timed(record, samples, workload, peak, limits):
+def _timed(record, samples, workload, peak):
     median = statistics.median(samples)
     peak = peak if workload.multiplies else None
-    flops = workload.flops if workload.multiplies else 0
-    roof = limits and limits.roofline_seconds(workload.dtype, flops, workload.read, workload.written, workload.held)
     return replace(
         record,
         time_median=median,
@@ -252,10 +260,18 @@ def _timed(record, samples, workload, peak, limits):
         gflops=record.flops / median / 1e9,
         peak_gflops=peak and peak / 1e9,
         peak_fraction=peak and record.flops / median / peak,
-        roofline_fraction=roof and roof / median,
         gbytes_per_s=record.bytes / median / 1e9,
         samples=tuple(float(f"{seconds:.5g}") for seconds in samples),  # more digits are noise that files would keep
     )
+
+
+def _roofline_fraction(record, workload, limits, moved):
+    """Of the time of moving the bytes in the same rounds where that was taken, else of what the limits allow."""
+    if moved:
+        return ratios.paired(record.samples, moved).value
+    flops = workload.flops if workload.multiplies else 0
+    roof = limits and limits.roofline_seconds(workload.dtype, flops, workload.read, workload.written, workload.held)
+    return roof and roof / record.time_median
 
 
 def _compared(records, peers):

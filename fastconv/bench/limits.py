@@ -85,6 +85,16 @@ def fma_peak(dtype: str, seconds: float = 0.05) -> float | None:
     return None if loops is None else loops.fma_peak(dtype, seconds)
 
 
+def movers(read: int, written: int, held: int) -> list[Any]:
+    """Calls that move as many bytes as a pass must, with and without streaming stores, and compute nothing.
+
+    The faster one takes the least time of a pass over arrays of ``held`` bytes together, with the threads that are set.
+    Empty without the compiled extension.
+    """
+    loops = machine.loops()
+    return [] if loops is None else [loops.Mover(read, written, held, streaming) for streaming in (False, True)]
+
+
 def _levels(threads):
     """(name, bytes of the arrays together): half of each cache that the threads have, and well beyond the last."""
     found = sorted(machine.caches().items())

@@ -28,7 +28,8 @@ def run(plan: Plan, settings: Mapping[str, Any], on_job: Callable[[Run], object]
     try:
         found = {threads: _limits(threads) for threads in plan.threads}
         block["limits"] = [entry.as_plain() for entry in found.values()]
-        for job in Engine(plan, found, limits.fma_peak, memory=apart.peak_bytes).run():
+        engine = Engine(plan, found, limits.fma_peak, memory=apart.peak_bytes, movers=limits.movers)
+        for job in engine.run():
             records += job
             on_job(so_far())
     except KeyboardInterrupt:

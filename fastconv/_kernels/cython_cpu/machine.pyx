@@ -19,9 +19,14 @@ cdef extern from "machine_args.h" nogil:
         char* target
         Py_ssize_t size, passes
         double sink
+    ctypedef struct fc_move_args:
+        const char* source
+        char* target
+        Py_ssize_t read, written, blocks
+        double sink
     ctypedef struct fc_machine_kernels:
         Py_ssize_t lanes, chains
-        fc_kernel peak, read, write, copy, stream
+        fc_kernel peak, read, write, copy, stream, move, move_stream
     const fc_machine_kernels* fc_machine_select(int itemsize)
     int fc_isa_level()
 
@@ -32,6 +37,8 @@ PAGE = 4096
 # A measured call moves at least this much, so that handing it to the threads costs nothing.
 LEAST_BYTES = 1 << 28
 PAUSE, CALLS_PER_PAUSE = 0.002, 4
+# A pass's reads and writes take turns in blocks of about this many bytes, which are a multiple of the step.
+BLOCK, STEP = 1 << 14, 256
 
 
 def instruction_set():
@@ -71,6 +78,44 @@ def bandwidths(Py_ssize_t nbytes, seconds=0.3):
         args.target = <char*> <size_t> (memory.ctypes.data + (arrays - 1) * args.size * items)
         found[name] = arrays * args.size * items * args.passes / _best(loops[number], &args, items, seconds)
     return found
+
+
+cdef class Mover:
+    """A call that moves about as many bytes as some pass and computes nothing: the least time such a pass can take.
+
+    It reads the first ``read`` bytes of ``held`` and writes the last ``written`` ones, on all threads; with ``streaming``
+    stores go past the caches. ``moved`` are the bytes that it reads and writes indeed, in ``memory``.
+    """
+
+    cdef fc_move_args args
+    cdef fc_kernel loop
+    cdef Py_ssize_t items
+    cdef readonly object memory, moved
+
+    def __init__(self, Py_ssize_t read, Py_ssize_t written, Py_ssize_t held, bint streaming):
+        cdef const fc_machine_kernels* kernels = fc_machine_select(4)
+        self.loop = kernels.move_stream if streaming else kernels.move
+        self.items = num_threads()
+        blocks = max(round((read + written) / BLOCK / self.items), 1)
+        self.args.read, self.args.written = (_steps(nbytes / blocks / self.items) for nbytes in (read, written))
+        self.args.blocks = blocks
+        moved_in, moved_out = self.moved = tuple(
+            nbytes * blocks * self.items for nbytes in (self.args.read, self.args.written)
+        )
+        shared = max(read + written - held, 0) // PAGE * PAGE
+        begin = max(moved_in - shared, 0)
+        self.memory = _pages(max(begin + moved_out, moved_in))
+        self.args.source = <const char*> <size_t> self.memory.ctypes.data
+        self.args.target = <char*> <size_t> (self.memory.ctypes.data + begin)
+
+    def __call__(self):
+        with nogil:
+            parallel_for(self.loop, &self.args, self.items, 1)
+
+
+def _steps(nbytes):
+    """Bytes as whole steps; at least one, but for none."""
+    return max(round(nbytes / STEP), 1) * STEP if nbytes else 0
 
 
 cdef _best(fc_kernel loop, void* args, Py_ssize_t items, seconds):

@@ -33,4 +33,6 @@ const fc_machine_kernels FC_FN(fc_machine) = {
     .write = FC_FN(write),
     .copy = FC_FN(copy),
     .stream = FC_FN(stream),
+    .move = FC_FN(move),
+    .move_stream = FC_FN(move_stream),
 };

@@ -20,9 +20,18 @@ typedef struct {
     volatile double sink;
 } fc_bandwidth_args;
 
+/* Each item goes over ``blocks`` blocks of its own: it reads ``read`` bytes of ``source`` and writes ``written`` bytes of
+ * ``target``, both a multiple of 256, before the next one. */
+typedef struct {
+    const char *source;
+    char *target;
+    ptrdiff_t read, written, blocks;
+    volatile double sink;
+} fc_move_args;
+
 typedef struct {
     ptrdiff_t lanes, chains;
-    fc_kernel peak, read, write, copy, stream;
+    fc_kernel peak, read, write, copy, stream, move, move_stream;
 } fc_machine_kernels;
 
 FC_DECLARE_TABLES(fc_machine_kernels, fc_machine)
