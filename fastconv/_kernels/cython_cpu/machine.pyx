@@ -22,7 +22,7 @@ cdef extern from "machine_args.h" nogil:
     ctypedef struct fc_move_args:
         const char* source
         char* target
-        Py_ssize_t read, written, blocks
+        Py_ssize_t read, written, step, blocks
         double sink
     ctypedef struct fc_machine_kernels:
         Py_ssize_t lanes, chains
@@ -83,8 +83,8 @@ def bandwidths(Py_ssize_t nbytes, seconds=0.3):
 cdef class Mover:
     """A call that moves about as many bytes as some pass and computes nothing: the least time such a pass can take.
 
-    It reads the first ``read`` bytes of ``held`` and writes the last ``written`` ones, on all threads; with ``streaming``
-    stores go past the caches. ``moved`` are the bytes that it reads and writes indeed, in ``memory``.
+    It goes over ``held`` bytes on all threads; where these are less than both together, it writes over what it just read.
+    With ``streaming`` stores go past the caches. ``moved`` are the bytes that it reads and writes indeed, in ``memory``.
     """
 
     cdef fc_move_args args
@@ -99,14 +99,15 @@ cdef class Mover:
         blocks = max(round((read + written) / BLOCK / self.items), 1)
         self.args.read, self.args.written = (_steps(nbytes / blocks / self.items) for nbytes in (read, written))
         self.args.blocks = blocks
-        moved_in, moved_out = self.moved = tuple(
+        moved_in, _ = self.moved = tuple(
             nbytes * blocks * self.items for nbytes in (self.args.read, self.args.written)
         )
-        shared = max(read + written - held, 0) // PAGE * PAGE
-        begin = max(moved_in - shared, 0)
-        self.memory = _pages(max(begin + moved_out, moved_in))
-        self.args.source = <const char*> <size_t> self.memory.ctypes.data
-        self.args.target = <char*> <size_t> (self.memory.ctypes.data + begin)
+        is_in_place = held < read + written
+        self.args.step = max(self.args.read, self.args.written) if is_in_place else self.args.written
+        self.memory = _pages(self.args.step * blocks * self.items + (0 if is_in_place else moved_in))
+        begin = self.memory.ctypes.data
+        self.args.source = <const char*> <size_t> begin
+        self.args.target = <char*> <size_t> (begin if is_in_place else begin + moved_in)
 
     def __call__(self):
         with nogil:

@@ -44,7 +44,7 @@
         (void)slot;                                                                                 \
         for (ptrdiff_t block = lo * a->blocks; block < hi * a->blocks; block++) {                   \
             const vec *source = (const vec *)(a->source + block * a->read);                         \
-            vec *target = (vec *)(a->target + block * a->written);                                  \
+            vec *target = (vec *)(a->target + block * a->step);                                     \
             for (ptrdiff_t i = 0; i < reads; i += 4) {                                              \
                 FC_READ(0) FC_READ(1) FC_READ(2) FC_READ(3) FC_FENCE();                             \
             }                                                                                       \

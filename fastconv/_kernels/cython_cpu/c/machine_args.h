@@ -21,11 +21,11 @@ typedef struct {
 } fc_bandwidth_args;
 
 /* Each item goes over ``blocks`` blocks of its own: it reads ``read`` bytes of ``source`` and writes ``written`` bytes of
- * ``target``, both a multiple of 256, before the next one. */
+ * ``target``, both a multiple of 256, before the next one; blocks of ``target`` lie ``step`` bytes apart. */
 typedef struct {
     const char *source;
     char *target;
-    ptrdiff_t read, written, blocks;
+    ptrdiff_t read, written, step, blocks;
     volatile double sink;
 } fc_move_args;
 
