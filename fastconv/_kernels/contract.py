@@ -137,6 +137,14 @@ class Variant:
     prepare: Callable[[Problem], Kernel | Declined]
 
 
+def planned(variant: str, made: Any, build: Callable[[], Any]) -> Kernel | Declined:
+    """The kernel of a plan: what ``build`` gives, which knows its ``scratch_bytes``; a text says why there is none."""
+    if isinstance(made, str):
+        return Declined(made)
+    run = build()
+    return Kernel(variant, run, workspace_bytes=run.scratch_bytes)
+
+
 def first_accepting(variants: tuple[Variant, ...], problem: Problem) -> Kernel | Declined:
     """The kernel of the first variant in the ordered table that takes the problem."""
     reasons = []

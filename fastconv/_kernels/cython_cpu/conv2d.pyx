@@ -2,9 +2,9 @@
 
 from libc.stdint cimport int64_t
 
-from fastconv._kernels.buffers._native cimport give, take
-from fastconv._kernels.cython_cpu.operands cimport address, axis, fc_axis, fc_kernel, fc_strides, grain, strides, whole_lines
-from fastconv._kernels.pool._native cimport num_threads, parallel_for, parallel_for_threads
+from fastconv._kernels.cython_cpu.operands cimport address, axis, fc_axis, fc_kernel, fc_strides, grain
+from fastconv._kernels.cython_cpu.operands cimport run_on_scratch, strides, whole_lines
+from fastconv._kernels.pool._native cimport num_threads, parallel_for
 
 from dataclasses import replace
 
@@ -181,15 +181,13 @@ cdef class Sum:
     cdef int _run(self, fc_sum_args* a, source, tuple rest) except -1:
         a.source, a.target = address(source), address(rest[-1])
         a.bias = address(rest[0]) if self.has_bias else NULL
-        cdef Py_ssize_t threads = num_threads(), items = self.items, chunk = grain(self.item_flops)
+        cdef Py_ssize_t items = self.items, chunk = grain(self.item_flops)
+        cdef bint runs
         if a.packed == NULL:
-            chunk = max(chunk, self._held_items(threads))
+            chunk = max(chunk, self._held_items(num_threads()))
         with nogil:
-            a.scratch = <char*> take(threads * a.scratch_bytes)
-            if a.scratch != NULL:
-                parallel_for_threads(self.kernels.sum, a, items, chunk, threads)
-                give(a.scratch, threads * a.scratch_bytes)
-        return contract.OUT_OF_MEMORY if a.scratch == NULL else contract.OK
+            runs = run_on_scratch(self.kernels.sum, a, &a.scratch, a.scratch_bytes, items, chunk)
+        return contract.OK if runs else contract.OUT_OF_MEMORY
 
 
 def vector_unit(problem):

@@ -5,7 +5,8 @@ from libc.stdint cimport int64_t
 from fastconv._kernels.buffers._native cimport give, take
 from fastconv._kernels.cython_cpu.conv2d cimport first_layer_kernels
 from fastconv._kernels.cython_cpu.conv2d_depthwise cimport fc_padded, padded_of
-from fastconv._kernels.cython_cpu.operands cimport address, fc_kernel, fc_strides, grain, strides, whole_lines
+from fastconv._kernels.cython_cpu.operands cimport address, fc_kernel, fc_strides, grain, run_on_scratch
+from fastconv._kernels.cython_cpu.operands cimport strides, whole_lines
 from fastconv._kernels.pool._native cimport num_threads, parallel_for_threads
 
 import numpy as np
@@ -86,13 +87,11 @@ cdef class FirstLayer:
         cdef fc_first_layer_args a = self.args
         a.source, a.weight, a.target = address(source), address(weight), address(rest[-1])
         a.bias = address(rest[0]) if self.has_bias else NULL
-        cdef Py_ssize_t threads = num_threads(), items = self.items, chunk = grain(self.item_flops)
+        cdef Py_ssize_t items = self.items, chunk = grain(self.item_flops)
+        cdef bint runs
         with nogil:
-            a.scratch = <char*> take(threads * a.scratch_bytes)
-            if a.scratch != NULL:
-                parallel_for_threads(self.kernels.first_layer, &a, items, chunk, threads)
-                give(a.scratch, threads * a.scratch_bytes)
-        return contract.OUT_OF_MEMORY if a.scratch == NULL else contract.OK
+            runs = run_on_scratch(self.kernels.first_layer, &a, &a.scratch, a.scratch_bytes, items, chunk)
+        return contract.OK if runs else contract.OUT_OF_MEMORY
 
 
 cdef class FirstLayerGrad:
@@ -149,18 +148,16 @@ cdef class FirstLayerGrad:
 
 def _prepare_grad_weight(problem):
     made = plan.first_layer_grad_plan(problem.geometry, problem.formats, vector_unit(problem))
-    if isinstance(made, str):
-        return contract.Declined(made)
-    run = FirstLayerGrad(problem, made)
-    return contract.Kernel("first_layer", run, workspace_bytes=run.scratch_bytes)
+    return contract.planned("first_layer", made, lambda: FirstLayerGrad(problem, made))
 
 
 def _prepare(problem, transposed):
     made = plan.first_layer_plan(problem.geometry, problem.formats, vector_unit(problem), transposed)
-    if isinstance(made, str):
-        return contract.Declined(made)
-    run = FirstLayer(problem, made, lambda: prepare_direct(problem, transposed))
-    return contract.Kernel("first_layer", run, workspace_bytes=run.scratch_bytes)
+
+    def direct():
+        return prepare_direct(problem, transposed)
+
+    return contract.planned("first_layer", made, lambda: FirstLayer(problem, made, direct))
 
 
 VARIANTS = {

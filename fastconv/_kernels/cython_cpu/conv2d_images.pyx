@@ -2,10 +2,9 @@
 
 from libc.stdint cimport int64_t
 
-from fastconv._kernels.buffers._native cimport give, take
 from fastconv._kernels.cython_cpu.conv2d cimport images_kernels
-from fastconv._kernels.cython_cpu.operands cimport address, fc_kernel, fc_strides, grain, strides, whole_lines
-from fastconv._kernels.pool._native cimport num_threads, parallel_for_threads
+from fastconv._kernels.cython_cpu.operands cimport address, fc_kernel, fc_strides, grain, run_on_scratch
+from fastconv._kernels.cython_cpu.operands cimport strides, whole_lines
 
 from fastconv._kernels import contract, plan
 from fastconv._kernels.cython_cpu.conv2d import vector_unit
@@ -60,21 +59,16 @@ cdef class Images:
     def __call__(self, grad_out, weight, grad_input):
         cdef fc_images_args a = self.args
         a.source, a.weight, a.target = address(grad_out), address(weight), address(grad_input)
-        cdef Py_ssize_t threads = num_threads(), items = self.items, chunk = grain(self.item_flops)
+        cdef Py_ssize_t items = self.items, chunk = grain(self.item_flops)
+        cdef bint runs
         with nogil:
-            a.scratch = <char*> take(threads * a.scratch_bytes)
-            if a.scratch != NULL:
-                parallel_for_threads(self.kernels.images, &a, items, chunk, threads)
-                give(a.scratch, threads * a.scratch_bytes)
-        return contract.OUT_OF_MEMORY if a.scratch == NULL else contract.OK
+            runs = run_on_scratch(self.kernels.images, &a, &a.scratch, a.scratch_bytes, items, chunk)
+        return contract.OK if runs else contract.OUT_OF_MEMORY
 
 
 def _prepare(problem):
     made = plan.images_plan(problem.geometry, problem.formats, vector_unit(problem))
-    if isinstance(made, str):
-        return contract.Declined(made)
-    run = Images(problem, made)
-    return contract.Kernel("images", run, workspace_bytes=run.scratch_bytes)
+    return contract.planned("images", made, lambda: Images(problem, made))
 
 
 VARIANTS = {"conv2d_grad_input": (contract.Variant("images", _prepare),)}

@@ -2,10 +2,8 @@
 
 from libc.stdint cimport int64_t
 
-from fastconv._kernels.buffers._native cimport give, take
 from fastconv._kernels.cython_cpu.conv2d cimport pointwise_kernels
-from fastconv._kernels.cython_cpu.operands cimport address, fc_kernel, grain, whole_lines
-from fastconv._kernels.pool._native cimport num_threads, parallel_for_threads
+from fastconv._kernels.cython_cpu.operands cimport address, fc_kernel, grain, run_on_scratch, whole_lines
 
 from fastconv._kernels import contract, plan
 from fastconv._kernels.cython_cpu.conv2d import vector_unit
@@ -62,21 +60,16 @@ cdef class Pointwise:
         cdef fc_pointwise_args a = self.args
         a.source, a.weight, a.target = address(source), address(weight), address(rest[-1])
         a.bias = address(rest[0]) if self.has_bias else NULL
-        cdef Py_ssize_t threads = num_threads(), items = self.items, chunk = grain(self.item_flops)
+        cdef Py_ssize_t items = self.items, chunk = grain(self.item_flops)
+        cdef bint runs
         with nogil:
-            a.scratch = <char*> take(threads * a.scratch_bytes)
-            if a.scratch != NULL:
-                parallel_for_threads(self.kernels.pointwise, &a, items, chunk, threads)
-                give(a.scratch, threads * a.scratch_bytes)
-        return contract.OUT_OF_MEMORY if a.scratch == NULL else contract.OK
+            runs = run_on_scratch(self.kernels.pointwise, &a, &a.scratch, a.scratch_bytes, items, chunk)
+        return contract.OK if runs else contract.OUT_OF_MEMORY
 
 
 def _prepare(problem, transposed):
     made = plan.pointwise_plan(problem.geometry, transposed, problem.formats, vector_unit(problem))
-    if isinstance(made, str):
-        return contract.Declined(made)
-    run = Pointwise(problem, made, transposed)
-    return contract.Kernel("planes", run, workspace_bytes=run.scratch_bytes)
+    return contract.planned("planes", made, lambda: Pointwise(problem, made, transposed))
 
 
 def _prepare_forward(problem):

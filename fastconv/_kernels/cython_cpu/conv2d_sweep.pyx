@@ -1,9 +1,7 @@
 """grad_input of pointwise convolutions of few pixels in C for every instruction set."""
 
-from fastconv._kernels.buffers._native cimport give, take
 from fastconv._kernels.cython_cpu.conv2d cimport sweep_kernels
-from fastconv._kernels.cython_cpu.operands cimport address, fc_kernel, grain, whole_lines
-from fastconv._kernels.pool._native cimport num_threads, parallel_for_threads
+from fastconv._kernels.cython_cpu.operands cimport address, fc_kernel, grain, run_on_scratch, whole_lines
 
 from fastconv._kernels import contract, plan, pool
 from fastconv._kernels.cython_cpu.conv2d import vector_unit
@@ -46,21 +44,16 @@ cdef class Sweep:
     def __call__(self, grad_out, weight, grad_input):
         cdef fc_sweep_args a = self.args
         a.grad_out, a.weight, a.grad_input = address(grad_out), address(weight), address(grad_input)
-        cdef Py_ssize_t threads = num_threads()
+        cdef Py_ssize_t items = self.items, chunk = self.chunk
+        cdef bint runs
         with nogil:
-            a.scratch = <char*> take(threads * a.scratch_bytes)
-            if a.scratch != NULL:
-                parallel_for_threads(self.kernels.sweep, &a, self.items, self.chunk, threads)
-                give(a.scratch, threads * a.scratch_bytes)
-        return contract.OUT_OF_MEMORY if a.scratch == NULL else contract.OK
+            runs = run_on_scratch(self.kernels.sweep, &a, &a.scratch, a.scratch_bytes, items, chunk)
+        return contract.OK if runs else contract.OUT_OF_MEMORY
 
 
 def _prepare(problem):
     made = plan.sweep_plan(problem.geometry, problem.formats, vector_unit(problem), pool.default_num_threads())
-    if isinstance(made, str):
-        return contract.Declined(made)
-    run = Sweep(problem, made)
-    return contract.Kernel("gemv", run, workspace_bytes=run.scratch_bytes)
+    return contract.planned("gemv", made, lambda: Sweep(problem, made))
 
 
 VARIANTS = {"conv2d_grad_input": (contract.Variant("gemv", _prepare),)}

@@ -2,7 +2,8 @@
 
 from libc.stdint cimport int64_t
 
-from fastconv._kernels.pool._native cimport address
+from fastconv._kernels.buffers._native cimport give, take
+from fastconv._kernels.pool._native cimport address, num_threads, parallel_for_threads
 
 cdef extern from "axis.h" nogil:
     ctypedef void (*fc_kernel)(void* args, Py_ssize_t lo, Py_ssize_t hi, Py_ssize_t slot) noexcept
@@ -42,6 +43,21 @@ cdef inline Py_ssize_t grain(Py_ssize_t flops_per_item) noexcept:
 # Bytes up to the end of a cache line: no two threads' scratch shares one, and vectors cross none.
 cdef inline Py_ssize_t whole_lines(Py_ssize_t nbytes) noexcept:
     return -(-nbytes // 64) * 64
+
+
+# Runs a kernel on scratch of so many bytes for each thread, where ``scratch`` points while it runs; whether there was
+# memory for it.
+cdef inline bint run_on_scratch(
+    fc_kernel kernel, void* args, char** scratch, Py_ssize_t nbytes, Py_ssize_t items, Py_ssize_t chunk
+) noexcept nogil:
+    cdef Py_ssize_t threads = num_threads()
+    cdef void* block = take(threads * nbytes)
+    if block == NULL:
+        return False
+    scratch[0] = <char*> block
+    parallel_for_threads(kernel, args, items, chunk, threads)
+    give(block, threads * nbytes)
+    return True
 
 
 # Whether vectors of every instruction set can be written past the caches from here on.

@@ -8,7 +8,7 @@ from functools import cache, cached_property
 import numpy as np
 
 from fastconv._kernels import plan
-from fastconv._kernels.contract import OK, RELU, Declined, Kernel, Problem, Variant
+from fastconv._kernels.contract import OK, RELU, Declined, Kernel, Problem, Variant, planned
 from fastconv._kernels.numba_cpu import conv2d_grads, depthwise_kernels, microkernels
 from fastconv._kernels.numba_cpu.arguments import fill, grain, stride_values
 from fastconv._kernels.numba_cpu.compiler import NativeFunction
@@ -166,19 +166,17 @@ class _FirstLayerGrad:
 def _prepare_grad_weight(problem: Problem) -> Kernel | Declined:
     unit = microkernels.unit(np.dtype(problem.dtype).itemsize)
     made = plan.first_layer_grad_plan(problem.geometry, problem.formats, unit)
-    if isinstance(made, str):
-        return Declined(made)
-    run = _FirstLayerGrad(problem, made)
-    return Kernel("first_layer", run, workspace_bytes=run.scratch_bytes)
+    return planned("first_layer", made, lambda: _FirstLayerGrad(problem, made))
 
 
 def _prepare(problem: Problem, transposed: bool) -> Kernel | Declined:
     unit = microkernels.unit(np.dtype(problem.dtype).itemsize)
     made = plan.first_layer_plan(problem.geometry, problem.formats, unit, transposed)
-    if isinstance(made, str):
-        return Declined(made)
-    run = _FirstLayer(problem, made, lambda: prepare_direct(problem, transposed))
-    return Kernel("first_layer", run, workspace_bytes=run.scratch_bytes)
+
+    def direct():
+        return prepare_direct(problem, transposed)
+
+    return planned("first_layer", made, lambda: _FirstLayer(problem, made, direct))
 
 
 VARIANTS = {

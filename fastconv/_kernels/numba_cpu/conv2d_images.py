@@ -8,7 +8,7 @@ from functools import cache, cached_property
 import numpy as np
 
 from fastconv._kernels import plan
-from fastconv._kernels.contract import Declined, Kernel, Problem, Variant
+from fastconv._kernels.contract import Declined, Kernel, Problem, Variant, planned
 from fastconv._kernels.numba_cpu import microkernels
 from fastconv._kernels.numba_cpu.arguments import fill, grain, stride_values
 from fastconv._kernels.numba_cpu.compiler import NativeFunction
@@ -78,10 +78,7 @@ class _Images:
 def _prepare(problem: Problem) -> Kernel | Declined:
     unit = microkernels.unit(np.dtype(problem.dtype).itemsize)
     made = plan.images_plan(problem.geometry, problem.formats, unit)
-    if isinstance(made, str):
-        return Declined(made)
-    run = _Images(problem, made)
-    return Kernel("images", run, workspace_bytes=run.scratch_bytes)
+    return planned("images", made, lambda: _Images(problem, made))
 
 
 VARIANTS = {"conv2d_grad_input": (Variant("images", _prepare),)}

@@ -8,7 +8,7 @@ from functools import cache, cached_property
 import numpy as np
 
 from fastconv._kernels import plan
-from fastconv._kernels.contract import RELU, Declined, Kernel, Problem, Variant
+from fastconv._kernels.contract import RELU, Declined, Kernel, Problem, Variant, planned
 from fastconv._kernels.numba_cpu import microkernels
 from fastconv._kernels.numba_cpu.arguments import fill, grain
 from fastconv._kernels.numba_cpu.compiler import NativeFunction
@@ -71,10 +71,7 @@ class _Pointwise:
 def _prepare(problem: Problem, *, transposed: bool) -> Kernel | Declined:
     unit = microkernels.unit(np.dtype(problem.dtype).itemsize)
     made = plan.pointwise_plan(problem.geometry, transposed, problem.formats, unit)
-    if isinstance(made, str):
-        return Declined(made)
-    run = _Pointwise(problem, made, transposed)
-    return Kernel("planes", run, workspace_bytes=run.scratch_bytes)
+    return planned("planes", made, lambda: _Pointwise(problem, made, transposed))
 
 
 VARIANTS = {

@@ -35,11 +35,6 @@ typedef struct {
     fc_kernel forward_rows, forward_planes, grad_rows, grad_planes;
 } fc_norm_kernels;
 
-FC_DECLARE_TABLES(fc_norm_kernels, fc_norm)
-
-static inline const fc_norm_kernels *fc_norm_select(int itemsize) {
-    const int level = fc_isa_level();
-    return FC_SELECT(fc_norm, level, itemsize);
-}
+FC_TABLES(fc_norm)
 
 #endif

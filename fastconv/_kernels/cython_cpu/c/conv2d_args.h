@@ -41,11 +41,6 @@ typedef struct {
     fc_kernel sum, pack;
 } fc_conv2d_kernels;
 
-FC_DECLARE_TABLES(fc_conv2d_kernels, fc_conv2d)
-
-static inline const fc_conv2d_kernels *fc_conv2d_select(int itemsize) {
-    const int level = fc_isa_level();
-    return FC_SELECT(fc_conv2d, level, itemsize);
-}
+FC_TABLES(fc_conv2d)
 
 #endif

@@ -95,11 +95,6 @@ typedef struct {
     fc_kernel pixel_sum, pixel_grad, pixel_reduce, strip_grad, plane_check, plane_sum, plane_grad, plane_reduce;
 } fc_depthwise_kernels;
 
-FC_DECLARE_TABLES(fc_depthwise_kernels, fc_depthwise)
-
-static inline const fc_depthwise_kernels *fc_depthwise_select(int itemsize) {
-    const int level = fc_isa_level();
-    return FC_SELECT(fc_depthwise, level, itemsize);
-}
+FC_TABLES(fc_depthwise)
 
 #endif

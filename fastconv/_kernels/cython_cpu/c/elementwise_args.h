@@ -37,11 +37,6 @@ typedef struct {
     fc_kernel relu_forward, relu_grad_input, add_relu_forward, accumulate, dropout, sgd_step, adam_step;
 } fc_elementwise_kernels;
 
-FC_DECLARE_TABLES(fc_elementwise_kernels, fc_elementwise)
-
-static inline const fc_elementwise_kernels *fc_elementwise_select(int itemsize) {
-    const int level = fc_isa_level();
-    return FC_SELECT(fc_elementwise, level, itemsize);
-}
+FC_TABLES(fc_elementwise)
 
 #endif

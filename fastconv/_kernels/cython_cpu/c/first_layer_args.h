@@ -36,11 +36,6 @@ typedef struct {
     fc_kernel first_layer, grad_weight, reduce;
 } fc_first_layer_kernels;
 
-FC_DECLARE_TABLES(fc_first_layer_kernels, fc_first_layer)
-
-static inline const fc_first_layer_kernels *fc_first_layer_select(int itemsize) {
-    const int level = fc_isa_level();
-    return FC_SELECT(fc_first_layer, level, itemsize);
-}
+FC_TABLES(fc_first_layer)
 
 #endif

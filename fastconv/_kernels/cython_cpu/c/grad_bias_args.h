@@ -19,11 +19,6 @@ typedef struct {
     fc_kernel grad_bias;
 } fc_grad_bias_kernels;
 
-FC_DECLARE_TABLES(fc_grad_bias_kernels, fc_grad_bias)
-
-static inline const fc_grad_bias_kernels *fc_grad_bias_select(int itemsize) {
-    const int level = fc_isa_level();
-    return FC_SELECT(fc_grad_bias, level, itemsize);
-}
+FC_TABLES(fc_grad_bias)
 
 #endif

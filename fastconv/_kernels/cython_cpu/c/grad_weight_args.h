@@ -38,11 +38,6 @@ typedef struct {
     fc_kernel interleave, grad_weight, reduce;
 } fc_grad_weight_kernels;
 
-FC_DECLARE_TABLES(fc_grad_weight_kernels, fc_grad_weight)
-
-static inline const fc_grad_weight_kernels *fc_grad_weight_select(int itemsize) {
-    const int level = fc_isa_level();
-    return FC_SELECT(fc_grad_weight, level, itemsize);
-}
+FC_TABLES(fc_grad_weight)
 
 #endif

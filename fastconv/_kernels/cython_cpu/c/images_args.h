@@ -23,11 +23,6 @@ typedef struct {
     fc_kernel images;
 } fc_images_kernels;
 
-FC_DECLARE_TABLES(fc_images_kernels, fc_images)
-
-static inline const fc_images_kernels *fc_images_select(int itemsize) {
-    const int level = fc_isa_level();
-    return FC_SELECT(fc_images, level, itemsize);
-}
+FC_TABLES(fc_images)
 
 #endif

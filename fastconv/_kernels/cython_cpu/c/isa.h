@@ -34,19 +34,26 @@ static inline int fc_isa_level(void) {
     return level == 1 ? 0 : level;
 }
 
-/* An operation's table of kernels exists per dtype and level, as name_float32_4; this picks the one to run. */
+/* The tables of kernels of an operation, one per dtype and level, as name_float32_4 of type name_kernels, and
+ * name_select(itemsize), the one of this machine's level. */
+#define FC_TABLES(name)                                                      \
+    FC_DECLARE_TABLES(name)                                                  \
+    static inline const name##_kernels *name##_select(int itemsize) {        \
+        const int level = fc_isa_level();                                    \
+        return FC_SELECT(name, level, itemsize);                             \
+    }
 #define FC_CHOOSE(name, level, itemsize) (itemsize == 8 ? &name##_float64_##level : &name##_float32_##level)
 #if FC_HAS_X86_LEVELS
-#define FC_DECLARE_TABLES(type, name)                                                       \
-    extern const type name##_float32_0, name##_float32_2, name##_float32_3, name##_float32_4; \
-    extern const type name##_float64_0, name##_float64_2, name##_float64_3, name##_float64_4;
+#define FC_DECLARE_TABLES(name)                                                                         \
+    extern const name##_kernels name##_float32_0, name##_float32_2, name##_float32_3, name##_float32_4; \
+    extern const name##_kernels name##_float64_0, name##_float64_2, name##_float64_3, name##_float64_4;
 #define FC_SELECT(name, level, itemsize)                 \
     (level == 4   ? FC_CHOOSE(name, 4, itemsize)         \
      : level == 3 ? FC_CHOOSE(name, 3, itemsize)         \
      : level == 2 ? FC_CHOOSE(name, 2, itemsize)         \
                   : FC_CHOOSE(name, 0, itemsize))
 #else
-#define FC_DECLARE_TABLES(type, name) extern const type name##_float32_0, name##_float64_0;
+#define FC_DECLARE_TABLES(name) extern const name##_kernels name##_float32_0, name##_float64_0;
 #define FC_SELECT(name, level, itemsize) ((void)(level), FC_CHOOSE(name, 0, itemsize))
 #endif
 

@@ -34,11 +34,6 @@ typedef struct {
     fc_kernel peak, read, write, copy, stream, move, move_stream;
 } fc_machine_kernels;
 
-FC_DECLARE_TABLES(fc_machine_kernels, fc_machine)
-
-static inline const fc_machine_kernels *fc_machine_select(int itemsize) {
-    const int level = fc_isa_level();
-    return FC_SELECT(fc_machine, level, itemsize);
-}
+FC_TABLES(fc_machine)
 
 #endif

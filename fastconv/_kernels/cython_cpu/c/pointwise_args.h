@@ -22,11 +22,6 @@ typedef struct {
     fc_kernel pointwise;
 } fc_pointwise_kernels;
 
-FC_DECLARE_TABLES(fc_pointwise_kernels, fc_pointwise)
-
-static inline const fc_pointwise_kernels *fc_pointwise_select(int itemsize) {
-    const int level = fc_isa_level();
-    return FC_SELECT(fc_pointwise, level, itemsize);
-}
+FC_TABLES(fc_pointwise)
 
 #endif

@@ -62,11 +62,6 @@ typedef struct {
     fc_kernel targets, planes, strips, sliding, sliding_grad, whole, windows;
 } fc_pool2d_kernels;
 
-FC_DECLARE_TABLES(fc_pool2d_kernels, fc_pool2d)
-
-static inline const fc_pool2d_kernels *fc_pool2d_select(int itemsize) {
-    const int level = fc_isa_level();
-    return FC_SELECT(fc_pool2d, level, itemsize);
-}
+FC_TABLES(fc_pool2d)
 
 #endif

@@ -19,6 +19,15 @@ typedef struct {
 #define FC_W_(name, lanes) FC_FN(name##_##lanes)
 #define FC_W__(name, lanes) FC_W_(name, lanes)
 #define FC_W(name) FC_W__(name, FC_WIDE)
+
+/* row(1), row(2) and so on, for the lanes of all vectors up to the widest. */
+#define FC_POOL_UP_TO_2(row) row(1), row(2)
+#define FC_POOL_UP_TO_4(row) FC_POOL_UP_TO_2(row), row(4)
+#define FC_POOL_UP_TO_8(row) FC_POOL_UP_TO_4(row), row(8)
+#define FC_POOL_UP_TO_16(row) FC_POOL_UP_TO_8(row), row(16)
+#define FC_POOL_UP_TO_(lanes, row) FC_POOL_UP_TO_##lanes(row)
+#define FC_POOL_UP_TO(lanes, row) FC_POOL_UP_TO_(lanes, row)
+#define FC_POOL_TABLE(row) FC_POOL_UP_TO(FC_POOL_WIDTH, row)
 #endif
 
 /* Lane i of target 0 has the sources source + pool_source(r, e) + i for rows[0] <= r < rows[1], cols[0] <= e < cols[1].
@@ -63,90 +72,39 @@ FC_INLINE real FC_FN(pool_count)(const FC_FN(pool_job) *job, ptrdiff_t r, ptrdif
 #include "pool_compare.h"
 
 #define FC_WIDE 1
-#include "pool_lanes.h"
-#include "pool_apart.h"
-#include "pool_runs.h"
-#undef FC_WIDE
+#include "pool_wide.h"
 #define FC_WIDE 2
-#include "pool_lanes.h"
-#include "pool_apart.h"
-#include "pool_runs.h"
-#undef FC_WIDE
-#if FC_VECTOR_BYTES / FC_REAL_BYTES >= 4
+#include "pool_wide.h"
+#if FC_POOL_WIDTH >= 4
 #define FC_WIDE 4
-#include "pool_lanes.h"
-#include "pool_apart.h"
-#include "pool_runs.h"
-#undef FC_WIDE
+#include "pool_wide.h"
 #endif
-#if FC_VECTOR_BYTES / FC_REAL_BYTES >= 8
+#if FC_POOL_WIDTH >= 8
 #define FC_WIDE 8
-#include "pool_lanes.h"
-#include "pool_apart.h"
-#include "pool_runs.h"
-#undef FC_WIDE
+#include "pool_wide.h"
 #endif
-#if FC_VECTOR_BYTES / FC_REAL_BYTES >= 16
+#if FC_POOL_WIDTH >= 16
 #define FC_WIDE 16
-#include "pool_lanes.h"
-#include "pool_apart.h"
-#include "pool_runs.h"
-#undef FC_WIDE
+#include "pool_wide.h"
 #endif
 
 #undef FC_POOL_FUNCTIONS
 #define FC_POOL_FUNCTIONS(lanes) {FC_FN(pool_largest_##lanes), FC_FN(pool_won_##lanes), FC_FN(pool_sums_##lanes)}
 
 /* By the logarithm of the lanes, then by kind. */
-static void (*const FC_FN(pool_functions)[][FC_POOL_KINDS])(const FC_FN(pool_job) *) = {
-    FC_POOL_FUNCTIONS(1),
-    FC_POOL_FUNCTIONS(2),
-#if FC_VECTOR_BYTES / FC_REAL_BYTES >= 4
-    FC_POOL_FUNCTIONS(4),
-#endif
-#if FC_VECTOR_BYTES / FC_REAL_BYTES >= 8
-    FC_POOL_FUNCTIONS(8),
-#endif
-#if FC_VECTOR_BYTES / FC_REAL_BYTES >= 16
-    FC_POOL_FUNCTIONS(16),
-#endif
-};
+static void (*const FC_FN(pool_functions)[][FC_POOL_KINDS])(const FC_FN(pool_job) *) = {FC_POOL_TABLE(FC_POOL_FUNCTIONS)};
 
 #undef FC_POOL_FUNCTIONS
 #define FC_POOL_FUNCTIONS(lanes) {FC_FN(pool_apart_won_##lanes), FC_FN(pool_apart_shares_##lanes)}
 
 /* The same of gradients apart: of winners, of shares. */
-static void (*const FC_FN(pool_apart_functions)[][2])(const FC_FN(pool_job) *) = {
-    FC_POOL_FUNCTIONS(1),
-    FC_POOL_FUNCTIONS(2),
-#if FC_VECTOR_BYTES / FC_REAL_BYTES >= 4
-    FC_POOL_FUNCTIONS(4),
-#endif
-#if FC_VECTOR_BYTES / FC_REAL_BYTES >= 8
-    FC_POOL_FUNCTIONS(8),
-#endif
-#if FC_VECTOR_BYTES / FC_REAL_BYTES >= 16
-    FC_POOL_FUNCTIONS(16),
-#endif
-};
+static void (*const FC_FN(pool_apart_functions)[][2])(const FC_FN(pool_job) *) = {FC_POOL_TABLE(FC_POOL_FUNCTIONS)};
 
 #undef FC_POOL_FUNCTIONS
 #define FC_POOL_FUNCTIONS(lanes) {FC_FN(pool_run_max_##lanes), FC_FN(pool_run_max_at_##lanes), FC_FN(pool_run_sum_##lanes)}
 
 /* The same of runs: the largest, those with their taps, sums. */
-static void (*const FC_FN(pool_run_functions)[][3])(const FC_FN(pool_job) *) = {
-    FC_POOL_FUNCTIONS(1),
-    FC_POOL_FUNCTIONS(2),
-#if FC_VECTOR_BYTES / FC_REAL_BYTES >= 4
-    FC_POOL_FUNCTIONS(4),
-#endif
-#if FC_VECTOR_BYTES / FC_REAL_BYTES >= 8
-    FC_POOL_FUNCTIONS(8),
-#endif
-#if FC_VECTOR_BYTES / FC_REAL_BYTES >= 16
-    FC_POOL_FUNCTIONS(16),
-#endif
-};
+static void (*const FC_FN(pool_run_functions)[][3])(const FC_FN(pool_job) *) = {FC_POOL_TABLE(FC_POOL_FUNCTIONS)};
 
 /* The logarithm of the lanes of the widest vectors that so many, at least one, fill. */
 static inline int FC_FN(pool_width)(ptrdiff_t count) {

@@ -22,11 +22,6 @@ typedef struct {
     fc_kernel log_softmax, log_softmax_grad, cross_entropy, cross_entropy_grad;
 } fc_softmax_kernels;
 
-FC_DECLARE_TABLES(fc_softmax_kernels, fc_softmax)
-
-static inline const fc_softmax_kernels *fc_softmax_select(int itemsize) {
-    const int level = fc_isa_level();
-    return FC_SELECT(fc_softmax, level, itemsize);
-}
+FC_TABLES(fc_softmax)
 
 #endif

@@ -21,11 +21,6 @@ typedef struct {
     fc_kernel sweep;
 } fc_sweep_kernels;
 
-FC_DECLARE_TABLES(fc_sweep_kernels, fc_sweep)
-
-static inline const fc_sweep_kernels *fc_sweep_select(int itemsize) {
-    const int level = fc_isa_level();
-    return FC_SELECT(fc_sweep, level, itemsize);
-}
+FC_TABLES(fc_sweep)
 
 #endif
