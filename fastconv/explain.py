@@ -44,10 +44,15 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """The kernel calls of one run, and the number of threads; prints as a table."""
+    """The kernel calls of one run, and the number of threads; prints as a table.
+
+    ``passes`` says of a model that ``fastconv.fuse`` made whether such passes are repeated without running its modules,
+    or why not; of all else it is empty.
+    """
 
     steps: tuple[Step, ...]
     threads: int
+    passes: str = ""
 
     @property
     def flops(self) -> int:
@@ -60,8 +65,12 @@ class Explanation:
         return sum(step.nbytes for step in self.steps)
 
     def __str__(self) -> str:
-        if not self.steps:
-            return "no kernel ran: these operations are plain NumPy"
+        table = self._table() if self.steps else "no kernel ran: these operations are plain NumPy"
+        return "\n".join(filter(None, (table, self.passes)))
+
+    __repr__ = __str__
+
+    def _table(self) -> str:
         rows = [
             (
                 s.layer,
@@ -86,14 +95,13 @@ class Explanation:
         total = f"{self.flops:,} FLOP, {self.nbytes:,} bytes, {self.threads} threads; {why}"
         return "\n".join([*lines, total])
 
-    __repr__ = __str__
-
 
 def explain(target: Callable, *args, **kwargs) -> Explanation:
     """Run a function or a model once and tell which kernels it called; a shape stands for zeros.
 
     Zeros have the dtype of the model's parameters, or are float32. What backward calls is told of a function that calls
     it, or of ``loss.backward`` itself. The buffers of a model, such as running statistics, are as before afterwards.
+    A model that ``fastconv.fuse`` made runs twice more, to find out whether its passes can be repeated.
 
     >>> import fastconv.functional as F
     >>> explanation = explain(F.conv2d, (1, 3, 8, 8), (4, 3, 3, 3), padding=1)
@@ -102,10 +110,24 @@ def explain(target: Callable, *args, **kwargs) -> Explanation:
     """
     dtype = _dtype(target)
     named = {name: _array(value, 1, dtype) for name, value in kwargs.items()}
-    with _restored_buffers(target), backends.recording() as records, _named_layers(target, records) as names:
-        target(*(_array(value, position, dtype) for position, value in enumerate(args)), **named)
+    given = tuple(_array(value, position, dtype) for position, value in enumerate(args))
+    with _restored_buffers(target):
+        with backends.recording() as records, _named_layers(target, records) as names:
+            target(*given, **named)
+        passes = _passes(target, given, named)
     steps = [_step(record, names.get(index, "")) for index, record in enumerate(records)]
-    return Explanation(tuple(steps), backends.get_num_threads())
+    return Explanation(tuple(steps), backends.get_num_threads(), passes)
+
+
+def _passes(target, given, named) -> str:
+    """What becomes of further passes of a fused model; nothing is said of any other."""
+    replays = getattr(target, "_replays", None)
+    if replays is None:
+        return ""
+    refusal = "arguments are given by name" if named else replays.refusal(target, given)
+    if refusal is None:
+        return "passes: from the third such input on, the recorded kernel calls are repeated without running modules"
+    return f"passes: not repeated from recorded calls, modules run for every input: {refusal}"
 
 
 @contextmanager

@@ -168,6 +168,7 @@ class _Log(backends.Listener):
         self._is_on = False
         self._input = _Region(*_bounds(x), weakref.ref(_owner(x)), -1, -1)
         self._regions: list[_Region] = []
+        self._names: list[str] = []
         self._calls: list[tuple[Callable[..., int], list[Any]]] = []
 
     def follow(self, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
@@ -195,12 +196,12 @@ class _Log(backends.Listener):
             raise CannotReplayError(f"{task.op} changes what it reads")
         operation, present = contract.OPERATIONS[task.op], task.problem.optional
         outputs = [name for name in operation.outputs if name not in operation.optional or name in present]
-        self._note(run, operands[: -len(outputs)], operands[-len(outputs) :])
+        self._note(task.op, run, operands[: -len(outputs)], operands[-len(outputs) :])
 
     def copied(self, source, target):
         """A copy, which is a call, too."""
         if self._is_on:
-            self._note(_copy, [source], [target.reshape(source.shape)])
+            self._note("a copy", _copy, [source], [target.reshape(source.shape)])
 
     def compare(self, before: _Log) -> None:
         """Raise where another pass called other kernels, or found at another place what nobody was seen to fill."""
@@ -210,7 +211,7 @@ class _Log(backends.Listener):
             for position, (operand, other) in enumerate(zip(operands, others, strict=True)):
                 of_calls = isinstance(operand, _Operand), isinstance(other, _Operand)
                 if of_calls != (True, True) and (any(of_calls) or _place(operand) != _place(other)):
-                    raise CannotReplayError(f"operand {position} of call {number} was filled by no kernel")
+                    raise CannotReplayError(f"operand {position} of {self._names[number]} was filled by no kernel")
 
     def replay(self, layout: str) -> Replay:
         """The calls, on other memory."""
@@ -220,7 +221,7 @@ class _Log(backends.Listener):
             found.add(call, operands)
         return found
 
-    def _note(self, call, inputs, outputs):
+    def _note(self, name, call, inputs, outputs):
         operands = [self._found(array) or array for array in inputs]
         for array in outputs:
             if self._found(array) is None:
@@ -229,6 +230,7 @@ class _Log(backends.Listener):
                     raise CannotReplayError("a call fills a part of what another fills, or the input")
                 self._regions.append(_Region(low, high, weakref.ref(_owner(array)), len(self._calls), len(self._calls)))
             operands.append(self._found(array))
+        self._names.append(name)
         self._calls.append((call, operands))
 
     def _found(self, array) -> _Operand | None:

@@ -415,6 +415,57 @@ def test_a_fused_model_is_explained_after_its_pass_was_recorded(rng):
     ]
 
 
+class OfOnesOwn(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+
+    def forward(self, x):
+        return self.conv(x)
+
+
+@pytest.mark.parametrize(
+    ("model", "change", "reason"),
+    [
+        (small, lambda fused: None, None),
+        (lambda: models.resnet18(num_classes=3), lambda fused: None, None),
+        (OfOnesOwn, lambda fused: None, "OfOnesOwn is no class of fastconv"),
+        (lambda: nn.Sequential(nn.ReLU(), OfOnesOwn()), lambda fused: None, "module '1' (OfOnesOwn) is no"),
+        (small, lambda fused: fused.train(), "Sequential is in training mode"),
+        (small, lambda fused: fused[2].train(), "module '2' (ReLU) is in training mode"),
+        (small, lambda fused: fused.requires_grad_(), "parameter '0.weight' asks for gradients"),
+        (lambda: nn.Sequential(nn.MaxPool2d([2, 2])), lambda fused: None, "'kernel_size' of module '0' (Max"),
+        (lambda: nn.Sequential(nn.BatchNorm2d(3)), lambda fused: None, "of batch_norm_forward was filled by no kernel"),
+        (lambda: nn.MaxPool2d(2, return_indices=True), lambda fused: None, "the model returns a tuple"),
+    ],
+)
+def test_explain_says_whether_passes_are_repeated(rng, model, change, reason):
+    fused = fc.fuse(model())
+    change(fused)
+    before = fc.explain(fused, (1, 3, 32, 32) if model is not small else (2, 3, 8, 8))
+    said = str(before).splitlines()[-1]
+    assert said == before.passes
+    x = images(rng, size=8 if model is small else 32)
+    for _ in range(RECORDED):
+        fused(x)
+    assert is_recorded(fused) == (reason is None)
+    if reason is None:
+        assert said.startswith("passes: from the third such input on")
+        assert fc.explain(fused, x).passes == said
+    else:
+        assert said.startswith("passes: not repeated")
+        assert reason in said
+
+
+def test_explain_says_what_keeps_an_input_from_being_repeated(rng):
+    fused = fc.fuse(nn.Sequential(nn.Conv2d(3, 3, 3, padding=1)))
+    assert "shares memory with a weight" in fc.explain(fused, fused[0].weight.detach()).passes
+    assert "asks for no gradient" in fc.explain(fused, fc.tensor(images(rng), requires_grad=True)).passes
+    assert "by name" in fc.explain(fused, x=images(rng)).passes
+    assert "shallow copy" in fc.explain(copy(fused), images(rng)).passes
+    assert fc.explain(nn.Conv2d(3, 3, 3), images(rng)).passes == ""
+
+
 def doubled(x):
     return F.relu(x) * np.float32(2)
 
@@ -446,8 +497,8 @@ def fresh_constant(x):
     ("function", "reason"),
     [
         (doubled, "the result was filled by no kernel"),
-        (doubled_on_the_way, "operand 0 of call 1 was filled by no kernel"),
-        (freed_and_filled_again, "operand 0 of call 1 was filled by no kernel"),
+        (doubled_on_the_way, "operand 0 of relu_forward was filled by no kernel"),
+        (freed_and_filled_again, "operand 0 of relu_forward was filled by no kernel"),
         (input_itself, "the result was filled by no kernel"),
         (fresh_constant, "was filled by no kernel"),
         (lambda x: x, "no kernel ran"),

@@ -74,7 +74,7 @@ class Replays:
         x = _plain(inputs)
         if x is None or backends.is_listened() or not self._belongs_to(model):
             return None
-        kind = x.shape, x.strides, x.dtype, backends.select().name
+        kind = _kind(x)
         found = self._seen.get(kind, 0)
         if isinstance(found, _Pass) and not _holds(found, model):
             found = self._given_up(kind)
@@ -84,6 +84,25 @@ class Replays:
         if isinstance(found, _Pass):
             found.busy_calls = 0 if out is not None else found.busy_calls + 1
         return None if out is None else Tensor(out)
+
+    def refusal(self, model: Module, inputs: tuple) -> str | None:
+        """Why passes of such inputs are not repeated; None where they are, or will be once they have come often enough.
+
+        What is not recorded yet is recorded on trial, which runs the modules twice more.
+        """
+        x = _plain(inputs)
+        if x is None:
+            return "it is given something else than one array that asks for no gradient"
+        if not self._belongs_to(model):
+            return "it is a shallow copy of the model that was fused"
+        found = self._seen.get(_kind(x))
+        if isinstance(found, _Pass) and _holds(found, model):
+            return None
+        try:
+            _recorded(model, x)
+        except (CannotReplayError, MemoryError) as error:
+            return str(error)
+        return None
 
     def forget(self) -> None:
         """Record all passes again: packed weights that they hold are to go."""
@@ -101,8 +120,9 @@ class Replays:
         """One more call of a kind: its number, or the pass where it was time to record it."""
         if kind not in self._seen and len(self._seen) >= _KINDS:
             self._seen.pop(next(iter(self._seen)), None)
-        found: _Pass | int | None = calls + 1 if calls < self._calls else _recorded(model, x)
-        if found is None:
+        try:
+            found: _Pass | int = calls + 1 if calls < self._calls else _recorded(model, x)
+        except (CannotReplayError, MemoryError):
             return self._given_up(kind)
         self._seen[kind] = found
         return found
@@ -123,18 +143,21 @@ def _plain(inputs) -> np.ndarray | None:
     return x if type(x) is np.ndarray and x.dtype.isnative and x.flags.aligned else None
 
 
-def _recorded(model, x) -> _Pass | None:
-    """The pass; None where this model cannot be trusted to do the same again."""
-    modules, parameters = list(model.modules()), list(model.parameters())
-    counted, attributes = Changes.count, [_attributes(module) for module in modules]
-    versions = [(parameter, parameter.version) for parameter in parameters]
-    is_ours = all(type(module).__module__.startswith("fastconv.") for module in modules)
-    is_fixed = all(_is_fixed(value, name) for held in attributes for name, value in held)
-    is_training = any(module.training for module in modules)
-    is_recorded = any(parameter.requires_grad for parameter in parameters)
-    is_apart = not any(np.may_share_memory(x, held.numpy()) for held in (*parameters, *model.buffers()))
-    if is_training or is_recorded or not (is_ours and is_fixed and is_apart):
-        return None
+def _kind(x) -> tuple:
+    return x.shape, x.strides, x.dtype, backends.select().name
+
+
+def _recorded(model, x) -> _Pass:
+    """The pass; raises CannotReplayError where this model cannot be trusted to do the same again."""
+    counted, attributes = Changes.count, [_attributes(module) for module in model.modules()]
+    versions = [(parameter, parameter.version) for parameter in model.parameters()]
+    for (path, module), held in zip(model.named_modules(), attributes, strict=True):
+        _check_trusted(f"module {path!r} ({type(module).__name__})" if path else type(module).__name__, module, held)
+    for path, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            raise CannotReplayError(f"parameter {path!r} asks for gradients")
+    if any(np.may_share_memory(x, held.numpy()) for held in (*model.parameters(), *model.buffers())):
+        raise CannotReplayError("the input shares memory with a weight")
 
     def forward(array):
         out = model.forward(Tensor(array))
@@ -142,10 +165,18 @@ def _recorded(model, x) -> _Pass | None:
             raise CannotReplayError(f"the model returns a {type(out).__name__}")
         return out.numpy()
 
-    try:
-        return _Pass(replay.record(forward, x), attributes, counted, versions)
-    except (CannotReplayError, MemoryError):
-        return None
+    return _Pass(replay.record(forward, x), attributes, counted, versions)
+
+
+def _check_trusted(name: str, module: Module, held: _Attributes) -> None:
+    """Raise where a module may do something else for the next input, or may change unseen."""
+    if not type(module).__module__.startswith("fastconv."):
+        raise CannotReplayError(f"{name} is no class of fastconv, and may do something else for every input")
+    if module.training:
+        raise CannotReplayError(f"{name} is in training mode")
+    for attribute, value in held:
+        if not _is_fixed(value, attribute):
+            raise CannotReplayError(f"{attribute!r} of {name} is a {type(value).__name__}, which may change unseen")
 
 
 def _holds(found: _Pass, model) -> bool:
