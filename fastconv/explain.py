@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +18,10 @@ from fastconv.geometry import Conv2dGeometry, Pool2dGeometry
 
 # Operands that are a few numbers, or one for each channel.
 _SMALL = ("coefficients", "settings", "mean", "variance", "sums", "class_weight", "target", "losses", "grad_losses")
+
+# What the operations of ``functional`` call their arrays, of floats and of integers: all else are sizes and settings.
+_FLOATS = ("x", "a", "b", "weight", "bias", "residual", "running_mean", "running_var")
+_INTEGERS = {"indices": np.dtype(np.int64), "target": np.dtype(np.int64)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,18 +105,20 @@ class Explanation:
 def explain(target: Callable, *args, **kwargs) -> Explanation:
     """Run a function or a model once and tell which kernels it called; a shape stands for zeros.
 
-    Zeros have the dtype of the model's parameters, or are float32. What backward calls is told of a function that calls
-    it, or of ``loss.backward`` itself. The buffers of a model, such as running statistics, are as before afterwards.
-    A model that ``fastconv.fuse`` made runs twice more, to find out whether its passes can be repeated.
+    Zeros have the dtype of the model's parameters, or are float32; class indices and positions are integers. Of an
+    operation of ``fastconv.functional`` every argument that is an array may be a shape; of anything else the first, and
+    a later one of three numbers and more, since two may be a kernel size or a stride.
+
+    What backward calls is told of a function that calls it, or of ``loss.backward`` itself. The buffers of a model,
+    such as running statistics, are as before afterwards. A model that ``fastconv.fuse`` made runs twice more, to find
+    out whether its passes can be repeated.
 
     >>> import fastconv.functional as F
     >>> explanation = explain(F.conv2d, (1, 3, 8, 8), (4, 3, 3, 3), padding=1)
     >>> explanation.flops
     13824
     """
-    dtype = _dtype(target)
-    named = {name: _array(value, 1, dtype) for name, value in kwargs.items()}
-    given = tuple(_array(value, position, dtype) for position, value in enumerate(args))
+    given, named = _arrays(target, args, kwargs)
     with _restored_buffers(target):
         with backends.recording() as records, _named_layers(target, records) as names:
             target(*given, **named)
@@ -173,10 +181,25 @@ def _dtype(target):
     return next((parameter.dtype for parameter in parameters), np.dtype(np.float32))
 
 
-def _array(value, position, dtype):
-    """The first argument may have any number of axes; a later pair of numbers is a kernel size or a stride."""
+def _arrays(target, args, kwargs) -> tuple[tuple, dict[str, Any]]:
+    """The arguments, with zeros in the place of shapes."""
+    dtype = _dtype(target)
+    if str(getattr(target, "__module__", "")).startswith("fastconv.functional."):
+        dtypes = {**dict.fromkeys(_FLOATS, dtype), **_INTEGERS}
+        names = [*inspect.signature(target).parameters, *[""] * len(args)]
+        given = [_array(value, dtypes.get(name)) for name, value in zip(names, args, strict=False)]
+        return tuple(given), {name: _array(value, dtypes.get(name)) for name, value in kwargs.items()}
+
+    def array(position, value):
+        return _array(value, dtype if position == 0 or (isinstance(value, tuple) and len(value) > 2) else None)
+
+    return tuple(map(array, range(len(args)), args)), {name: array(1, value) for name, value in kwargs.items()}
+
+
+def _array(value, dtype):
+    """Zeros in the place of a shape; what no array is expected for has no dtype, and stays."""
     is_shape = isinstance(value, tuple) and all(isinstance(extent, int) for extent in value)
-    return arrays.zeros(value, dtype) if is_shape and (position == 0 or len(value) > 2) else value
+    return arrays.zeros(value, dtype) if is_shape and dtype is not None else value
 
 
 def _step(record: LaunchRecord, layer: str) -> Step:

@@ -279,6 +279,50 @@ def test_what_backward_calls_is_explained():
     assert steps["conv2d_grad_input"].flops == 2 * 2 * 6 * 7 * 5 * 4 * 9
 
 
+SHAPES = {
+    "adaptive_avg_pool2d": ((2, 3, 8, 8), (4, 2)),
+    "adaptive_max_pool2d": ((3, 8, 8), (4, 2)),
+    "add": ((2, 3), (3,)),
+    "add_relu": ((2, 3), (2, 3)),
+    "argmax": ((2, 3), 1),
+    "avg_pool2d": ((1, 3, 8, 8), (2, 2), (2, 2)),
+    "batch_norm": ((4, 3), (3,), (3,), (3,), (3,)),
+    "cast": ((2, 3), np.float64),
+    "conv2d": ((1, 3, 8, 8), (4, 3, 3, 3), (4,), (2, 2), (1, 1)),
+    "cross_entropy": ((8, 10), (8,), (10,)),
+    "div": ((2, 3), ()),
+    "dropout": ((7,), 0.5),
+    "flatten": ((2, 3, 4), 1),
+    "getitem": ((2, 3), (1, 1)),
+    "linear": ((2, 3), (4, 3), (4,)),
+    "log_softmax": ((2, 3), 1),
+    "matmul": ((2, 3), (3, 4)),
+    "max_pool2d": ((3, 8, 8), (2, 2)),
+    "max_unpool2d": ((1, 1, 1, 1), (1, 1, 1, 1), (2, 2)),
+    "mean": ((2, 3, 4), (0, 1, 2)),
+    "mul": ((2, 3), (2, 1)),
+    "neg": ((2,),),
+    "pow": ((2, 3), 2),
+    "relu": ((2, 3),),
+    "reshape": ((2, 3, 4), (4, 3, 2)),
+    "sub": ((2, 3), (2, 3)),
+    "sum": ((2, 3, 4), (0, 1, 2)),
+}
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+@pytest.mark.parametrize("name", F.__all__)
+def test_every_operation_is_explained_by_shapes(name):
+    explanation = fc.explain(getattr(F, name), *SHAPES[name])
+    assert all(step.backend == USABLE[0] for step in explanation.steps)
+
+
+def test_shapes_by_name():
+    (step,) = fc.explain(F.linear, (2, 3), weight=(4, 3), bias=(4,)).steps
+    assert (step.flops, step.fused) == (2 * 2 * 3 * 4, ("bias",))
+    assert str(fc.explain(F.mean, (2, 3, 4), axis=(0, 1, 2))) == "no kernel ran: these operations are plain NumPy"
+
+
 def test_a_shape_has_the_dtype_of_the_model():
     layer = fc.nn.Conv2d(2, 3, 3, dtype=np.float64)
     assert {step.dtype for step in fc.explain(layer, (1, 2, 5, 5)).steps} == {"float64"}
