@@ -127,7 +127,7 @@ class use_backend(Scope):  # noqa: N801 - a context manager, used like a functio
     """
 
     def __init__(self, name: str):
-        super().__init__(_scoped, _checked(name))
+        super().__init__(_scoped, _checked(name, "use_backend"))
 
 
 class Listener:
@@ -179,7 +179,7 @@ class recording(Listener):  # noqa: N801 - a context manager, used like a functi
 def set_backend(name: str) -> None:
     """Choose the backend for the whole process; ``"auto"``, too, comes before FASTCONV_BACKEND."""
     global _process_wide
-    _process_wide = _checked(name)
+    _process_wide = _checked(name, "set_backend")
 
 
 def get_backend() -> str:
@@ -194,8 +194,8 @@ def available_backends() -> dict[str, BackendStatus]:
 
 def select(name: str | None = None) -> KernelSet:
     """The kernel set to use now; raises BackendUnavailableError, never falls back from a backend that was named."""
-    requested = _requested(name)
-    return _selected(*requested) if isinstance(requested[0], str) else _kernel_set(*requested)
+    requested, source = _requested(name)
+    return _selected(requested, source) if isinstance(requested, str) else _chosen(requested, source)
 
 
 def _requested(argument: str | None) -> tuple[str, str]:
@@ -219,19 +219,21 @@ def _from_environment() -> str | None:
 
 @lru_cache(maxsize=64)
 def _selected(name: str, source: str) -> KernelSet:
-    return _auto() if name == AUTO else _kernel_set(name, f"chosen by {source}")
+    return _auto() if name == AUTO else _chosen(name, source)
 
 
-def _checked(name: str) -> str:
+def _checked(name: str, source: str) -> str:
     if name != AUTO:
-        _kernel_set(name, "check")
+        _chosen(name, source)
     return name
 
 
-def _kernel_set(name: str, why: str) -> KernelSet:
+def _chosen(name: str, source: str) -> KernelSet:
+    """The kernels of a backend, whose name came from the source."""
+    why = f"chosen by {source}"
     if not isinstance(name, str) or name not in _kernels.BACKENDS:
         known = ", ".join([AUTO, *_kernels.BACKENDS])
-        raise BackendUnavailableError(f"this build of fastconv has no backend {name!r}; there are: {known}")
+        raise BackendUnavailableError(f"this build of fastconv has no backend {name!r} ({why}); there are: {known}")
     return _loaded(name, why)
 
 
@@ -239,7 +241,7 @@ def _kernel_set(name: str, why: str) -> KernelSet:
 def _loaded(name: str, why: str) -> KernelSet:
     module = _kernels.load(name)
     if module is None:
-        raise BackendUnavailableError(f"backend {name!r} cannot be used: {_kernels.reason(name)}")
+        raise BackendUnavailableError(f"backend {name!r} ({why}) cannot be used: {_kernels.reason(name)}")
     # A malformed FASTCONV_NUM_THREADS is reported here; compiled code could not raise.
     pool.get_num_threads()
     return KernelSet(name, module, why)
@@ -253,7 +255,7 @@ def _auto() -> KernelSet:
     if name == AUTO_ORDER[-1]:
         reasons = "; ".join(f"{other}: {_kernels.reason(other)}" for other in AUTO_ORDER[:-1])
         warnings.warn(f"no compiled backend is usable, the slow reference runs instead ({reasons})", stacklevel=7)
-    return _kernel_set(name, f"auto: first usable of {', '.join(AUTO_ORDER)}")
+    return _loaded(name, f"auto: first usable of {', '.join(AUTO_ORDER)}")
 
 
 @lru_cache(maxsize=512)
