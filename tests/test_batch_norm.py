@@ -135,7 +135,7 @@ BAD = {
     "weight": (
         lambda: F.batch_norm(X, ONES, ONES, WEIGHT),
         ShapeError,
-        r"weight must have shape \(3,\)",
+        r"weight must have shape \(3,\), one value per channel of input \(2, 3, 4, 4\), got \(4,\)",
     ),
     "running": (lambda: F.batch_norm(X, ONES[:2], ONES), ShapeError, r"running_mean must have shape \(3,\)"),
     "neither": (lambda: F.batch_norm(X, None, None), ValueError, "must be given where training is False"),
@@ -167,7 +167,16 @@ BAD = {
     "layer, negative eps": (lambda: nn.BatchNorm2d(3, eps=-1.0), ValueError, "eps must not be negative"),
     "features": (lambda: nn.BatchNorm2d(0), ValueError, "num_features must be a positive int"),
     "layer, three axes": (lambda: nn.BatchNorm2d(3)(X[0]), ShapeError, "expected 4D input"),
-    "layer, channels": (lambda: nn.BatchNorm2d(4)(X), ShapeError, r"weight must have shape \(3,\)"),
+    "layer, channels": (
+        lambda: nn.BatchNorm2d(4)(X),
+        ShapeError,
+        r"BatchNorm2d with num_features=4 expects input of shape \(N, 4, H, W\), got shape \(2, 3, 4, 4\)",
+    ),
+    "layer without weight, channels": (
+        lambda: nn.BatchNorm2d(4, affine=False, track_running_stats=False)(X),
+        ShapeError,
+        "BatchNorm2d with num_features=4 expects input",
+    ),
 }
 
 

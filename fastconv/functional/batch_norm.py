@@ -215,7 +215,8 @@ def _check(x, g, **per_channel):
         if not isinstance(item, (np.ndarray, Tensor)):
             raise TypeError(f"{name} must be an array or a Tensor, got {type(item).__name__}")
         if item.shape != (g.C,):
-            raise ShapeError(f"{name} must have shape ({g.C},), one value per channel, got {item.shape}")
+            expected = f"({g.C},), one value per channel of input {x.shape}"
+            raise ShapeError(f"{name} must have shape {expected}, got {item.shape}")
         if item.dtype != x.dtype:
             dtypes.common_float_type(input=x, **{name: unwrap(item)})
 

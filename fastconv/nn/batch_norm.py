@@ -64,6 +64,11 @@ class BatchNorm2d(Module):
         """The normalised batch; ``residual`` and ``activation`` as in ``functional.batch_norm``."""
         if x.ndim != 4:
             raise ShapeError(f"expected 4D input (N, C, H, W) to BatchNorm2d, got shape {x.shape}")
+        if x.shape[1] != self.num_features:
+            raise ShapeError(
+                f"BatchNorm2d with num_features={self.num_features} expects input of shape "
+                f"(N, {self.num_features}, H, W), got shape {x.shape}"
+            )
         tracks = self.training and self.track_running_stats
         share = self.momentum
         if share is None:
