@@ -57,6 +57,18 @@ def test_wrong_arguments_end_with_status_2(arguments, words, capsys):
         (["--backends", "cuda9"], "no backend 'cuda9'; there are: reference, numba, cython"),
         (["--backends", "reference:fast"], "no contestant 'fastconv:reference:fast'"),
         (["--backends", "reference", "--variant", "magic"], "no chosen backend has a variant 'magic'"),
+        (
+            ["--backends", "reference:fused", "--peers", "none"],
+            "nobody takes part: fastconv:reference:fused takes part in whole networks forward only: --suite inference",
+        ),
+        (
+            ["--suite", "inference", "--backends", "reference:kept", "--peers", "none"],
+            "reference:kept takes part in single operations and layers only: --suite lenet,cifar",
+        ),
+        (
+            ["--suite", "inference", "--backends", "reference:fused", "--variant", "direct"],
+            "variant 'direct' is an algorithm of one operation; 'reference:fused' runs whole networks",
+        ),
         (["--peers", "tensorflow"], "no peer 'tensorflow'; there are: torch"),
         (["--suite", "digits", "--case", "zebra"], "no case of digits has 'zebra' in its name"),
         (["--suite", "chain", "--direction", "grad_weight"], "no case of chain has direction grad_weight"),
@@ -73,6 +85,11 @@ def test_what_cannot_be_done_is_said_before_any_measuring(arguments, words, caps
     error = capsys.readouterr().err
     assert error.startswith("fastconv: ")
     assert words in error
+
+
+def test_who_is_named_and_does_not_take_part_is_told(capsys):
+    assert cli.main(["bench", "--backends", "reference,reference:fused", "--peers", "none", "--list"]) == 0
+    assert "fastconv:reference:fused takes part in whole networks forward only" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("_no_measuring")

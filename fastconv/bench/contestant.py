@@ -61,6 +61,14 @@ def is_layer(case: Case) -> bool:
     return not is_network(case)
 
 
+# Who takes part in some cases only: in which, in words.
+PARTS: dict[Callable, str] = {
+    is_network: "whole networks",
+    is_inference: "whole networks forward",
+    is_layer: "single operations and layers",
+}
+
+
 def offered(table, workload: AnyWorkload, *arguments) -> Prepared | Declined:
     """Prepare by the function that a table from operations to functions names, or decline what it lacks."""
     prepare = table.get(workload.op)

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 from fastconv import available_backends
 from fastconv.backends import AUTO_ORDER
 from fastconv.bench import ours
-from fastconv.bench.contestant import Contestant
+from fastconv.bench.cases import SUITES, Case
+from fastconv.bench.contestant import PARTS, Contestant
 from fastconv.bench.peers import PEERS
 from fastconv.bench.records import OURS
 from fastconv.errors import BackendUnavailableError, missing_extra
@@ -40,7 +41,7 @@ def backends(names: Iterable[str], variant: str | None = None) -> list[Contestan
     """The contestants of ``backend`` or ``backend:flavour`` names.
 
     Raises BackendUnavailableError for a backend that is unknown or not usable, ValueError for a flavour or a variant
-    that none of them has.
+    that none of them has, and for a variant of whole networks.
     """
     found: list[Contestant] = []
     known: set[str] = set()
@@ -51,6 +52,8 @@ def backends(names: Iterable[str], variant: str | None = None) -> list[Contestan
             raise BackendUnavailableError(f"no backend {backend!r}; there are: {', '.join(available_backends())}")
         if not status:
             raise BackendUnavailableError(f"backend {backend!r} cannot be used: {status.reason}")
+        if variant is not None and name == f"{backend}:{ours.FUSED}":
+            raise ValueError(f"variant {variant!r} is an algorithm of one operation; {name!r} runs whole networks")
         found += _flavoured(f"{OURS}{name}", ours.contestants(backend, variant))
         known |= ours.variants(backend)
     if variant is not None and variant not in known:
@@ -72,6 +75,18 @@ def peers(names: Iterable[str]) -> list[Contestant]:
             raise missing_extra(missing, "bench", f"peer {peer!r}")
         found += _flavoured(name, _contestants(peer))
     return _each_once(found)
+
+
+def absences(names: Iterable[str], contestants: Sequence[Contestant], cases: Sequence[Case]) -> list[str]:
+    """A line for each full name of contestants of which none takes part in any of the cases: where they would."""
+    found = []
+    for name in names:
+        chosen = _flavoured(name, contestants)
+        if not any(contestant.takes_part(case) for contestant in chosen for case in cases):
+            takes_part = chosen[0].takes_part
+            suites = [suite for suite, members in SUITES.items() if any(map(takes_part, members))]
+            found.append(f"{name} takes part in {PARTS[takes_part]} only: --suite {','.join(suites)}")
+    return found
 
 
 def _flavoured(name: str, contestants: Sequence[Contestant]) -> list[Contestant]:

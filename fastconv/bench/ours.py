@@ -40,7 +40,7 @@ def contestants(backend: str, variant: str | None) -> tuple[Contestant, ...]:
         ),
         Contestant(
             f"{name}:{FUSED}",
-            partial(_prepare_fused, backend, variant),
+            partial(_prepare_fused, backend),
             _environment,
             is_peer=False,
             takes_part=is_inference,
@@ -92,9 +92,9 @@ def _prepare_kept(backend, variant, workload):
     return Prepared(call, variant=lambda: kernel.variant)
 
 
-def _prepare_fused(backend, variant, workload):
+def _prepare_fused(backend, workload):
     """Inference alone: what was folded cannot be trained."""
-    return offered({"network_forward": ours_networks.fused}, workload, backend, variant)
+    return offered({"network_forward": ours_networks.fused}, workload, backend, None)
 
 
 def _public(function, workload, backend, _variant):

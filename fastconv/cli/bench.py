@@ -112,10 +112,8 @@ def run(options) -> int:
 def _plan(options):
     begin = time.perf_counter()
     from fastconv import backends as kernels
-    from fastconv.bench import lineup
     from fastconv.bench.cases import SUITES
     from fastconv.bench.engine import Plan
-    from fastconv.bench.ours import FUSED, KEPT
     from fastconv.bench.timing import QUICK, Budget
 
     cases = [case for suite in options.suite for case in SUITES[suite] if (options.case or "") in case.name]
@@ -123,15 +121,7 @@ def _plan(options):
         raise ValueError(f"no case of {', '.join(options.suite)} has {options.case!r} in its name")
     if not any(direction in case.directions for case in cases for direction in options.direction):
         raise ValueError(f"no case of {', '.join(options.suite)} has direction {', '.join(options.direction)}")
-    ours = options.backends or [name for b in lineup.compiled_backends() for name in (b, f"{b}:{KEPT}", f"{b}:{FUSED}")]
-    peers = lineup.usable_peers() if options.peers is None else [n for n in options.peers if n != NONE]
-    contestants = [
-        contestant
-        for contestant in (*lineup.backends(ours, options.variant), *lineup.peers(peers))
-        if any(map(contestant.takes_part, cases))
-    ]
-    if not contestants:
-        raise ValueError("nobody takes part: no compiled backend is usable (fastconv doctor says why), and no peer")
+    contestants = _contestants(options, cases)
     budget = QUICK if options.quick else Budget()
     return Plan(
         cases=_shuffled(cases) if options.quick else cases,
@@ -145,6 +135,27 @@ def _plan(options):
         deadline=begin + QUICK_SECONDS if options.quick else math.inf,
         end=begin + QUICK_END if options.quick else math.inf,
     )
+
+
+def _contestants(options, cases):
+    """Those that take part; who was named and does not is told on stderr, in an error where nobody is left."""
+    from fastconv.bench import lineup
+    from fastconv.bench.ours import FUSED, KEPT
+    from fastconv.bench.records import OURS
+
+    flavours = ("", f":{KEPT}", *([] if options.variant else [f":{FUSED}"]))
+    ours = options.backends or [f"{name}{flavour}" for name in lineup.compiled_backends() for flavour in flavours]
+    peers = lineup.usable_peers() if options.peers is None else [n for n in options.peers if n != NONE]
+    asked = [*lineup.backends(ours, options.variant), *lineup.peers(peers)]
+    named = [*(f"{OURS}{name}" for name in options.backends or ()), *(peers if options.peers else ())]
+    absences = lineup.absences(named, asked, cases)
+    found = [contestant for contestant in asked if any(map(contestant.takes_part, cases))]
+    if not found:
+        why = "; ".join(absences) or "no compiled backend is usable (fastconv doctor says why), and no peer"
+        raise ValueError(f"nobody takes part: {why}")
+    for line in absences:
+        print(line, file=sys.stderr)
+    return found
 
 
 def _shuffled(cases):
