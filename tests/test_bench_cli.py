@@ -509,7 +509,6 @@ def test_what_differs_between_two_runs(machine, settings, line, is_condition, tm
     ("arguments", "words"),
     [
         (["{a}"], "one file needs --contestants"),
-        (["{a}", "absent.json"], "absent.json"),
         (
             ["{a}", "--contestants", "fastconv:numba", "nobody"],
             "no timed contestant 'nobody'; there are: fastconv:numba",
@@ -525,6 +524,16 @@ def test_what_cannot_be_compared(arguments, words, two_runs, capsys, tmp_path):
     error = capsys.readouterr().err
     assert error.startswith("fastconv: ")
     assert words in error
+
+
+@pytest.mark.parametrize(("name", "reason"), [("absent.json", "does not exist"), ("folder.json", "is a folder")])
+def test_a_file_that_is_none_is_a_wrong_argument(name, reason, two_runs, tmp_path, capsys):
+    (tmp_path / "folder.json").mkdir()
+    for arguments in ([tmp_path / name], [two_runs[0], tmp_path / name]):
+        with pytest.raises(SystemExit) as stop:
+            _compare(*map(str, arguments))
+        assert stop.value.code == 2
+        assert f"{name}' {reason}; it must be a file that fastconv bench --json wrote" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("limit", ["-1", "nan", "much"])

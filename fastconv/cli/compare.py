@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
 from fastconv.cli.tables import table
@@ -20,8 +21,8 @@ def register(commands) -> None:
         "itself; --contestants compares two different ones, in one file or across two. What the second did not time "
         "comes first, then the slowest; cases outside their 95 % interval of noise are marked.",
     )
-    parser.add_argument("first", metavar="A.json", help="what fastconv bench --json wrote")
-    parser.add_argument("second", metavar="B.json", nargs="?", help="another run (default: the same file)")
+    parser.add_argument("first", type=_file, metavar="A.json", help="what fastconv bench --json wrote")
+    parser.add_argument("second", type=_file, metavar="B.json", nargs="?", help="another run (default: the same file)")
     names = "the contestant of A and that of B, as fastconv:numba fastconv:cython"
     parser.add_argument("--contestants", nargs=2, metavar=("NAME", "NAME"), help=names)
     limit = (
@@ -160,6 +161,13 @@ def _number(value: float | None) -> str:
 
 def _interval(ratio) -> str:
     return "" if ratio.low is None else f"{ratio.low:.3f}-{ratio.high:.3f}"
+
+
+def _file(text: str) -> str:
+    if not os.path.isfile(text):
+        reason = "is a folder" if os.path.isdir(text) else "does not exist"
+        raise argparse.ArgumentTypeError(f"{text!r} {reason}; it must be a file that fastconv bench --json wrote")
+    return text
 
 
 def _ratio(text: str) -> float:
