@@ -171,6 +171,8 @@ def test_a_gradient_of_wrong_shape_changes_nothing():
     [
         (lambda p: optim.SGD([]), ValueError, "empty parameter list"),
         (lambda p: optim.SGD(p), TypeError, "single Tensor"),
+        (lambda p: optim.SGD(nn.Linear(2, 3)), TypeError, r"got a Linear: pass its \.parameters\(\)"),
+        (lambda p: optim.SGD([{"params": nn.Sequential(nn.ReLU())}]), TypeError, r"got a Sequential: pass its \.para"),
         (lambda p: optim.SGD([p.numpy()]), TypeError, "one of the params is ndarray"),
         (lambda p: optim.SGD([p, p]), ValueError, "more than once"),
         (lambda p: optim.SGD([{"params": [p]}, {"params": p}]), ValueError, "more than once"),

@@ -30,7 +30,7 @@ class Optimizer:
         self.param_groups: list[dict[str, Any]] = []
         if isinstance(params, Tensor):
             raise TypeError("params must be an iterable of Tensors or of dicts, got a single Tensor")
-        given = list(params)
+        given = _listed(params)
         if not given:
             raise ValueError("optimizer got an empty parameter list")
         for group in given if isinstance(given[0], dict) else [{"params": given}]:
@@ -38,7 +38,7 @@ class Optimizer:
 
     def add_param_group(self, group: Mapping[str, Any]) -> None:
         """Optimise more parameters: ``{"params": ..., "lr": ...}``; what is left out has the default."""
-        tensors = [group["params"]] if isinstance(group["params"], Tensor) else list(group["params"])
+        tensors = [group["params"]] if isinstance(group["params"], Tensor) else _listed(group["params"])
         known = {id(tensor) for other in self.param_groups for tensor in other["params"]}
         for tensor in tensors:
             if not isinstance(tensor, Tensor):
@@ -160,3 +160,9 @@ class Optimizer:
         ]
         body = "".join(f"Parameter Group {index}{line}\n" for index, line in enumerate(lines))
         return f"{type(self).__name__} (\n{body})"
+
+
+def _listed(params: Iterable) -> list:
+    if callable(getattr(params, "parameters", None)):
+        raise TypeError(f"params must be an iterable of Tensors, got a {type(params).__name__}: pass its .parameters()")
+    return list(params)
