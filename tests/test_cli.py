@@ -73,6 +73,18 @@ def test_train_saves_weights(tmp_path, capsys):
     assert weights.load(target)["conv1.weight"].shape[1:] == (1, 3, 3)
 
 
+def test_train_says_when_a_checkpoint_leaves_nothing_to_train(tmp_path, capsys):
+    target = tmp_path / "run.npz"
+    train = ["train", "digits", "--checkpoint", str(target), "--epochs"]
+    assert cli.main([*train, "2"]) == 0
+    assert "nothing was left" not in capsys.readouterr().out
+    for epochs in ("1", "2"):
+        assert cli.main([*train, epochs, "--resume"]) == 0
+        out = capsys.readouterr().out
+        assert f"nothing was left to train: {target} holds 2 epochs, {epochs} were asked for in all" in out
+        assert "after 2 epochs" in out
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="sends a POSIX signal")
 def test_ctrl_c_leaves_a_checkpoint_that_resumes(tmp_path):
     target = tmp_path / "run.npz"

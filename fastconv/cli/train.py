@@ -36,6 +36,12 @@ def run(options) -> int:
     from fastconv.training import recipes
 
     check_targets(options)
+    trained = []
+
+    def print_and_count(epoch):
+        print_epoch(epoch)
+        trained.append(epoch)
+
     if options.threads is not None:
         backends.set_num_threads(options.threads)
     with backends.use_backend(options.backend or backends.get_backend()):
@@ -47,12 +53,16 @@ def run(options) -> int:
                 root=options.root,
                 checkpoint=options.checkpoint,
                 resume=options.resume,
-                callback=print_epoch,
+                callback=print_and_count,
             )
         except KeyboardInterrupt:
             if options.checkpoint and os.path.exists(options.checkpoint):
                 print(f"{options.checkpoint} holds what was learned; --resume continues from it", file=sys.stderr)
             raise
+    if not trained:
+        asked = options.epochs or recipes.RECIPES[options.dataset].epochs
+        done = f"{options.checkpoint} holds {len(history)} epochs"
+        print(f"nothing was left to train: {done}, {asked} were asked for in all")
     print(f"test accuracy {result.accuracy:.2%} after {len(history)} epochs (seed {options.seed})")
     if options.save:
         weights.save(model.state_dict(), options.save)
