@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fastconv.errors import DTypeError
+from fastconv.errors import BackendUnavailableError, DTypeError
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,16 @@ FLOAT_TYPES = {
 _BY_STORAGE = {entry.storage: entry for entry in FLOAT_TYPES.values()}
 NATIVE = frozenset(_BY_STORAGE)
 SUPPORTED = " and ".join(FLOAT_TYPES)
+
+
+def named(dtype) -> np.dtype:
+    """The dtype that a user asks for; raises BackendUnavailableError for a GPU, which torch's ``to`` takes as well."""
+    if str(dtype).partition(":")[0] == "cuda":
+        raise BackendUnavailableError(
+            f"this build of fastconv has no CUDA backend, all arrays are in the CPU's memory: "
+            f"expected a dtype, got {dtype!r}"
+        )
+    return np.dtype(dtype)
 
 
 def is_supported(dtype: np.dtype) -> bool:

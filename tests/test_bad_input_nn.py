@@ -47,6 +47,12 @@ CONSTRUCTION = {
         MemoryError,
         r"an array of shape \(16777216, 16777216, 3, 3\) and dtype float32 takes 10,133,099,161,583,616 bytes",
     ),
+    "moved to a GPU": (
+        lambda: nn.Conv2d(4, 6, 3).to("cuda"),
+        BackendUnavailableError,
+        "no CUDA backend, all arrays are in the CPU's memory: expected a dtype, got 'cuda'",
+    ),
+    "a Tensor moved to a GPU": (lambda: fc.tensor([1.0]).to("cuda:1"), BackendUnavailableError, "got 'cuda:1'"),
     "pool kernel 0": (lambda: nn.MaxPool2d(0), ValueError, "kernel_size must be 2 positive ints, got 0"),
     "pool kernel 2.0": (lambda: nn.MaxPool2d(2.0), TypeError, "kernel_size must be an int, got 2.0"),
     "pool kernel of three": (lambda: nn.MaxPool2d((2, 2, 2)), ValueError, r"got \(2, 2, 2\)"),

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from fastconv import arrays, backends, parameters
+from fastconv import arrays, backends, dtypes, parameters
 from fastconv.autograd import Function, unwrap
 from fastconv.errors import ShapeError
 
@@ -34,8 +34,8 @@ def getitem(x, index):
 
 
 def cast(x, dtype):
-    """The same values in another dtype."""
-    return Cast.apply(x, np.dtype(dtype))
+    """The same values in another dtype; raises BackendUnavailableError for the name of a GPU."""
+    return Cast.apply(x, dtypes.named(dtype))
 
 
 class Reshape(Function):

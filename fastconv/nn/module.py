@@ -162,7 +162,10 @@ class Module:
         return self
 
     def to(self, dtype) -> Module:
-        """Convert all floating-point parameters and buffers in place; raises DTypeError for an unsupported dtype."""
+        """Convert all floating-point parameters and buffers in place.
+
+        Raises DTypeError for an unsupported dtype, BackendUnavailableError for the name of a GPU.
+        """
         wanted = float_storage(dtype)
         for parameter in self.parameters():
             parameter.cast_(wanted)

@@ -44,5 +44,4 @@ class Parameter(Tensor):
 
 def float_storage(dtype) -> np.dtype:
     """The dtype to create parameters in, float32 for None; raises DTypeError where kernels do not compute in it."""
-    wanted = np.dtype(np.float32 if dtype is None else dtype)
-    return dtypes.float_type(wanted, "the parameter").storage
+    return dtypes.float_type(dtypes.named(np.float32 if dtype is None else dtype), "the parameter").storage
