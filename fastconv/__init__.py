@@ -1,4 +1,4 @@
-"""Compiled convolution and max-pooling kernels under torch-like layers, with a tape of backward passes.
+"""Compiled kernels of convolution, pooling, normalisation and linear layers, torch-like layers, a tape of gradients.
 
 >>> import numpy as np, fastconv as fc, fastconv.functional as F
 >>> F.conv2d(np.ones((1, 3, 8, 8), np.float32), np.ones((4, 3, 3, 3), np.float32)).shape

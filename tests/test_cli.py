@@ -44,7 +44,12 @@ def test_wrong_arguments_end_with_status_2(arguments, words, capsys):
 
 def test_no_command_prints_the_help(capsys):
     assert cli.main([]) == 2
-    assert "demo" in capsys.readouterr().out
+    lines = capsys.readouterr().out.splitlines()
+    for word in ("convolution", "pooling", "normalisation", "linear"):
+        assert any(word in line for line in lines)
+    for command in cli.COMMANDS:
+        (described,) = (line for line in lines if line.startswith(f"    {command} "))
+        assert len(described.split()) > 3
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,8 @@ def check_folder(path: str) -> None:
 def _parser() -> argparse.ArgumentParser:
     from fastconv import __version__
 
-    parser = argparse.ArgumentParser(prog="fastconv", description="Compiled convolution and max-pooling kernels.")
+    what = "Compiled convolution, pooling, normalisation and linear layers: train networks, measure kernels."
+    parser = argparse.ArgumentParser(prog="fastconv", description=what)
     parser.add_argument("--version", action="version", version=f"fastconv {__version__}")
     parser.set_defaults(run=None)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")

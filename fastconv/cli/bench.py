@@ -23,7 +23,7 @@ def register(commands) -> None:
     """Add the sub-command."""
     parser = commands.add_parser(
         "bench",
-        help="time the kernels against PyTorch, onnxruntime and the machine's limits",
+        help="time kernels and networks against PyTorch and onnxruntime",
         description="Check every contestant's result against float64, then time them in turns. Lists are separated by "
         "commas. Ratios above 1 mean faster than the best peer; peak and roof are shares of what the machine can do; "
         "errors are in units of u (half the distance from 1 to the next number) times the sum of magnitudes. "

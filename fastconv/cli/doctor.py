@@ -29,7 +29,7 @@ def register(commands) -> None:
     """Add the sub-command."""
     parser = commands.add_parser(
         "doctor",
-        help="what this installation can do here",
+        help="report cores, instruction set and backends, and check them",
         description="Report cores, instruction set, backends, threads and folders, and check every backend. "
         "Exit code 0: a compiled backend works and no usable backend computes wrongly; 1 otherwise.",
     )

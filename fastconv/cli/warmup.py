@@ -13,7 +13,7 @@ def register(commands) -> None:
     """Add the sub-command."""
     parser = commands.add_parser(
         "warmup",
-        help="compile all kernels ahead, once per machine",
+        help="compile all Numba kernels ahead, once per machine",
         description="Compile every kernel that a backend would compile when it is first called, and keep the code on "
         "the disk (in FASTCONV_CACHE_DIR, else in the user's folder for caches), where later processes find it. "
         "Exit code 0: all of it is there.",
