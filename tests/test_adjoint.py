@@ -101,8 +101,22 @@ def test_max_unpooling(rng):
         lambda x: F.mul(x, np.arange(3, dtype=np.float32).reshape(3, 1, 1)),
         lambda x: F.sub(np.float32(0), x),
         lambda x: F.neg(x),
+        lambda x: F.leaky_relu(x, 1),
     ],
 )
 def test_other_linear_operations(function, rng):
     v = integers(rng, (4, 5))
     assert_adjoint(function, v, integers(rng, function(v).shape))
+
+
+def test_leaky_relu_with_its_signs_fixed(rng):
+    x, v, w = (integers(rng, (4, 5)) for _ in range(3))
+    image = np.where(x > 0, v, 3 * v)
+    assert dot(image, w) == dot(v, transpose(lambda x: F.leaky_relu(x, 3), x, w))
+
+
+@pytest.mark.parametrize("function", [F.tanh, F.sigmoid, F.softmax], ids=lambda function: function.__name__)
+def test_smooth_activations_have_the_slope_of_a_chord(function, rng):
+    x, v, w = (rng.standard_normal((4, 5)) for _ in range(3))
+    chord = (function(x + 1e-6 * v) - function(x - 1e-6 * v)) / 2e-6
+    np.testing.assert_allclose(np.vdot(chord, w), np.vdot(v, transpose(function, x, w)), rtol=1e-7)

@@ -81,12 +81,15 @@ def same_rng():
 @pytest.mark.parametrize(
     "settings", [{}, {"momentum": None}, {"affine": False}, {"bias": False}, {"track_running_stats": False}]
 )
-def test_the_layer_counts_batches_and_averages_them_as_torch_does(torch, rng, settings):
-    ours, theirs = nn.BatchNorm2d(5, **settings), torch.nn.BatchNorm2d(5, **settings)
+@pytest.mark.parametrize(
+    ("name", "shape"), [("BatchNorm2d", (4, 5, 3, 3)), ("BatchNorm1d", (4, 5)), ("BatchNorm1d", (4, 5, 7))]
+)
+def test_the_layer_counts_batches_and_averages_them_as_torch_does(torch, rng, settings, name, shape):
+    ours, theirs = getattr(nn, name)(5, **settings), getattr(torch.nn, name)(5, **settings)
     assert list(ours.state_dict()) == list(theirs.state_dict())
     assert repr(ours) == repr(theirs)
     for _ in range(3):
-        x = rng.standard_normal((4, 5, 3, 3)).astype(np.float32) + 1
+        x = rng.standard_normal(shape).astype(np.float32) + 1
         np.testing.assert_allclose(ours(x).numpy(), theirs(torch.from_numpy(x)).detach().numpy(), atol=2e-6)
     for name, expected in theirs.state_dict().items():
         found = ours.state_dict()[name]
@@ -95,6 +98,14 @@ def test_the_layer_counts_batches_and_averages_them_as_torch_does(torch, rng, se
     ours.eval(), theirs.eval()
     np.testing.assert_allclose(ours(x).numpy(), theirs(torch.from_numpy(x)).detach().numpy(), atol=2e-6)
     ours.load_state_dict({name: value.numpy() for name, value in theirs.state_dict().items()})
+
+
+def test_a_flat_layer_rectifies_in_its_own_pass(rng):
+    x = rng.standard_normal((6, 5)).astype(np.float32)
+    net = nn.Sequential(nn.BatchNorm1d(5), nn.ReLU())
+    steps = [step for step in fc.explain(net, x).steps if step.op == "batch_norm_forward"]
+    assert [step.fused for step in steps] == [("relu",)]
+    np.testing.assert_array_equal(net(x).numpy(), F.relu(nn.BatchNorm1d(5)(x)).numpy())
 
 
 def test_evaluation_changes_no_running_statistic(rng):
@@ -171,6 +182,12 @@ BAD = {
         lambda: nn.BatchNorm2d(4)(X),
         ShapeError,
         r"BatchNorm2d with num_features=4 expects input of shape \(N, 4, H, W\), got shape \(2, 3, 4, 4\)",
+    ),
+    "flat layer, axes": (lambda: nn.BatchNorm1d(3)(X), ShapeError, r"expected 2D or 3D input \(N, C\) or \(N, C, L\)"),
+    "flat layer, channels": (
+        lambda: nn.BatchNorm1d(5)(X[0]),
+        ShapeError,
+        r"num_features=5 expects input of shape \(N, 5\) or \(N, 5, L\), got shape \(3, 4, 4\)",
     ),
     "layer without weight, channels": (
         lambda: nn.BatchNorm2d(4, affine=False, track_running_stats=False)(X),

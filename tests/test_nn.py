@@ -413,6 +413,10 @@ def test_pools_refuse_bad_arguments_at_construction(layer):
         (lambda: nn.Dropout(float("nan")), ValueError),
         (lambda: nn.Flatten(1.0), TypeError),
         (lambda: nn.LogSoftmax("1"), TypeError),
+        (lambda: nn.Softmax(1.0), TypeError),
+        (lambda: nn.LeakyReLU("0.1"), TypeError),
+        (lambda: nn.LeakyReLU(0.1, inplace=1), TypeError),
+        (lambda: nn.BatchNorm1d(0), ValueError),
         (lambda: nn.CrossEntropyLoss(reduction="average"), ValueError),
         (lambda: nn.CrossEntropyLoss(label_smoothing=1.1), ValueError),
         (lambda: nn.CrossEntropyLoss(np.ones((2, 2), np.float32)), ShapeError),
@@ -446,6 +450,11 @@ def test_layers_call_their_functions(rng):
     np.testing.assert_array_equal(averaged.numpy(), functional.avg_pool2d(x, 3, 2, 1, True, False))
     assert nn.AvgPool2d(2, divisor_override=1)(np.ones((1, 2, 2))).tolist() == [[[4.0]]]
     np.testing.assert_array_equal(nn.ReLU(inplace=True)(x).numpy(), np.maximum(x, 0))
+    np.testing.assert_array_equal(nn.LeakyReLU(0.2, inplace=True)(x).numpy(), functional.leaky_relu(x, 0.2))
+    np.testing.assert_array_equal(nn.Tanh()(x).numpy(), functional.tanh(x))
+    np.testing.assert_array_equal(nn.Sigmoid()(x).numpy(), functional.sigmoid(x))
+    np.testing.assert_array_equal(nn.Softmax(2)(x).numpy(), functional.softmax(x, 2))
+    np.testing.assert_array_equal(nn.Softmax()(x).numpy(), functional.softmax(x, 1))
     assert nn.Flatten(0, 1)(x).shape == (8, 6, 7)
     assert nn.Linear(7, 5, dtype="float64")(x.astype(np.float64)).dtype == np.float64
 
@@ -565,6 +574,13 @@ LAYERS = [
     lambda nn: nn.ReLU(),
     lambda nn: nn.ReLU(inplace=True),
     lambda nn: nn.LogSoftmax(dim=1),
+    lambda nn: nn.LeakyReLU(),
+    lambda nn: nn.LeakyReLU(0.2, inplace=True),
+    lambda nn: nn.Tanh(),
+    lambda nn: nn.Sigmoid(),
+    lambda nn: nn.Softmax(dim=1),
+    lambda nn: nn.Softmax(),
+    lambda nn: nn.BatchNorm1d(3, momentum=None),
     lambda nn: nn.Dropout(0.2),
     lambda nn: nn.Flatten(),
     lambda nn: nn.Identity(),

@@ -71,11 +71,51 @@ def test_cross_entropy_of_extreme_logits(torch):
 
 
 @given(st.integers(1, 4), st.integers(0, 3), dtypes, st.sampled_from([1.0, 200.0]), seeds)
-def test_log_softmax(torch, ndim, axis, dtype, scale, seed):
+@pytest.mark.parametrize("name", ["log_softmax", "softmax"])
+def test_softmax(torch, name, ndim, dim, dtype, scale, seed):
     rng = np.random.default_rng(seed)
     x = (rng.standard_normal(rng.integers(1, 6, ndim)) * scale).astype(dtype)
-    axis %= ndim
-    compare(torch, lambda t: F.log_softmax(t, axis), lambda t: torch.log_softmax(t, axis), [x], seed, dtype)
+    ours, theirs = getattr(F, name), getattr(torch.nn.functional, name)
+    compare(torch, lambda t: ours(t, dim=dim % ndim), lambda t: theirs(t, dim=dim % ndim), [x], seed, dtype)
+
+
+@pytest.mark.filterwarnings("ignore:Implicit dimension choice")
+@pytest.mark.parametrize("name", ["log_softmax", "softmax"])
+@pytest.mark.parametrize("ndim", [1, 2, 3, 4])
+def test_softmax_without_an_axis(torch, rng, name, ndim):
+    x = rng.standard_normal((3, 2, 4, 2)[:ndim]).astype(np.float32)
+    expected = getattr(torch.nn.functional, name)(torch.from_numpy(x)).numpy()
+    np.testing.assert_allclose(getattr(F, name)(x), expected, rtol=1e-6)
+
+
+ACTIVATIONS = {
+    "tanh": lambda library, x: library.tanh(x),
+    "sigmoid": lambda library, x: library.sigmoid(x),
+    "leaky_relu": lambda library, x: library.leaky_relu(x),
+    "leaky_relu, steep": lambda library, x: library.leaky_relu(x, negative_slope=-1.5),
+}
+
+
+@given(st.integers(0, 4), dtypes, st.sampled_from([1.0, 20.0]), seeds)
+@pytest.mark.parametrize("function", ACTIVATIONS.values(), ids=ACTIVATIONS)
+def test_activations(torch, function, ndim, dtype, scale, seed):
+    rng = np.random.default_rng(seed)
+    x = np.asarray(rng.standard_normal(rng.integers(0, 6, ndim)) * scale, dtype)
+    compare(torch, lambda t: function(F, t), lambda t: function(torch.nn.functional, t), [x], seed, dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("function", [*ACTIVATIONS.values(), lambda library, x: library.softmax(x, 1)])
+def test_activations_of_special_values(torch, function, dtype):
+    rows = [[np.nan, 0.0, 1.0], [np.inf, 0.0, 1.0], [-np.inf, 0.0, 800.0], [-np.inf] * 3, [-0.0, 1e-30, -1e-30]]
+    ours = fc.tensor(np.array(rows, dtype), requires_grad=True)
+    theirs = torch.tensor(rows, dtype=getattr(torch, dtype), requires_grad=True)
+    out, expected = function(F, ours), function(torch.nn.functional, theirs)
+    np.testing.assert_allclose(out.numpy(), expected.detach().numpy(), rtol=1e-6)
+    np.testing.assert_array_equal(np.signbit(out.numpy()[-1]), np.signbit(expected.detach().numpy()[-1]))
+    out.backward(np.ones(out.shape, dtype))
+    expected.backward(torch.ones_like(expected))
+    np.testing.assert_allclose(ours.grad.numpy(), theirs.grad.numpy(), rtol=1e-6, atol=1e-7)
 
 
 @given(

@@ -173,6 +173,15 @@ def test_relu_keeps_nan_and_the_sign_of_zero(dtype):
     assert x.grad.tolist() == [1, 0, 0, 0, 5, 0, 7]
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_sigmoid_keeps_subnormals_and_never_overflows(dtype):
+    x = np.array([-np.inf, np.log(np.finfo(dtype).tiny) - 2, -1.0, 0.0, 1.0, 1e4, np.inf], dtype)
+    with np.errstate(all="raise", under="ignore"):
+        found = F.sigmoid(x)
+    assert 0 < found[1] < np.finfo(dtype).tiny
+    assert found[[0, 3, 5, 6]].tolist() == [0, 0.5, 1, 1]
+
+
 @every_backend
 @every_dtype
 def test_subnormals_are_kept(backend, dtype):
@@ -222,9 +231,9 @@ def test_an_empty_batch_of_pooling(backend, dtype, wanted):
     assert arrays.memory_format(x.grad.numpy()) is not None
 
 
-@pytest.mark.parametrize("name", ["relu", "log_softmax", "flatten", "sum"])
+@pytest.mark.parametrize("name", ["relu", "leaky_relu", "tanh", "sigmoid", "softmax", "log_softmax", "flatten", "sum"])
 def test_other_operations_take_an_empty_batch(name):
     x = fc.tensor(np.zeros((0, 3, 2), np.float32), requires_grad=True)
-    out = getattr(F, name)(x, *((1,) if name == "flatten" else ()))
+    out = getattr(F, name)(x, *((1,) if name in ("flatten", "softmax", "log_softmax") else ()))
     out.backward(np.zeros(out.shape, np.float32))
     assert x.grad.shape == x.shape

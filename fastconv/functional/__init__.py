@@ -13,6 +13,7 @@ from fastconv.functional.compare import comparison
 from fastconv.functional.conv2d import conv2d
 from fastconv.functional.cross_entropy import cross_entropy
 from fastconv.functional.dropout import dropout
+from fastconv.functional.leaky_relu import leaky_relu
 from fastconv.functional.linear import linear
 from fastconv.functional.log_softmax import log_softmax
 from fastconv.functional.matmul import matmul
@@ -21,6 +22,9 @@ from fastconv.functional.max_unpool2d import max_unpool2d
 from fastconv.functional.reduce import argmax, mean, sum
 from fastconv.functional.relu import add_relu, relu
 from fastconv.functional.shape import cast, flatten, getitem, reshape
+from fastconv.functional.sigmoid import sigmoid
+from fastconv.functional.softmax import softmax
+from fastconv.functional.tanh import tanh
 
 __all__ = [
     "adaptive_avg_pool2d",
@@ -37,6 +41,7 @@ __all__ = [
     "dropout",
     "flatten",
     "getitem",
+    "leaky_relu",
     "linear",
     "log_softmax",
     "matmul",
@@ -48,8 +53,11 @@ __all__ = [
     "pow",
     "relu",
     "reshape",
+    "sigmoid",
+    "softmax",
     "sub",
     "sum",
+    "tanh",
 ]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from fastconv import arrays, backends, dtypes
 from fastconv.autograd import Function
 from fastconv.functional.calls import Call, Calls
@@ -11,26 +13,27 @@ from fastconv.parameters import integer
 _known: Calls[Call] = Calls()
 
 
-def log_softmax(x, axis=-1):
-    """x − log Σ exp(x) along an axis, without overflow; any shape.
+def log_softmax(x, dim=None):
+    """x − log Σ exp(x) along the axis ``dim``, without overflow; any shape.
 
-    Raises TypeError, DTypeError, and ShapeError for an axis that is not there or has no element.
+    Without ``dim`` it is torch's choice: axis 0 of inputs with 1 or 3 axes, axis 1 of all others. Raises TypeError,
+    DTypeError, and ShapeError for an axis that is not there or has no element.
 
     >>> import numpy as np
     >>> bool(np.isclose(np.exp(log_softmax(np.array([1.0, 2.0]))).sum(), 1))
     True
     """
-    return LogSoftmax.apply(x, integer("axis", axis))
+    return LogSoftmax.apply(x, checked_dim(dim))
 
 
 class LogSoftmax(Function):
     """The gradient is grad − softmax · Σ grad."""
 
     @staticmethod
-    def forward(ctx, x, axis):
+    def forward(ctx, x, dim):
         x = arrays.as_array(x, "input")
         x, ctx.format = arrays.dense_any(x)
-        ctx.call, ctx.kernels = _call_of(x, axis, ctx.format), backends.select()
+        ctx.call, ctx.kernels = _call_of(x, axis_of(x, dim), ctx.format), backends.select()
         out = arrays.empty(x.shape, x.dtype, ctx.format)
         _run(ctx, "log_softmax_forward", x, out)
         ctx.save(out)
@@ -43,6 +46,18 @@ class LogSoftmax(Function):
         grad_input = arrays.empty(grad.shape, grad.dtype, ctx.format)
         _run(ctx, "log_softmax_grad_input", grad, out, grad_input)
         return grad_input, None
+
+
+def checked_dim(dim) -> int | None:
+    """An int or None; raises TypeError."""
+    return None if dim is None else integer("dim", dim)
+
+
+def axis_of(x: np.ndarray, dim: int | None) -> int:
+    """Along which axis classes lie: ``dim``, without which it is torch's choice."""
+    if dim is not None:
+        return dim
+    return 0 if x.ndim in (1, 3) else 1
 
 
 def _call_of(x, axis, layout):

@@ -1,8 +1,8 @@
 """Layers, containers and losses with torch's names, arguments and state-dict keys."""
 
 from fastconv.nn import init
-from fastconv.nn.activation import LogSoftmax, ReLU
-from fastconv.nn.batch_norm import BatchNorm2d
+from fastconv.nn.activation import LeakyReLU, LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
+from fastconv.nn.batch_norm import BatchNorm1d, BatchNorm2d
 from fastconv.nn.container import Sequential
 from fastconv.nn.conv import Conv2d
 from fastconv.nn.dropout import Dropout
@@ -18,12 +18,14 @@ __all__ = [
     "AdaptiveAvgPool2d",
     "AdaptiveMaxPool2d",
     "AvgPool2d",
+    "BatchNorm1d",
     "BatchNorm2d",
     "Conv2d",
     "CrossEntropyLoss",
     "Dropout",
     "Flatten",
     "Identity",
+    "LeakyReLU",
     "Linear",
     "LogSoftmax",
     "MaxPool2d",
@@ -32,6 +34,9 @@ __all__ = [
     "Parameter",
     "ReLU",
     "Sequential",
+    "Sigmoid",
+    "Softmax",
+    "Tanh",
     "fuse",
     "init",
 ]

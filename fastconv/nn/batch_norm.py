@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from fastconv import functional, parameters
@@ -11,19 +13,10 @@ from fastconv.nn.module import Module
 from fastconv.nn.parameter import Parameter, float_storage
 
 
-class BatchNorm2d(Module):
-    """Every channel of (N, C, H, W) with mean 0 and variance 1, then scaled and shifted: ``functional.batch_norm``.
+class _BatchNorm(Module):
+    """The layer; subclasses say of which ranks its input may be, and what the axes are called."""
 
-    In training the statistics are the batch's; in evaluation, the running ones that training left. ``momentum=None``
-    averages all batches alike. Without ``affine`` nothing is scaled or shifted, without ``bias`` nothing is shifted;
-    without ``track_running_stats`` the batch's statistics serve in evaluation, too. Raises ValueError, TypeError or
-    DTypeError here, ShapeError in ``forward``.
-
-    >>> import numpy as np
-    >>> layer = BatchNorm2d(3)
-    >>> layer(np.zeros((2, 3, 4, 4), np.float32)).shape, list(layer.state_dict())[2:]
-    ((2, 3, 4, 4), ['running_mean', 'running_var', 'num_batches_tracked'])
-    """
+    _axes: ClassVar[dict[int, str]]
 
     def __init__(
         self, num_features, eps=1e-5, momentum=0.1, affine=True, track_running_stats=True, *, bias=True, dtype=None
@@ -62,13 +55,7 @@ class BatchNorm2d(Module):
 
     def forward(self, x, *, residual=None, activation=None):
         """The normalised batch; ``residual`` and ``activation`` as in ``functional.batch_norm``."""
-        if x.ndim != 4:
-            raise ShapeError(f"expected 4D input (N, C, H, W) to BatchNorm2d, got shape {x.shape}")
-        if x.shape[1] != self.num_features:
-            raise ShapeError(
-                f"BatchNorm2d with num_features={self.num_features} expects input of shape "
-                f"(N, {self.num_features}, H, W), got shape {x.shape}"
-            )
+        self._check(x)
         tracks = self.training and self.track_running_stats
         share = self.momentum
         if share is None:
@@ -90,9 +77,48 @@ class BatchNorm2d(Module):
             self.num_batches_tracked.copy_(self.num_batches_tracked.item() + 1)
         return out
 
+    def _check(self, x) -> None:
+        name, shapes = type(self).__name__, " or ".join(self._axes.values())
+        if x.ndim not in self._axes:
+            ranks = " or ".join(f"{ndim}D" for ndim in self._axes)
+            raise ShapeError(f"expected {ranks} input {shapes} to {name}, got shape {x.shape}")
+        if x.shape[1] != self.num_features:
+            expected = shapes.replace("C", str(self.num_features))
+            raise ShapeError(
+                f"{name} with num_features={self.num_features} expects input of shape {expected}, got shape {x.shape}"
+            )
+
     def extra_repr(self) -> str:
         """The arguments."""
         return (
             f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
             f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
         )
+
+
+class BatchNorm1d(_BatchNorm):
+    """Every channel of (N, C) or (N, C, L) with mean 0 and variance 1, then scaled and shifted: as ``BatchNorm2d``.
+
+    >>> import numpy as np
+    >>> BatchNorm1d(3)(np.array([[1, 2, 3], [3, 2, 1]], np.float32)).numpy().round(2).tolist()
+    [[-1.0, 0.0, 1.0], [1.0, 0.0, -1.0]]
+    """
+
+    _axes: ClassVar[dict[int, str]] = {2: "(N, C)", 3: "(N, C, L)"}
+
+
+class BatchNorm2d(_BatchNorm):
+    """Every channel of (N, C, H, W) with mean 0 and variance 1, then scaled and shifted: ``functional.batch_norm``.
+
+    In training the statistics are the batch's; in evaluation, the running ones that training left. ``momentum=None``
+    averages all batches alike. Without ``affine`` nothing is scaled or shifted, without ``bias`` nothing is shifted;
+    without ``track_running_stats`` the batch's statistics serve in evaluation, too. Raises ValueError, TypeError or
+    DTypeError here, ShapeError in ``forward``.
+
+    >>> import numpy as np
+    >>> layer = BatchNorm2d(3)
+    >>> layer(np.zeros((2, 3, 4, 4), np.float32)).shape, list(layer.state_dict())[2:]
+    ((2, 3, 4, 4), ['running_mean', 'running_var', 'num_batches_tracked'])
+    """
+
+    _axes: ClassVar[dict[int, str]] = {4: "(N, C, H, W)"}

@@ -11,7 +11,7 @@ from fastconv import functional, parameters
 from fastconv.autograd import is_grad_enabled
 from fastconv.functional.folding import folded_batch_norm
 from fastconv.nn.activation import ReLU
-from fastconv.nn.batch_norm import BatchNorm2d
+from fastconv.nn.batch_norm import BatchNorm1d, BatchNorm2d
 from fastconv.nn.conv import Conv2d
 from fastconv.nn.linear import Identity, Linear
 from fastconv.nn.module import Module
@@ -20,7 +20,7 @@ from fastconv.nn.pooling import MaxPool2d
 from fastconv.nn.replays import Replays
 
 # Whose ``forward`` takes ``activation``; of exactly these classes, since a subclass may define another one.
-_RECTIFYING = (Conv2d, Linear, BatchNorm2d)
+_RECTIFYING = (Conv2d, Linear, BatchNorm1d, BatchNorm2d)
 
 
 def rectified(modules: Iterable[Module]) -> list[tuple[Module, str | None]]:
