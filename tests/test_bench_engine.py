@@ -135,10 +135,19 @@ def test_beside_what_only_moves_bytes_the_moving_itself_is_timed():
         return [clock.work(0.003), clock.work(0.002)]
 
     plan = Plan([STEP, LINEAR], [clock.contestant("a", 0.004)], ["step", "forward"])
-    (step,), (linear,) = Engine(plan, clock=clock.clock, movers=movers).run()
-    assert asked == [(4 * 4 * 72, 4 * 3 * 72, 4 * 4 * 72)]
+
+    def measured(peak):
+        memory = Bandwidth("memory", 1 << 30, read=1e6, write=1e6, copy=1e6, streaming=1e6)
+        limits = {1: Limits(1, {"float32": peak}, (memory,))}
+        return [record for (record,) in Engine(plan, limits, clock=clock.clock, movers=movers).run()]
+
+    # 70 FLOP and about 200 bytes: the one or the other limits it.
+    assert [record.roofline_fraction for record in measured(1e9)] == pytest.approx([0.5, 0.5], rel=0.1)
+    assert len(asked) == 2
+    step, linear = measured(1e3)
+    assert asked[2:] == [(4 * 4 * 72, 4 * 3 * 72, 4 * 4 * 72)]
     assert step.roofline_fraction == pytest.approx(0.5, rel=0.1)
-    assert linear.roofline_fraction is None
+    assert linear.roofline_fraction == pytest.approx(70 / 1e3 / linear.time_median)
 
 
 @pytest.mark.parametrize(

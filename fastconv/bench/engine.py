@@ -177,7 +177,7 @@ class Engine:
         rests = {name: self._rest_of(name) for name in calls}
         before = self._peak(workload.dtype, rests)
         highest = max(before or 0.0, limits.peaks.get(workload.dtype, 0.0) if limits else 0.0)
-        movers = {} if workload.multiplies else self._movers(workload)
+        movers = self._movers(workload, limits)
         samples = measure(
             calls | movers,
             self.plan.budget,
@@ -202,9 +202,12 @@ class Engine:
                 record = _timed(record, samples[name], workload, peak)
                 entry.record = replace(record, roofline_fraction=_roofline_fraction(record, workload, limits, moved))
 
-    def _movers(self, workload: AnyWorkload) -> dict[str, Call]:
-        calls = self.movers(workload.read, workload.written, workload.held)
-        return {f"mover {number}": call for number, call in enumerate(calls)}
+    def _movers(self, workload: AnyWorkload, limits: Limits | None) -> dict[str, Call]:
+        """None where multiply-adds are the limit."""
+        moves = workload.read, workload.written, workload.held
+        if workload.multiplies and not (limits and limits.is_memory_bound(workload.dtype, workload.flops, *moves)):
+            return {}
+        return {f"mover {number}": call for number, call in enumerate(self.movers(*moves))}
 
 
 @dataclass(slots=True)

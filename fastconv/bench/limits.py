@@ -51,8 +51,15 @@ class Limits:
         if not self.bandwidths:
             return None
         held = read + written if held is None else held
+        return max(flops / self.peaks[dtype], self._memory_seconds(read, written, held))
+
+    def is_memory_bound(self, dtype: str, flops: int, read: int, written: int, held: int) -> bool:
+        """Whether moving the bytes takes longer than the multiply-adds."""
+        return bool(self.bandwidths) and flops / self.peaks[dtype] < self._memory_seconds(read, written, held)
+
+    def _memory_seconds(self, read, written, held):
         level = next((entry for entry in self.bandwidths if held <= entry.nbytes), self.bandwidths[-1])
-        return max(flops / self.peaks[dtype], read / level.read, (read + written) / level.best)
+        return max(read / level.read, (read + written) / level.best)
 
     def as_plain(self) -> dict[str, Any]:
         """For the machine block of a record: GFLOP/s and GB/s."""
