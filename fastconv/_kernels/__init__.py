@@ -12,18 +12,24 @@ from types import ModuleType
 
 @dataclass(frozen=True, slots=True)
 class BackendEntry:
-    """Where a backend lives, the heavy package that it needs if any, and how a user gets what is missing."""
+    """Where a backend lives, the heavy package that it needs if any, and how a user gets what is missing.
+
+    ``device`` is the module that says what is missing of the device that it computes on; None is the CPU.
+    """
 
     module: str
     package: str | None
     remedy: str
+    device: str | None = None
 
 
 _COMPILER = "install a C compiler, then pip install --force-reinstall --no-cache-dir fastconv"
+_CUDA = "pip install 'fastconv[cuda13]', or [cuda12] for drivers of CUDA 12"
 BACKENDS = {
     "reference": BackendEntry("fastconv._kernels.reference", None, "reinstall fastconv"),
     "numba": BackendEntry("fastconv._kernels.numba_cpu", "numba", "pip install 'fastconv[numba]'"),
     "cython": BackendEntry("fastconv._kernels.cython_cpu", None, _COMPILER),
+    "cuda": BackendEntry("fastconv._kernels.numba_cuda", "numba_cuda", _CUDA, "fastconv._kernels.cuda_driver"),
 }
 _FAILURES = os.path.join(os.path.dirname(__file__), "build_failures.json")
 _SETUP = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(__file__))), "setup.py")
@@ -36,6 +42,9 @@ def load(name: str) -> ModuleType | None:
     entry = BACKENDS[name]
     if _is_package_missing(entry):
         _import_errors[name] = f"package {entry.package} is not installed"
+        return None
+    if missing := _missing_device(entry):
+        _import_errors[name] = missing
         return None
     try:
         return importlib.import_module(entry.module)
@@ -52,8 +61,11 @@ def reason(name: str) -> str | None:
     entry = BACKENDS[name]
     if entry.package is None:
         load(name)
-    elif name not in _import_errors and _is_package_missing(entry):
-        return f"package {entry.package} is not installed ({entry.remedy})"
+    elif name not in _import_errors:
+        missing = _missing_device(entry)
+        if _is_package_missing(entry):
+            missing = f"package {entry.package} is not installed"
+        return missing and f"{missing} ({entry.remedy})"
     if name not in _import_errors:
         return None
     if built := build_failure(entry.module):
@@ -66,6 +78,10 @@ def reason(name: str) -> str | None:
 
 def _is_package_missing(entry: BackendEntry) -> bool:
     return entry.package is not None and importlib.util.find_spec(entry.package) is None
+
+
+def _missing_device(entry: BackendEntry) -> str | None:
+    return None if entry.device is None else importlib.import_module(entry.device).missing()
 
 
 def build_failure(module: str) -> str | None:
