@@ -10,13 +10,15 @@ import math
 
 import numpy as np
 
-from fastconv import dtypes, memory
+from fastconv import device_arrays, dtypes, memory
 from fastconv._kernels import buffers
-from fastconv.errors import DTypeError
+from fastconv.errors import DeviceError, DTypeError
 
 CONTIGUOUS = "contiguous"
 CHANNELS_LAST = "channels_last"
 FORMATS = (CONTIGUOUS, CHANNELS_LAST)
+# The device of every array of NumPy.
+HOST = "cpu"
 
 _TO_CHANNELS_LAST = (0, 2, 3, 1)
 _FROM_CHANNELS_LAST = (0, 3, 1, 2)
@@ -24,13 +26,16 @@ _FROM_CHANNELS_LAST = (0, 3, 1, 2)
 _CHECKED_BYTES = 1 << 26
 
 
-def as_array(value, name: str) -> np.ndarray:
+def as_array(value, name: str, *, anywhere: bool = False) -> np.ndarray:
     """A base-class NumPy array in native byte order, aligned; copied only where it must be.
 
-    Accepts ndarrays, and CPU arrays of other libraries through ``__array__`` or DLPack. Raises TypeError for
-    lists, None, str and masked arrays, DTypeError for object, string and structured dtypes.
+    Accepts ndarrays, and CPU arrays of other libraries through ``__array__`` or DLPack; with ``anywhere`` those on a
+    GPU, too, which stay there. Raises TypeError for lists, None, str and masked arrays, DTypeError for object, string
+    and structured dtypes, DeviceError for an array on a GPU where the operation has no kernel for one.
     """
     if type(value) is not np.ndarray:
+        if device_arrays.is_on_device(value):
+            return _on_device(value, name, anywhere)
         value = _foreign(value, name)
     elif value.dtype in dtypes.NATIVE and value.flags.aligned:
         return value
@@ -41,11 +46,37 @@ def as_array(value, name: str) -> np.ndarray:
     return value if value.flags.aligned else value.copy(order="K")
 
 
+def common_device(**given: np.ndarray) -> str:
+    """The one device that all named arrays lie on; raises DeviceError where they do not."""
+    (first_name, first), *others = given.items()
+    for name, array in others:
+        if device_of(array) != device_of(first):
+            places = f"{first_name} is on device {device_of(first)} but {name} is on device {device_of(array)}"
+            raise DeviceError(f"{places}; move one of them")
+    return device_of(first)
+
+
+def device_of(array: np.ndarray) -> str:
+    """Where an array that has passed ``as_array`` lies: HOST, or "cuda:" and the number of the GPU."""
+    return HOST if type(array) is np.ndarray else f"cuda:{int(array.device)}"
+
+
+def is_writeable(array: np.ndarray) -> bool:
+    """Whether NumPy would write to an array; on a GPU nothing is protected."""
+    return getattr(array.flags, "writeable", True)
+
+
+def plain(result) -> np.ndarray:
+    """NumPy turns arrays without axes into numbers: an array again, of the device that it lies on."""
+    return result if type(result) is np.ndarray or device_arrays.is_on_device(result) else np.asarray(result)
+
+
 def dense(array: np.ndarray) -> np.ndarray:
     """The same values in C order; copied only where they are not."""
     if array.flags.c_contiguous:
         return array
-    check_memory(array.shape, array.dtype)
+    if type(array) is np.ndarray:
+        check_memory(array.shape, array.dtype)
     return np.ascontiguousarray(array)
 
 
@@ -96,8 +127,13 @@ def element_strides(shape: tuple[int, ...], wanted: str) -> tuple[int, int, int,
     return (C * H * W, 1, W * C, C) if wanted == CHANNELS_LAST else (C * H * W, H * W, W, 1)
 
 
-def empty(shape: tuple[int, ...], dtype: np.dtype, wanted: str = CONTIGUOUS) -> np.ndarray:
-    """An uninitialised array; raises MemoryError with bytes and shape before trying the impossible."""
+def empty(shape: tuple[int, ...], dtype: np.dtype, wanted: str = CONTIGUOUS, *, near=None) -> np.ndarray:
+    """An uninitialised array; raises MemoryError with bytes and shape before trying the impossible.
+
+    It lies on the device of ``near``, an array, or in the memory of the host.
+    """
+    if near is not None and type(near) is not np.ndarray:
+        return _empty_on_device(shape, dtype, wanted, near)
     nbytes = math.prod(shape) * dtype.itemsize
     if nbytes >= _CHECKED_BYTES:
         check_memory(shape, dtype)
@@ -107,8 +143,12 @@ def empty(shape: tuple[int, ...], dtype: np.dtype, wanted: str = CONTIGUOUS) -> 
     return buffers.empty(shape, dtype, nbytes)
 
 
-def zeros(shape: tuple[int, ...], dtype: np.dtype, wanted: str = CONTIGUOUS) -> np.ndarray:
-    """An array of zeros; raises MemoryError as ``empty`` does."""
+def zeros(shape: tuple[int, ...], dtype: np.dtype, wanted: str = CONTIGUOUS, *, near=None) -> np.ndarray:
+    """An array of zeros, where ``empty`` would lie; raises MemoryError as that does."""
+    if near is not None and type(near) is not np.ndarray:
+        made = _empty_on_device(shape, dtype, wanted, near)
+        made[...] = 0
+        return made
     check_memory(shape, dtype)
     if wanted == CHANNELS_LAST:
         N, C, H, W = shape
@@ -121,7 +161,7 @@ def copied(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
     found = memory_format(array)
     if found is None:
         return np.array(array, dtype, order="K")
-    copy = empty(array.shape, dtype, found)
+    copy = empty(array.shape, dtype, found, near=array)
     copy[...] = array
     return copy
 
@@ -146,6 +186,24 @@ def check_memory(shape: tuple[int, ...], dtype) -> int:
 def accumulate_(target: np.ndarray, addend: np.ndarray, kernels=None) -> None:
     """target += addend, in place; NumPy needs no kernels for that."""
     np.add(target, addend, out=target)
+
+
+def _empty_on_device(shape, dtype, wanted, near):
+    if wanted == CHANNELS_LAST:
+        N, C, H, W = shape
+        return device_arrays.empty((N, H, W, C), dtype, near).transpose(_FROM_CHANNELS_LAST)
+    return device_arrays.empty(shape, dtype, near)
+
+
+def _on_device(value, name, anywhere):
+    value = device_arrays.adopted(value)
+    if not anywhere:
+        raise DeviceError(
+            f"{name} is on device {device_of(value)}; this operation computes in the memory of the host alone"
+        )
+    if value.dtype.kind not in "fiubc":
+        raise DTypeError(f"{name} has dtype {value.dtype}; supported are {dtypes.SUPPORTED}")
+    return value
 
 
 def _foreign(value, name):

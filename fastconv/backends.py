@@ -19,12 +19,15 @@ from fastconv import _kernels
 from fastconv._kernels import contract, pool
 from fastconv._kernels.buffers import Buffers
 from fastconv._kernels.contract import Declined, Kernel, Problem
-from fastconv.errors import BackendUnavailableError, UnsupportedError
+from fastconv.arrays import HOST
+from fastconv.errors import BackendUnavailableError, DeviceError, UnsupportedError
 from fastconv.packed_weights import UNPACKED, PackedWeights
 from fastconv.scopes import Scope
 
 AUTO = "auto"
 AUTO_ORDER = ("cython", "numba", "reference")
+# Of arrays on a GPU.
+DEVICE_ORDER = ("cuda",)
 ENVIRONMENT = "FASTCONV_BACKEND"
 _ENCODED: Any = getattr(os.environ, "encodekey", str)(ENVIRONMENT)
 
@@ -192,9 +195,15 @@ def available_backends() -> dict[str, BackendStatus]:
     return {name: BackendStatus(name, _kernels.reason(name)) for name in _kernels.BACKENDS}
 
 
-def select(name: str | None = None) -> KernelSet:
-    """The kernel set to use now; raises BackendUnavailableError, never falls back from a backend that was named."""
+def select(name: str | None = None, device: str = HOST) -> KernelSet:
+    """The kernel set to use now, on arrays of a device.
+
+    Raises BackendUnavailableError, or DeviceError where the backend that was named computes elsewhere; never falls back
+    from it.
+    """
     requested, source = _requested(name)
+    if device != HOST:
+        return _selected_on_device(requested, source, device)
     return _selected(requested, source) if isinstance(requested, str) else _chosen(requested, source)
 
 
@@ -219,7 +228,21 @@ def _from_environment() -> str | None:
 
 @lru_cache(maxsize=64)
 def _selected(name: str, source: str) -> KernelSet:
-    return _auto() if name == AUTO else _chosen(name, source)
+    if name == AUTO:
+        return _auto()
+    chosen = _chosen(name, source)
+    if name in DEVICE_ORDER:
+        raise DeviceError(f"backend {name!r}, chosen by {source}, computes on a GPU, but the arrays are on the {HOST}")
+    return chosen
+
+
+def _selected_on_device(name: str, source: str, device: str) -> KernelSet:
+    if name == AUTO:
+        return _loaded(DEVICE_ORDER[0], f"auto: the arrays are on device {device}")
+    chosen = _chosen(name, source)
+    if name not in DEVICE_ORDER:
+        raise DeviceError(f"backend {name!r}, chosen by {source}, computes on the CPU, but the arrays are on {device}")
+    return chosen
 
 
 def _checked(name: str, source: str) -> str:

@@ -34,7 +34,7 @@ def named(dtype) -> np.dtype:
     """The dtype that a user asks for; raises BackendUnavailableError for a GPU, which torch's ``to`` takes as well."""
     if str(dtype).partition(":")[0] == "cuda":
         raise BackendUnavailableError(
-            f"this build of fastconv has no CUDA backend, all arrays are in the CPU's memory: "
+            f"nothing is moved to a GPU; a Tensor stays where the array that it was made of lies: "
             f"expected a dtype, got {dtype!r}"
         )
     return np.dtype(dtype)

@@ -21,6 +21,10 @@ class BackendUnavailableError(FastconvError, ImportError):
     """A backend, device or optional package that cannot be used here; the message says why."""
 
 
+class DeviceError(FastconvError, ValueError, RuntimeError):
+    """Arrays of one call that lie on different devices, or on another device than the chosen backend computes on."""
+
+
 class UnsupportedError(FastconvError, NotImplementedError):
     """A valid request that the chosen backend declines; no other backend is tried silently."""
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv import arrays
+from fastconv import arrays, device_arrays
 from fastconv.autograd.modes import is_grad_enabled
 from fastconv.autograd.tensor import Tensor, Version, unwrap
 from fastconv.errors import ShapeError
@@ -93,7 +93,8 @@ class Function:
             if isinstance(item, _LOOKED_INTO):
                 break
         else:
-            return cls.forward(Context((False,) * len(inputs)), *inputs)
+            results = cls.forward(Context((False,) * len(inputs)), *inputs)
+            return results if type(results) is np.ndarray else device_arrays.returned(results, inputs)
         plain, versions, tensors, wanted = [], [], [], False
         for item in inputs:
             version = None
@@ -156,8 +157,7 @@ class Node:
         ]
         results = self.function.backward(context, *filled)
         results = results if isinstance(results, tuple) else (results,)
-        # NumPy turns arrays without axes into numbers.
-        results = tuple(result if result is None else np.asarray(result) for result in results)
+        results = tuple(result if result is None else arrays.plain(result) for result in results)
         for edge, result in zip(self.edges, results, strict=True):
             if edge is not None and (result is None or result.shape != edge.shape or result.dtype != edge.dtype):
                 raise ShapeError(f"backward of {self} returned a gradient that does not fit its input {edge.shape}")
@@ -177,7 +177,7 @@ class Edge:
 
 def _output_tensor(array, inputs):
     """Wrap an output; one that shows an input's memory shares its version."""
-    array = np.asarray(array)
+    array = arrays.plain(array)
     for tensor in inputs:
         if np.may_share_memory(array, tensor._array):
             return Tensor(array, version=tensor._version)

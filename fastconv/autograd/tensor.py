@@ -233,7 +233,7 @@ def tensor(data, dtype=None, requires_grad: bool = False) -> Tensor:
         # From the items again: NumPy refuses numbers that do not fit, where a cast would wrap them around.
         array = np.array(items, dtype=np.float32 if dtype is None else dtype)
     else:
-        array = arrays.as_array(unwrap(data), "data")
+        array = arrays.as_array(unwrap(data), "data", anywhere=True)
     wanted = array.dtype if dtype is None else np.dtype(dtype)
     if wanted.kind not in "biu" and not dtypes.is_supported(wanted):
         raise DTypeError(f"data has dtype {wanted}; supported are {dtypes.SUPPORTED}, integers and bool")

@@ -115,7 +115,7 @@ def _commit(gradients, kernels) -> None:
                 )
             if not np.can_cast(grad.dtype, held.dtype, "same_kind"):
                 raise DTypeError(f"grad of a Tensor of dtype {grad.dtype} was set to a Tensor of dtype {held.dtype}")
-            if not held._array.flags.writeable:
+            if not arrays.is_writeable(held._array):
                 raise ValueError("grad was set to a Tensor that shows a read-only array")
         for leaf, grad, owned in gradients:
             if leaf.grad is None:
@@ -129,8 +129,8 @@ def _seed(root, gradient):
     if gradient is None:
         if root.numel() != 1:
             raise RuntimeError(f"grad can be implicitly created only for scalar outputs, got shape {root.shape}")
-        return np.ones(root.shape, root.dtype)
-    gradient = arrays.as_array(unwrap(gradient), "gradient")
+        return np.ones(root.shape, root.dtype, like=root._array)
+    gradient = arrays.as_array(unwrap(gradient), "gradient", anywhere=True)
     if gradient.shape != root.shape:
         raise ShapeError(f"gradient has shape {gradient.shape}, the Tensor has shape {root.shape}")
     if gradient.dtype != root.dtype:
@@ -154,7 +154,7 @@ def _topological(root: Node) -> list[Node]:
 
 def _is_fresh(result, results, grads, context):
     """Whether nobody else holds this memory: no incoming gradient, nothing saved, no other result."""
-    if not result.flags.writeable or sum(result is other for other in results) > 1:
+    if not arrays.is_writeable(result) or sum(result is other for other in results) > 1:
         return False
     others = [other for other in results if other is not None and other is not result]
     held = [other for other in (*grads, *context.saved) if other is not None]

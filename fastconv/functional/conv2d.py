@@ -55,19 +55,21 @@ class Conv2d(Function):
 
     @staticmethod
     def forward(ctx, x, weight, bias, parameters, activation, memory_format, backend):
-        x = arrays.as_array(x, "input")
-        weight = arrays.as_array(weight, "weight")
+        x = arrays.as_array(x, "input", anywhere=True)
+        weight = arrays.as_array(weight, "weight", anywhere=True)
         bias_key = None
         if bias is not None:
-            bias = arrays.as_array(bias, "bias")
-            bias_key = bias.shape, bias.dtype
-        key = (x.shape, x.dtype, weight.shape, weight.dtype, bias_key, *map(id, parameters))
+            bias = arrays.as_array(bias, "bias", anywhere=True)
+            bias_key = bias.shape, bias.dtype, arrays.device_of(bias)
+        device = arrays.device_of(x)
+        places = device, arrays.device_of(weight)
+        key = (x.shape, x.dtype, weight.shape, weight.dtype, places, bias_key, *map(id, parameters))
         call = _known.get(key)
         if call is None:
             call = _checked(x, weight, bias, *unwrap(tuple(parameters)))
             _known.keep(key, parameters, call)
         ctx.call = call
-        ctx.kernels = backends.select(backend)
+        ctx.kernels = backends.select(backend, device)
         x, ctx.x_format = arrays.dense_4d(x if call.batched else x[None])
         weight, bias = arrays.dense(weight), None if bias is None else arrays.dense(bias)
         needs_grad = ctx.needs_input_grad
@@ -101,6 +103,7 @@ _known: Calls[Call] = Calls()
 def _checked(x, weight, bias, stride, padding, dilation, groups, padding_mode) -> Call:
     operands = {"input": x, "weight": weight} | ({} if bias is None else {"bias": bias})
     dtype = dtypes.common_float_type(**operands)
+    arrays.common_device(**operands)
     geometry = Conv2dGeometry.of(
         batched_shape("conv2d", x.shape),
         weight.shape,
@@ -116,7 +119,7 @@ def _checked(x, weight, bias, stride, padding, dilation, groups, padding_mode) -
 
 def _forward(ctx, x, weight, bias, out_format):
     call = ctx.call
-    out = arrays.empty(call.out_shape, call.dtype.storage, out_format)
+    out = arrays.empty(call.out_shape, call.dtype.storage, out_format, near=x)
     if not call.geometry.N:
         return out
     version, formats, activation = ctx.version(1), (ctx.x_format, out_format), ctx.activation
@@ -138,7 +141,7 @@ def _format(memory_format):
 
 def _grad_input(ctx, grad_out, grad_format, weight):
     g = ctx.call.geometry
-    grad_input = arrays.empty(g.x_shape, ctx.call.dtype.storage, ctx.x_format)
+    grad_input = arrays.empty(g.x_shape, ctx.call.dtype.storage, ctx.x_format, near=grad_out)
     if g.N:
         task = ctx.call.task("conv2d_grad_input", (grad_format, ctx.x_format))
         ctx.kernels.run(task, grad_out, weight, grad_input, version=ctx.version(1))
@@ -148,8 +151,8 @@ def _grad_input(ctx, grad_out, grad_format, weight):
 def _grad_weight(ctx, grad_out, grad_format, x):
     g, storage = ctx.call.geometry, ctx.call.dtype.storage
     if not g.N:
-        return arrays.zeros(g.weight_shape, storage)
-    grad_weight = arrays.empty(g.weight_shape, storage)
+        return arrays.zeros(g.weight_shape, storage, near=grad_out)
+    grad_weight = arrays.empty(g.weight_shape, storage, near=grad_out)
     ctx.kernels.run(ctx.call.task("conv2d_grad_weight", (grad_format, ctx.x_format)), grad_out, x, grad_weight)
     return grad_weight
 
@@ -157,7 +160,7 @@ def _grad_weight(ctx, grad_out, grad_format, x):
 def _grad_bias(ctx, grad_out, grad_format) -> np.ndarray:
     g, storage = ctx.call.geometry, ctx.call.dtype.storage
     if not g.N:
-        return arrays.zeros((g.K,), storage)
-    grad_bias = arrays.empty((g.K,), storage)
+        return arrays.zeros((g.K,), storage, near=grad_out)
+    grad_bias = arrays.empty((g.K,), storage, near=grad_out)
     ctx.kernels.run(ctx.call.task("conv2d_grad_bias", (grad_format,)), grad_out, grad_bias)
     return grad_bias

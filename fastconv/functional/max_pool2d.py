@@ -61,14 +61,14 @@ class MaxPool2d(Function):
     def forward(ctx, x, settings):
         """``make(x_shape, *parameters)`` is the geometry of the operation that users called."""
         operation, make, parameters, return_indices, activation, backend = settings
-        x = arrays.as_array(x, "input")
+        x = arrays.as_array(x, "input", anywhere=True)
         key = (operation, x.shape, x.dtype, *map(id, parameters))
         call = _known.get(key)
         if call is None:
             call = _checked(x, operation, make, *unwrap(tuple(parameters)))
             _known.keep(key, parameters, call)
         ctx.call = call
-        ctx.kernels = backends.select(backend)
+        ctx.kernels = backends.select(backend, arrays.device_of(x))
         x, ctx.format = arrays.dense_4d(x if call.batched else x[None])
         needs_grad = ctx.needs_input_grad[0]
         activation = checked_activation(activation)
@@ -89,7 +89,7 @@ class MaxPool2d(Function):
         grad_out = arrays.to_format(grad_out if call.batched else grad_out[None], layout)
         if rectified is not None:
             grad_out = rectified_gradient(ctx.kernels, grad_out, rectified)
-        grad_input = arrays.empty(call.geometry.x_shape, call.dtype.storage, layout)
+        grad_input = arrays.empty(call.geometry.x_shape, call.dtype.storage, layout, near=grad_out)
         if call.geometry.N:
             ctx.kernels.run(call.task("max_pool2d_grad_input", (layout, layout)), grad_out, offsets, grad_input)
         return grad_input if call.batched else grad_input[0], None
@@ -109,12 +109,12 @@ def _geometry(shape, kernel_size, stride, padding, dilation, ceil_mode) -> Pool2
 
 def _forward(ctx, x, wants_offsets):
     call, layout = ctx.call, ctx.format
-    out = arrays.empty(call.out_shape, call.dtype.storage, layout)
+    out = arrays.empty(call.out_shape, call.dtype.storage, layout, near=x)
     if not wants_offsets:
         if call.geometry.N:
             ctx.kernels.run(call.task("max_pool2d_forward", (layout, layout)), x, out)
         return out, None
-    offsets = arrays.empty(call.out_shape, np.dtype(offsets_dtype(call.geometry)), layout)
+    offsets = arrays.empty(call.out_shape, np.dtype(offsets_dtype(call.geometry)), layout, near=x)
     if call.geometry.N:
         ctx.kernels.run(call.task("max_pool2d_forward", (layout, layout), _WITH_OFFSETS), x, out, offsets)
     return out, offsets
@@ -123,6 +123,6 @@ def _forward(ctx, x, wants_offsets):
 def _flat_indices(g: Pool2dGeometry, offsets: np.ndarray) -> np.ndarray:
     """Offsets inside windows -> positions in the flattened (H, W) plane; never outside it."""
     kh, kw = np.divmod(offsets.astype(np.int64), g.cols.kernel)
-    rows = g.rows.position(np.arange(g.rows.out)[:, None], kh)
-    cols = g.cols.position(np.arange(g.cols.out), kw)
+    oh, ow = (np.arange(axis.out, like=offsets) for axis in (g.rows, g.cols))
+    rows, cols = g.rows.position(oh[:, None], kh), g.cols.position(ow, kw)
     return np.clip(rows, 0, g.rows.size - 1) * g.cols.size + np.clip(cols, 0, g.cols.size - 1)

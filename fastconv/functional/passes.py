@@ -20,7 +20,7 @@ def run(
     """The result of one elementwise operation, in the memory format of its first array."""
     first, layout = arrays.dense_any(first)
     call = call_of(first)
-    out = arrays.empty(first.shape, first.dtype, layout)
+    out = arrays.empty(first.shape, first.dtype, layout, near=first)
     if out.size:
         same = [arrays.to_format(array, layout) for array in others]
         told = () if settings is None else (settings,)
@@ -33,7 +33,8 @@ def accumulate_(target: np.ndarray, addend: np.ndarray, kernels: KernelSet | Non
 
     ``kernels`` are those that forward recorded; where it ran none, those that would run now.
     """
-    layout = arrays.memory_format(target) if target.size > _FEW and target.flags.writeable else None
+    is_large = target.size > _FEW and type(target) is np.ndarray and target.flags.writeable
+    layout = arrays.memory_format(target) if is_large else None
     alike = dtypes.is_supported(target.dtype) and addend.dtype == target.dtype and addend.shape == target.shape
     if layout is None or not alike or np.may_share_memory(target, addend):
         np.add(target, addend, out=target)
