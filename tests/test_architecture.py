@@ -23,7 +23,8 @@ BACKEND_FOLDERS = ("reference", "numba_cpu", "cython_cpu", "numba_cuda")
 KERNEL_SOURCES = [path for path in (*SOURCES, *NATIVE) if path.parent.name in BACKEND_FOLDERS]
 
 LEAVES = {
-    f"fastconv.{name}" for name in ("errors", "dtypes", "geometry", "parameters", "arrays", "memory", "rng", "scopes")
+    f"fastconv.{name}"
+    for name in ("errors", "dtypes", "geometry", "parameters", "arrays", "memory", "rng", "scopes", "device_arrays")
 } | {"fastconv._kernels.buffers"}
 CONTRACT = {f"fastconv._kernels.{name}" for name in ("contract", "plan", "pool")}
 FUNCTIONAL = {"fastconv.functional", "fastconv.autograd", *LEAVES}
@@ -131,6 +132,11 @@ def test_kernels_are_compiled_in_the_settings_alone(path):
             assert not {alias.name for alias in node.names} & COMPILERS, f"line {node.lineno}"
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             assert not (node.value.id in ("numba", "nb", "cuda") and node.attr in COMPILERS), f"line {node.lineno}"
+
+
+def test_one_file_imports_numba_cuda():
+    found = {path for path in SOURCES if any(within(name, "numba.cuda") for name in imported(path))}
+    assert found == {KERNELS / "numba_cuda" / "settings.py"}
 
 
 @pytest.mark.parametrize("path", KERNEL_SOURCES, ids=lambda path: str(path.relative_to(KERNELS)))

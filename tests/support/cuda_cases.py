@@ -1,0 +1,34 @@
+"""Cases that the simulator of CUDA finishes in about a second each: every branch of the kernels, few threads."""
+
+from fastconv.bench.cases import AdaptiveMaxPoolCase, ConvCase, PoolCase
+
+
+def conv(name, x_shape, weight_shape, **parameters):
+    return ConvCase(name, "simulated", x_shape, weight_shape, **parameters)
+
+
+def pool(name, x_shape, kernel_size, **parameters):
+    return PoolCase(name, "simulated", x_shape, kernel_size, **parameters)
+
+
+CONVS = (
+    conv("three by three", (1, 3, 4, 5), (5, 3, 3, 3), padding=1),
+    conv("groups, strides, unequal pads", (2, 4, 5, 4), (6, 2, 3, 3), stride=2, padding=((1, 0), (0, 2)), groups=2),
+    conv("vectors, dilated", (1, 8, 6, 5), (8, 8, 3, 2), padding=(1, 0), dilation=(1, 2), bias=False),
+    conv("stride and dilation differ", (1, 4, 7, 9), (4, 4, 2, 3), stride=(3, 2), padding=(1, 3), dilation=(2, 3)),
+    conv("stride above kernel", (1, 2, 6, 5), (3, 2, 1, 2), stride=3),
+    conv("many rows", (2, 4, 3, 2), (36, 4, 1, 1)),
+    conv("depthwise", (1, 5, 3, 4), (5, 1, 2, 2), groups=5, padding=1),
+    conv("reflect", (1, 4, 4, 5), (4, 4, 3, 2), padding=((1, 2), (1, 0)), padding_mode="reflect"),
+    conv("replicate", (1, 2, 3, 3), (4, 2, 3, 3), padding=3, stride=2, padding_mode="replicate"),
+    conv("circular", (1, 2, 4, 3), (4, 2, 3, 3), padding=(2, 1), padding_mode="circular"),
+)
+# Of the largest tile these fill one or two, with tails.
+TILED = (conv("tiles with tails", (1, 4, 3, 5), (12, 4, 2, 2), padding=1),)
+POOLS = (
+    pool("three by three", (2, 3, 5, 6), 3, stride=2, padding=1),
+    pool("ceil mode, dilated", (1, 4, 7, 6), (2, 3), stride=(2, 1), padding=(1, 0), dilation=(2, 1), ceil_mode=True),
+    pool("wide windows", (1, 2, 18, 17), (17, 16), stride=1),
+    pool("gaps between windows", (1, 3, 8, 7), 2, stride=3),
+    AdaptiveMaxPoolCase("adaptive", "simulated", (1, 2, 7, 5), (3, 4)),
+)

@@ -1,0 +1,153 @@
+"""Kernels for GPUs in Numba's simulator: ``NUMBA_ENABLE_CUDASIM=1 python -m support.cuda_check NAME``."""
+
+import itertools
+import sys
+
+import numpy as np
+
+import fastconv as fc
+import fastconv.functional as F
+from fastconv._kernels.numba_cuda import conv2d, conv2d_grads, conv2d_sum, conv2d_weight_sums, tiles
+from fastconv._kernels.numba_cuda.settings import SIMULATED
+from support.cuda_arrays import DeviceAligned, DeviceArray, DeviceFenced, on_device
+from support.cuda_cases import CONVS, POOLS, TILED
+from support.data import FORMATS, assert_same_bits, in_format, named_rng
+from support.kernel_calls import (
+    CONV_OPERATIONS,
+    activations,
+    geometry_of,
+    problem_of,
+    reference_outputs,
+    run_fenced,
+)
+
+_OPTIONS = {"bias", "offsets"}
+
+
+def exact(op, case, dtype, formats, activation=None, changed=None, fence=DeviceFenced):
+    """One kernel call gives the reference's bits; ``changed`` replaces some inputs."""
+    inputs, expected = reference_outputs(case, dtype, op, activation)
+    present = _OPTIONS if getattr(case, "bias", True) else {"offsets"}
+    problem = problem_of(op, geometry_of(case), dtype, formats, present, activation=activation)
+    if changed:
+        inputs = inputs | changed
+        plain = problem_of(op, geometry_of(case), dtype, FORMATS[:1] * len(formats), present, activation=activation)
+        expected = run_fenced("reference", op, plain, inputs)
+    outputs = run_fenced("cuda", op, problem, inputs, fence)
+    assert outputs is not None, (op, case.name)
+    for name, found in outputs.items():
+        if changed:  # NaN is NaN, whatever its sign
+            np.testing.assert_array_equal(np.asarray(found), expected[name], err_msg=f"{op} {name}")
+        else:
+            assert_same_bits(found, expected[name], (op, case.name, dtype, formats, name))
+
+
+def all_cases(op):
+    """Every case, each in another combination of formats than the one before; float64 and the rectifier in turn."""
+    several = list(itertools.product(FORMATS, repeat=len(activations(op))))
+    for index, case in enumerate(CONVS):
+        activation = "relu" if op.endswith("forward") and index % 2 else None
+        exact(op, case, "float64" if index % 3 == 2 else "float32", several[index % len(several)], activation)
+
+
+def pools():
+    """Both directions in both formats."""
+    for case, layout in itertools.product(POOLS, FORMATS):
+        for op in ("max_pool2d_forward", "max_pool2d_grad_input"):
+            exact(op, case, "float32", (layout, layout))
+
+
+def every_tile():
+    """Large tiles, which small problems do not ask for, and their vectors."""
+    for dtype, table in tiles.TILES.items():
+        for index, tile in enumerate(table):
+            conv2d.tile_for = conv2d_grads.tile_for = lambda *sizes, tile=tile: tile
+            for op, layout in zip(("conv2d_forward", "conv2d_grad_weight"), (FORMATS * 2)[index % 2 :], strict=False):
+                exact(op, TILED[0], dtype, (layout, layout), fence=DeviceAligned)
+
+
+def short_runs():
+    """Sums of several runs: what was left in the target is added to, once each."""
+    conv2d_sum.RUN_TERMS = conv2d_weight_sums.RUN_TERMS = 2 * tiles.DEPTH
+    conv2d_grads._LEAST_PIXELS, conv2d_grads.BLOCKS = 8, 2
+    for op, (index, layout) in itertools.product(CONV_OPERATIONS[:3], enumerate(FORMATS)):
+        exact(op, CONVS[2 * index], "float32", (layout, layout))
+
+
+def vectors():
+    """Runs that are short, of vectors: what was left in the target is read by vectors, too."""
+    conv2d_sum.RUN_TERMS = tiles.DEPTH
+    conv2d.tile_for = lambda *sizes: tiles.FLAT
+    for formats in itertools.product(FORMATS, repeat=2):
+        exact("conv2d_forward", TILED[0], "float32", formats, "relu", fence=DeviceAligned)
+
+
+def infinite_weights():
+    """Padding is not summed, so that it makes no NaN."""
+    case = CONVS[0]
+    inputs, _ = reference_outputs(case, "float32", "conv2d_forward")
+    weight = inputs["weight"].copy()
+    weight[::2, :, 0], weight[1, 1, 2, 2] = np.inf, np.nan
+    grad_out = inputs["grad_out"].copy()
+    grad_out[0, 0, 0, 0] = np.inf
+    for op, changed in (
+        ("conv2d_forward", {"weight": weight}),
+        ("conv2d_grad_input", {"weight": weight}),
+        ("conv2d_grad_weight", {"grad_out": grad_out}),
+    ):
+        with np.errstate(invalid="ignore"):
+            exact(op, case, "float32", FORMATS, changed=changed)
+
+
+def special_maxima():
+    """The last NaN wins, else the first of equal values; all -inf has an index inside the input."""
+    rng = named_rng("special maxima")
+    x = rng.choice(np.array([np.nan, -np.inf, 0.0, -0.0, 1.0], np.float32), geometry_of(POOLS[0]).x_shape)
+    for layout in FORMATS:
+        exact("max_pool2d_forward", POOLS[0], "float32", (layout, layout), changed={"x": x})
+
+
+def users():
+    """Arrays of a device in, arrays of that device out, and the gradients of Tensors."""
+    rng = named_rng("users")
+    x, weight = rng.integers(-3, 4, (2, 2, 5, 4)), rng.integers(-3, 4, (3, 2, 3, 2))
+    host = [array.astype(np.float32) for array in (x, weight, np.arange(3))]
+    host[0] = in_format(host[0], FORMATS[1])
+    given = [on_device(array) for array in host]
+    found = F.conv2d(*given, padding=1, activation="relu")
+    assert type(found) is DeviceArray
+    assert found.strides == F.conv2d(*host, padding=1).strides
+    assert_same_bits(np.asarray(found), F.conv2d(*host, padding=1, activation="relu"))
+    for expected, result in zip(
+        F.max_pool2d(host[0], 2, return_indices=True), F.max_pool2d(given[0], 2, return_indices=True), strict=True
+    ):
+        assert_same_bits(np.asarray(result), expected)
+    assert_same_bits(np.asarray(F.conv2d(given[0][0], given[1])), F.conv2d(host[0][0], host[1]))
+    assert F.conv2d(given[0][:0], given[1]).shape == (0, 3, 3, 3)
+    leaves, others = ([fc.tensor(array, requires_grad=True) for array in arrays] for arrays in (given, host))
+    for tensors in (leaves, others):
+        pooled = F.max_pool2d(F.conv2d(*tensors), 2)
+        ones = np.ones(pooled.shape, np.float32)
+        pooled.backward(on_device(ones) if tensors is leaves else ones)
+    for leaf, other in zip(leaves, others, strict=True):
+        assert type(leaf.grad._array) is DeviceArray
+        assert_same_bits(np.asarray(leaf.grad._array), other.grad.numpy())
+    steps = fc.explain(F.conv2d, *given[:2]).steps
+    assert [(step.backend, step.variant) for step in steps] == [("cuda", "tiled")]
+
+
+CHECKS = {op: lambda op=op: all_cases(op) for op in CONV_OPERATIONS}
+CHECKS |= {
+    check.__name__: check for check in (pools, every_tile, short_runs, vectors, infinite_weights, special_maxima, users)
+}
+
+
+def main():
+    assert SIMULATED
+    for name in sys.argv[1:]:
+        CHECKS[name]()
+        print("checked:", name)
+
+
+if __name__ == "__main__":
+    main()

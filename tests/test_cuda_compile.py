@@ -1,0 +1,34 @@
+"""Every GPU kernel compiled for two compute capabilities, on any machine: types, registers, memory."""
+
+import json
+
+import pytest
+from support.process import run_python, script
+
+from fastconv.dtypes import FLOAT_TYPES
+
+PARTS = ("conv2d_sum 128x128", "conv2d_sum 64x", "conv2d_sum 32x", "conv2d_weight_sum", "pool2d")
+OTHERS = ("conv2d_pack", "conv2d_fold", "conv2d_add", "conv2d_bias_sum")
+# Of a thread, and of a block that needs no leave for more.
+MOST_REGISTERS = 255
+MOST_SHARED_BYTES = 48 << 10
+
+
+@pytest.mark.parametrize("dtype", FLOAT_TYPES)
+@pytest.mark.parametrize("part", PARTS + OTHERS)
+def test_kernels_compile_and_keep_their_sums_in_registers(part, dtype):
+    lines = [json.loads(line) for line in run_python("-m", "support.cuda_code", dtype, part).splitlines()]
+    assert lines or (part, dtype) == ("conv2d_sum 128x128", "float64")
+    for found in lines:
+        assert 0 < found["registers"] <= MOST_REGISTERS, found
+        assert (found["stack"], found["spills"]) == (0, 0), found
+        assert found["shared"] <= MOST_SHARED_BYTES, found
+        assert ("_sum" in part) == (found["shared"] > 0), found
+
+
+def test_every_kernel_is_in_some_part():
+    code = "from fastconv._kernels import numba_cuda; print(*numba_cuda.kernels({!r}), sep='\\n')"
+    for dtype in FLOAT_TYPES:
+        names = script(code.format(dtype)).splitlines()
+        assert names
+        assert not [name for name in names if not any(part in name for part in PARTS + OTHERS)]

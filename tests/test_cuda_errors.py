@@ -1,0 +1,95 @@
+"""What a call on a GPU's arrays is told where it cannot run; all of it is decided before any kernel is."""
+
+import importlib.metadata
+import inspect
+
+import numpy as np
+import pytest
+from support.cuda_arrays import on_device
+from support.process import script
+
+import fastconv as fc
+import fastconv.functional as F
+from fastconv._kernels import cuda_driver
+from fastconv.errors import DeviceError
+
+X, WEIGHT, BIAS = np.ones((1, 2, 4, 4), np.float32), np.ones((3, 2, 2, 2), np.float32), np.ones(3, np.float32)
+
+
+def printed(code, **environment):
+    imports = "import numpy as np, fastconv as fc, fastconv.functional as F"
+    return script(f"{imports}\n{inspect.cleandoc(code)}", **environment)
+
+
+def test_without_a_driver_the_backend_says_so_and_loads_nothing():
+    told = printed(
+        """
+        import sys
+        from fastconv._kernels import cuda_driver
+        cuda_driver._LIBRARY = "libno-such-driver.so"
+        status = fc.available_backends()["cuda"]
+        print(bool(status), status.reason, {"numba", "numba_cuda", "cupy"} & set(sys.modules))
+        try:
+            F.conv2d(np.ones((1, 1, 2, 2)), np.ones((1, 1, 1, 1)), backend="cuda")
+        except fc.BackendUnavailableError as error:
+            print(error)
+        """
+    )
+    reason = "there is no NVIDIA driver (libno-such-driver.so cannot be loaded)"
+    remedy = "(pip install 'fastconv[cuda13]', or [cuda12] for drivers of CUDA 12)"
+    assert told.splitlines() == [
+        f"False {reason} {remedy} set()",
+        f"backend 'cuda' (chosen by argument) cannot be used: {reason} {remedy}",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("installed", "driver", "reason"),
+    [
+        ("13.5.0", (12, 4), "the driver is for CUDA 12.4, the installed packages are for CUDA 13"),
+        ("13.5.0", (13, 0), None),
+        ("12.9.1", (13, 0), None),
+    ],
+)
+def test_a_driver_that_is_too_old_is_named_with_both_versions(monkeypatch, installed, driver, reason):
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: installed)
+    assert cuda_driver._too_old(*driver) == reason
+
+
+@pytest.mark.parametrize(("name", "changed"), [("weight", 1), ("bias", 2)])
+def test_a_mix_of_host_and_device_names_the_argument_and_both_places(name, changed):
+    given = [X, WEIGHT, BIAS]
+    given[changed] = on_device(given[changed])
+    with pytest.raises(DeviceError, match=f"input is on device cpu but {name} is on device cuda:0"):
+        F.conv2d(*given)
+    with pytest.raises(ValueError, match="input is on device cuda:0 but weight is on device cpu"):
+        F.conv2d(on_device(X), WEIGHT)
+
+
+def test_a_backend_of_the_cpu_refuses_arrays_of_a_gpu():
+    x, weight = on_device(X), on_device(WEIGHT)
+    message = "backend 'reference', chosen by {}, computes on the CPU, but the arrays are on cuda:0"
+    with pytest.raises(DeviceError, match=message.format("argument")):
+        F.conv2d(x, weight, backend="reference")
+    with pytest.raises(DeviceError, match=message.format("use_backend")), fc.use_backend("reference"):
+        F.max_pool2d(x, 2)
+
+
+def test_the_backend_of_a_gpu_refuses_arrays_of_the_host():
+    told = printed(
+        """
+        for call in (F.max_pool2d, lambda x, k, backend: F.conv2d(x, x, backend=backend)):
+            try:
+                call(np.ones((1, 1, 2, 2)), 1, backend="cuda")
+            except fc.errors.DeviceError as error:
+                print(error)
+        """,
+        NUMBA_ENABLE_CUDASIM="1",
+    )
+    line = "backend 'cuda', chosen by argument, computes on a GPU, but the arrays are on the cpu"
+    assert told.splitlines() == [line, line]
+
+
+def test_operations_of_the_cpu_alone_copy_nothing_behind_the_back():
+    with pytest.raises(DeviceError, match="input is on device cuda:0; this operation computes in the memory of"):
+        F.relu(on_device(X))

@@ -1,0 +1,15 @@
+"""GPU kernels against the reference in Numba's simulator: what they index, not what the compiler makes of it."""
+
+import pytest
+from support.process import run_python
+
+CHECKS = (
+    *("conv2d_forward", "conv2d_grad_input", "conv2d_grad_weight", "conv2d_grad_bias"),
+    *("pools", "every_tile", "short_runs", "vectors", "infinite_weights", "special_maxima", "users"),
+)
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_simulated_kernels_give_the_bits_of_the_reference(check):
+    printed = run_python("-m", "support.cuda_check", check, NUMBA_ENABLE_CUDASIM="1")
+    assert printed.split("\n")[0] == f"checked: {check}"
