@@ -27,15 +27,16 @@ SUM = structure(
 )  # fmt: skip
 # What a slot works with, and what an item has prepared in it: addresses, then steps in bytes, of the source (from the
 # origin of the first image) and of the target (from that of the block of channels); images n .. of group g, target
-# rows lo .. hi - 1. ``columns`` are those of the widest tile, ``column`` is the number of the next one's first column:
-# the place of its sums. ``is_packed`` says that ``packed_weight`` has the weights of all items, ``streams`` that the
-# target goes past the caches. From ``next_weight`` to ``next_end`` is what no tile has asked for yet of the weights of
-# the next range, of which each asks for ``next_bytes``.
+# rows lo .. hi - 1. ``columns`` are those of the widest tile, ``column`` is the number of the next one's first
+# column: the place of its sums. ``is_packed`` says that ``packed_weight`` has the weights of all items, ``is_near``
+# that the source was copied a moment ago and need not be asked for, ``streams`` that the target goes past the caches.
+# From ``next_weight`` to ``next_end`` is what no tile has asked for yet of the weights of the next range, of which
+# each asks for ``next_bytes``.
 WORK = structure(
     "panels", "panel", "entries", "bias", "orders", "sums", "packed_source", "packed_target", "packed_weight",
     "packed_rows", "source", "target",
     "source_n", "source_h", "source_w", "target_n", "target_h", "target_w",
-    "n", "images", "g", "lo", "hi", "source_lo", "source_hi", "columns", "column", "is_packed", "streams",
+    "n", "images", "g", "lo", "hi", "source_lo", "source_hi", "columns", "column", "is_packed", "is_near", "streams",
     "next_weight", "next_end", "next_bytes",
 )  # fmt: skip
 WORK_BYTES = WORK.itemsize

@@ -40,7 +40,7 @@ def sum_kernel():
         w.packed_source, w.packed_target = scratch + a.packed_source_at, scratch + a.packed_target_at
         w.packed_weight, w.packed_rows = scratch + a.packed_weight_at, scratch + a.packed_rows_at
         clear_bytes(w.bias, BLOCK_BYTES)
-        w.is_packed = False
+        w.is_packed, w.is_near = False, a.packs_source
         # The plan says that lines are written whole if the first one is.
         w.streams = a.streams and a.target % _LINE == 0
         k_groups = -(-a.k_block_count // a.k_group)
@@ -227,7 +227,7 @@ def sum_region(w, panel, counts, source_steps, target_steps, source, packed, tar
             for tile in range(1, tiles + 1):
                 end = tile * counts[axis] // tiles
                 width = end - begin
-                prefetch_tile(panel, x + end * x_step, to + end * to_step, width, size)
+                prefetch_tile(panel, w.is_near, x + end * x_step, to + end * to_step, width, size)
                 prefetch_weights(w)
                 sums, place = w.sums + w.column * size, to + begin * to_step
                 call(microkernel, width, w.panel, x + begin * x_step, packed, sums, place)
@@ -258,15 +258,15 @@ def tile_axis(counts, columns):
 
 
 @serial
-def prefetch_tile(panel, x, target, width, size):
+def prefetch_tile(panel, is_near, x, target, width, size):
     """What the next tile reads with its last entry, which no earlier tile has read, and where it writes."""
     if panel.entry_count > 0:
         x += word(panel.entries, 2 * panel.entry_count - 2)
-    for _ in range(width):
-        for byte in range(0, panel.count * panel.x_step, _LINE):
-            prefetch_read(x + byte)
-        if panel.last and not panel.ending & STREAMS:
+    if not is_near:
+        for p in range(width):
+            for byte in range(0, panel.count * panel.x_step, _LINE):
+                prefetch_read(x + p * panel.x_shift + byte)
+    if panel.last and not panel.ending & STREAMS:
+        for p in range(width):
             for byte in range(0, size, _LINE):
-                prefetch_read(target + byte)
-        x += panel.x_shift
-        target += panel.target_step
+                prefetch_read(target + p * panel.target_step + byte)

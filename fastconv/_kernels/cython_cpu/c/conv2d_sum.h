@@ -52,6 +52,7 @@ typedef struct {
     ptrdiff_t next_weights;             /* for which each tile asks */
     int streams;      /* whether the target goes past the caches */
     int is_packed;    /* whether packed_weight has the weights of all items */
+    int is_near;      /* whether the source was copied a moment ago: it need not be asked for */
 } FC_FN(fc_work);
 
 /* One entry per tap, or per row of taps where its inputs and its weights follow one another, or several per tap where
@@ -83,14 +84,14 @@ static void FC_FN(list_entries)(const fc_sum_args *a, const FC_FN(fc_work) *w, p
 }
 
 /* What the next tile reads with its last entry, which no earlier tile has read, and where it writes. */
-FC_INLINE void FC_FN(prefetch_tile)(const fc_panel *panel, const real *x, const real *target, ptrdiff_t width,
-                                    ptrdiff_t size) {
+FC_INLINE void FC_FN(prefetch_tile)(const fc_panel *panel, int is_near, const real *x, const real *target,
+                                    ptrdiff_t width, ptrdiff_t size) {
     const real *pixel = x + (panel->entry_count > 0 ? panel->entries[2 * panel->entry_count - 2] : 0);
-    for (ptrdiff_t p = 0; p < width; p++, pixel += panel->x_shift, target += panel->target_step) {
+    for (ptrdiff_t p = 0; p < width && !is_near; p++, pixel += panel->x_shift)
         for (ptrdiff_t c = 0; c < panel->count; c += FC_LINE) __builtin_prefetch(pixel + c, 0, 2);
-        if (panel->last && !(panel->ending & FC_STREAMS))
+    if (panel->last && !(panel->ending & FC_STREAMS))
+        for (ptrdiff_t p = 0; p < width; p++, target += panel->target_step)
             for (ptrdiff_t k = 0; k < size; k += FC_LINE) __builtin_prefetch(target + k, 1, 2);
-    }
 }
 
 /* The first tile alone would wait for all weights of a range. */
@@ -116,7 +117,8 @@ static void FC_FN(sum_region)(FC_FN(fc_work) *w, const fc_region *region, fc_pan
             real *to = target + i * region->target_step[outer] + j * region->target_step[other];
             for (ptrdiff_t t = 0; t < tiles; t++) {
                 const ptrdiff_t begin = t * count / tiles, end = (t + 1) * count / tiles, width = end - begin;
-                FC_FN(prefetch_tile)(panel, x + end * panel->x_shift, to + end * panel->target_step, width, size);
+                FC_FN(prefetch_tile)
+                (panel, w->is_near, x + end * panel->x_shift, to + end * panel->target_step, width, size);
                 FC_FN(prefetch_weights)(w);
                 panels[width - 1](panel, x + begin * panel->x_shift, packed, w->sums + w->column * size,
                                   to + begin * panel->target_step);
@@ -260,7 +262,7 @@ static void FC_FN(sum_item)(const fc_sum_args *a, FC_FN(fc_work) *w, const fc_it
 static void FC_FN(sum)(void *ctx, ptrdiff_t lo, ptrdiff_t hi, ptrdiff_t slot) {
     const fc_sum_args *a = ctx;
     char *scratch = a->scratch + slot * a->scratch_bytes;
-    FC_FN(fc_work) w = {.bias = (real *)scratch};
+    FC_FN(fc_work) w = {.bias = (real *)scratch, .is_near = a->packed_source > 0};
     w.sums = w.bias + FC_BLOCK;
     w.packed_source = w.sums + a->sums;
     w.packed_target = w.packed_source + a->packed_source;

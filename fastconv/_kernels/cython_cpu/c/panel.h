@@ -13,6 +13,7 @@
  * Where weights are not packed, a vector's lanes lie apart, and its terms together:
  *
  *   FC_WEIGHT_ROWS:      acc[p][lane] += w[e + t + lane * w_shift] * x[e + t + p * x_shift] */
+#include "larger.h"
 #include "stream.h"
 #include "vector.h"
 #include "weight_rows.h"
@@ -123,7 +124,7 @@ typedef struct {
     if (o < V && p < P) acc_##o##_##p += bias[p];
 /* NaN stays NaN and -0 stays -0: only what is below zero is cleared. */
 #define FC_RECTIFY(o, p) \
-    if (o < V && p < P) acc_##o##_##p = (vec)(~(acc_##o##_##p < 0) & (__typeof__(acc_##o##_##p < 0))acc_##o##_##p);
+    if (o < V && p < P) acc_##o##_##p = FC_LARGER((vec){0}, acc_##o##_##p);
 /* A tail is copied from elsewhere: a sum whose address is taken would be kept in memory in every case. */
 #define FC_STORE(o, p)                                                                     \
     if (o < V && p < P) {                                                                  \

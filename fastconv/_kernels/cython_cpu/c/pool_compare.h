@@ -1,9 +1,9 @@
 /* Comparisons of whole vectors, in the processor's own words where compilers find them hard to guess:
- * FC_UNORDERED(a, b): whether a lane has a NaN; FC_POOL_BEST(a, b): a where it is larger, else b;
+ * FC_UNORDERED(a, b): whether a lane has a NaN;
  * FC_POOL_WINNER(a, b, tap, winner): tap where a is larger, else winner; FC_POOL_LOAD(place, lanes, padding): what is at
  * a place where lanes are set, else padding. */
+#include "larger.h"
 #undef FC_UNORDERED
-#undef FC_POOL_BEST
 #undef FC_POOL_WINNER
 #undef FC_POOL_LOAD
 #undef FC_POOL_STORE
@@ -15,7 +15,6 @@ typedef uint8_t FC_FN(pool_bytes) __attribute__((vector_size(FC_LANES), aligned(
 #undef FC_POOL_FOLD
 #if defined(__x86_64__) && FC_VECTOR_BYTES == 64 && FC_REAL_BYTES == 4
 #define FC_UNORDERED(a, b) ((int)_mm512_cmp_ps_mask((__m512)(a), (__m512)(b), _CMP_UNORD_Q))
-#define FC_POOL_BEST(a, b) ((vec)_mm512_max_ps((__m512)(a), (__m512)(b)))
 #define FC_POOL_WINNER(a, b, tap, winner)                                                                           \
     ((FC_FN(fc_mask))_mm512_mask_mov_epi32((__m512i)(winner), _mm512_cmp_ps_mask((__m512)(a), (__m512)(b), _CMP_GT_OQ), \
                                            (__m512i)(tap)))
@@ -35,22 +34,17 @@ typedef uint8_t FC_FN(pool_bytes) __attribute__((vector_size(FC_LANES), aligned(
                              (__m512d)(sum), (__m512d)(value)))
 #define FC_POOL_LOAD(place, lanes, padding) ((vec)_mm512_mask_loadu_pd(_mm512_set1_pd(padding), (__mmask8)(lanes), place))
 #define FC_UNORDERED(a, b) ((int)_mm512_cmp_pd_mask((__m512d)(a), (__m512d)(b), _CMP_UNORD_Q))
-#define FC_POOL_BEST(a, b) ((vec)_mm512_max_pd((__m512d)(a), (__m512d)(b)))
 #define FC_POOL_WINNER(a, b, tap, winner)                                                                             \
     ((FC_FN(fc_mask))_mm512_mask_mov_epi64((__m512i)(winner), _mm512_cmp_pd_mask((__m512d)(a), (__m512d)(b), _CMP_GT_OQ), \
                                            (__m512i)(tap)))
 #elif defined(__x86_64__) && FC_VECTOR_BYTES == 32 && FC_REAL_BYTES == 4
 #define FC_UNORDERED(a, b) _mm256_movemask_ps(_mm256_cmp_ps((__m256)(a), (__m256)(b), _CMP_UNORD_Q))
-#define FC_POOL_BEST(a, b) ((vec)_mm256_max_ps((__m256)(a), (__m256)(b)))
 #elif defined(__x86_64__) && FC_VECTOR_BYTES == 32
 #define FC_UNORDERED(a, b) _mm256_movemask_pd(_mm256_cmp_pd((__m256d)(a), (__m256d)(b), _CMP_UNORD_Q))
-#define FC_POOL_BEST(a, b) ((vec)_mm256_max_pd((__m256d)(a), (__m256d)(b)))
 #elif defined(__x86_64__) && FC_REAL_BYTES == 4
 #define FC_UNORDERED(a, b) _mm_movemask_ps(_mm_cmpunord_ps((__m128)(a), (__m128)(b)))
-#define FC_POOL_BEST(a, b) ((vec)_mm_max_ps((__m128)(a), (__m128)(b)))
 #elif defined(__x86_64__)
 #define FC_UNORDERED(a, b) _mm_movemask_pd(_mm_cmpunord_pd((__m128d)(a), (__m128d)(b)))
-#define FC_POOL_BEST(a, b) ((vec)_mm_max_pd((__m128d)(a), (__m128d)(b)))
 #else
 static inline int FC_FN(pool_unordered)(vec a, vec b) {
     const FC_FN(fc_mask) found = (FC_FN(fc_mask))(a != a) | (FC_FN(fc_mask))(b != b);
@@ -58,12 +52,7 @@ static inline int FC_FN(pool_unordered)(vec a, vec b) {
     for (int lane = 0; lane < FC_LANES; lane++) any |= found[lane] != 0;
     return any;
 }
-static inline vec FC_FN(pool_best)(vec a, vec b) {
-    const FC_FN(fc_mask) wins = a > b;
-    return (vec)((wins & (FC_FN(fc_mask))a) | (~wins & (FC_FN(fc_mask))b));
-}
 #define FC_UNORDERED(a, b) FC_FN(pool_unordered)(a, b)
-#define FC_POOL_BEST(a, b) FC_FN(pool_best)(a, b)
 #endif
 #ifndef FC_POOL_WINNER
 static inline FC_FN(fc_mask) FC_FN(pool_replaced)(vec a, vec b, FC_FN(fc_mask) tap, FC_FN(fc_mask) winner) {

@@ -1,6 +1,6 @@
 /* What pool_compare.h says of whole vectors, of halves of those of 64 bytes: narrow planes do not fill more. */
 #undef FC_UNORDERED
-#undef FC_POOL_BEST
+#undef FC_LARGER
 #undef FC_POOL_WINNER
 #undef FC_POOL_LOAD
 #undef FC_POOL_STORE
@@ -9,7 +9,7 @@
 #undef FC_POOL_ADD_IF
 #if FC_REAL_BYTES == 4
 #define FC_UNORDERED(a, b) ((int)_mm256_cmp_ps_mask((__m256)(a), (__m256)(b), _CMP_UNORD_Q))
-#define FC_POOL_BEST(a, b) ((slid)_mm256_max_ps((__m256)(a), (__m256)(b)))
+#define FC_LARGER(a, b) ((slid)_mm256_max_ps((__m256)(a), (__m256)(b)))
 #define FC_POOL_WINNER(a, b, tap, winner)                                                                              \
     ((FC_S(fc_slid_mask))_mm256_mask_mov_epi32((__m256i)(winner), _mm256_cmp_ps_mask((__m256)(a), (__m256)(b), _CMP_GT_OQ), \
                                                (__m256i)(tap)))
@@ -20,7 +20,7 @@
                               (__m256)(sum), (__m256)(value)))
 #else
 #define FC_UNORDERED(a, b) ((int)_mm256_cmp_pd_mask((__m256d)(a), (__m256d)(b), _CMP_UNORD_Q))
-#define FC_POOL_BEST(a, b) ((slid)_mm256_max_pd((__m256d)(a), (__m256d)(b)))
+#define FC_LARGER(a, b) ((slid)_mm256_max_pd((__m256d)(a), (__m256d)(b)))
 #define FC_POOL_WINNER(a, b, tap, winner)                                                                                \
     ((FC_S(fc_slid_mask))_mm256_mask_mov_epi64((__m256i)(winner), _mm256_cmp_pd_mask((__m256d)(a), (__m256d)(b), _CMP_GT_OQ), \
                                                (__m256i)(tap)))

@@ -73,7 +73,7 @@ FC_INLINE int FC_W(compare)(const FC_FN(pool_job) *job, ptrdiff_t at, wide *best
                 } else {
 #if FC_WIDE * FC_REAL_BYTES == FC_VECTOR_BYTES
                     if (wanted) winner[v] = FC_POOL_WINNER(value[v], best[v], tap, winner[v]);
-                    best[v] = FC_POOL_BEST(value[v], best[v]);
+                    best[v] = FC_LARGER(value[v], best[v]);
 #endif
                 }
             }

@@ -5,7 +5,7 @@
 #undef FC_RUN_BEST
 #undef FC_RUN_UNORDERED
 #if FC_WIDE * FC_REAL_BYTES == FC_VECTOR_BYTES
-#define FC_RUN_BEST(a, b) FC_POOL_BEST(a, b)
+#define FC_RUN_BEST(a, b) FC_LARGER(a, b)
 #define FC_RUN_UNORDERED(a, b) FC_UNORDERED(a, b)
 #elif defined(__x86_64__) && FC_WIDE == 8 && FC_REAL_BYTES == 4
 #define FC_RUN_BEST(a, b) ((wide)_mm256_max_ps((__m256)(a), (__m256)(b)))
@@ -42,7 +42,7 @@ FC_INLINE int FC_W(run_compare)(const fc_pool_run *run, const real *source, wide
         if (!careful) {
             unordered |= FC_UNORDERED(value, value);
             if (wanted) *winner = FC_POOL_WINNER(value, *best, number, *winner);
-            *best = FC_POOL_BEST(value, *best);
+            *best = FC_LARGER(value, *best);
             continue;
         }
 #endif

@@ -91,7 +91,7 @@ FC_INLINE void FC_S(pool_meet)(FC_S(pool_across) *best, slid value, FC_S(fc_slid
         best->value = (slid)((wins & (FC_S(fc_slid_mask))value) | (~wins & (FC_S(fc_slid_mask))best->value));
     } else {
         if (wanted) best->tap = FC_POOL_WINNER(value, best->value, tap, best->tap);
-        best->value = FC_POOL_BEST(value, best->value);
+        best->value = FC_LARGER(value, best->value);
     }
 }
 

@@ -8,7 +8,7 @@ static ptrdiff_t FC_FN(pool_winner)(const real *x, ptrdiff_t size) {
     ptrdiff_t i = 0;
     for (; i + FC_LANES <= size; i += FC_LANES) {
         const vec value = *(const vec *)(x + i);
-        best = FC_POOL_BEST(value, best);
+        best = FC_LARGER(value, best);
         unordered |= FC_UNORDERED(value, value);
     }
     for (; i < size; i++) {
