@@ -20,7 +20,7 @@ from fastconv.errors import CannotReplayError
 
 _LINE = 64
 # Memory for what lies between two calls that a Replay holds; more of it is asked for in every pass, among the outputs.
-_HELD_BYTES = 1 << 20
+_HELD_BYTES = 1 << 22
 _BYTE = np.dtype(np.uint8)
 
 

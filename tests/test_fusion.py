@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 from support.backends import every_backend
-from support.data import FORMATS, assert_same_bits, in_format
+from support.data import FORMATS, assert_same_bits, in_format, integers
 
 import fastconv as fc
 from fastconv import arrays, models, nn
 from fastconv import functional as F
+from fastconv.errors import DTypeError, ShapeError
+from fastconv.functional.flat_linear import flat_linear
 
 
 def chain():
@@ -394,3 +396,72 @@ def test_log_softmax_keeps_the_memory_format(rng, backend, axis):
     for found, expected in zip(*results, strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-12)
     np.testing.assert_allclose(np.exp(results[0][0]).sum(axis=axis), 1, rtol=1e-12)
+
+
+def head(outputs):
+    return nn.Sequential(nn.MaxPool2d(2), nn.Flatten(), nn.Dropout(0.5), nn.Linear(16 * 6, outputs), nn.ReLU()).eval()
+
+
+class Copies(fc.backends.Listener):
+    """Counts what operations other than kernels copy."""
+
+    def __init__(self):
+        self.count = 0
+
+    def copied(self, source, target):
+        self.count += 1
+
+
+@every_backend
+@pytest.mark.parametrize("wanted", FORMATS)
+@pytest.mark.parametrize("outputs", [5, 40, 300])
+def test_a_layer_behind_flattened_maps_reads_them_where_they_are(rng, backend, wanted, outputs):
+    """Integers: no order of summing changes them. Many outputs are worth a copy, as is what lies in order a view."""
+    x = in_format(integers(rng, (3, 16, 4, 6)), wanted)
+    model = head(outputs)
+    with fc.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(integers(rng, parameter.shape))
+    fused, copies = fc.fuse(model), Copies()
+    with fc.use_backend(backend):
+        expected = layer_by_layer(model, x).numpy()
+        for _ in range(3):
+            assert_same_bits(fused.forward(fc.tensor(x)).numpy(), expected)
+        with fc.backends.listening(copies):
+            fused.forward(fc.tensor(x))
+        assert copies.count == (wanted == arrays.CHANNELS_LAST and outputs == 300)
+        fused[3].weight.copy_(integers(rng, fused[3].weight.shape))
+        single = layer_by_layer(fused, x).numpy()
+        assert_same_bits(fused.forward(fc.tensor(x)).numpy(), single)
+
+
+@every_backend
+def test_a_layer_on_maps_gives_an_image_the_same_bits_in_every_batch(rng, backend):
+    x = in_format(rng.standard_normal((37, 16, 4, 6)).astype(np.float32), arrays.CHANNELS_LAST)
+    weight = rng.standard_normal((10, 16 * 24)).astype(np.float32)
+    with fc.use_backend(backend):
+        together = flat_linear(x, weight)
+        for n in (0, 17, 36):
+            assert_same_bits(flat_linear(x[n : n + 1], weight), together[n : n + 1])
+
+
+@every_backend
+@pytest.mark.parametrize("wanted", FORMATS)
+def test_gradients_of_a_layer_on_maps_are_those_of_the_flattened(rng, backend, wanted):
+    shapes = (3, 4, 2, 5), (6, 40), (6,)
+    values = [in_format(integers(rng, shape), wanted) for shape in shapes]
+    leaves = [[fc.tensor(value, requires_grad=True) for value in values] for _ in range(2)]
+    grad = integers(rng, (3, 6))
+    with fc.use_backend(backend):
+        flat_linear(*leaves[0], activation="relu").backward(grad)
+        F.linear(F.flatten(leaves[1][0], 1), *leaves[1][1:], activation="relu").backward(grad)
+    for ours, expected in zip(*leaves, strict=True):
+        assert_same_bits(ours.grad.numpy(), expected.grad.numpy())
+
+
+def test_a_layer_on_maps_refuses_what_the_flattened_does(rng):
+    x = in_format(rng.standard_normal((2, 3, 2, 2)).astype(np.float32), arrays.CHANNELS_LAST)
+    with pytest.raises(ShapeError, match=r"linear expects .* got input \(2, 12\) and weight \(4, 13\)"):
+        flat_linear(x, np.ones((4, 13), np.float32))
+    with pytest.raises(DTypeError, match="float64"):
+        flat_linear(x, np.ones((4, 12)))

@@ -301,6 +301,7 @@ def test_strips_cover_all_rows_within_the_cache(rows, padding_mode, monkeypatch)
         ((1, 832, 7, 7), (160, 832, 1, 1), 6),  # three
         ((1, 832, 7, 7), (128, 832, 1, 1), 2),  # two
         ((1, 832, 4, 4), (48, 832, 1, 1), 1),  # too small to share
+        ((16, 128, 4, 4), (10, 128, 4, 4), 1),  # images of a pixel, which fill few tiles
     ],
 )
 def test_few_items_are_shared_evenly(shape, weight, items):

@@ -51,10 +51,13 @@ def conv2d(
 
 
 class Conv2d(Function):
-    """Records the checked call and the kernel set, and only those arrays that the wanted gradients read."""
+    """Records the checked call and the kernel set, and only those arrays that the wanted gradients read.
+
+    ``owner`` is the array that ``weight`` is a view of, made for this call; None where it is none.
+    """
 
     @staticmethod
-    def forward(ctx, x, weight, bias, parameters, activation, memory_format, backend):
+    def forward(ctx, x, weight, bias, parameters, activation, memory_format, backend, owner=None):
         x = arrays.as_array(x, "input", anywhere=True)
         weight = arrays.as_array(weight, "weight", anywhere=True)
         bias_key = None
@@ -74,7 +77,8 @@ class Conv2d(Function):
         weight, bias = arrays.dense(weight), None if bias is None else arrays.dense(bias)
         needs_grad = ctx.needs_input_grad
         ctx.activation = checked_activation(activation)
-        out = _forward(ctx, x, weight, bias, ctx.x_format if memory_format is None else _format(memory_format))
+        out_format = ctx.x_format if memory_format is None else _format(memory_format)
+        out = _forward(ctx, x, weight, bias, out_format, owner)
         rectified = out if activation and True in needs_grad else None
         ctx.save(x if needs_grad[1] else None, weight if needs_grad[0] else None, rectified)
         return out if call.batched else out[0]
@@ -117,7 +121,7 @@ def _checked(x, weight, bias, stride, padding, dilation, groups, padding_mode) -
     return Call(geometry, dtype, x.ndim == 4)
 
 
-def _forward(ctx, x, weight, bias, out_format):
+def _forward(ctx, x, weight, bias, out_format, owner):
     call = ctx.call
     out = arrays.empty(call.out_shape, call.dtype.storage, out_format, near=x)
     if not call.geometry.N:
@@ -125,10 +129,10 @@ def _forward(ctx, x, weight, bias, out_format):
     version, formats, activation = ctx.version(1), (ctx.x_format, out_format), ctx.activation
     if bias is None:
         task = call.task("conv2d_forward", formats, activation=activation)
-        ctx.kernels.run(task, x, weight, out, version=version)
+        ctx.kernels.run(task, x, weight, out, version=version, owner=owner)
     else:
         task = call.task("conv2d_forward", formats, _BIAS, activation)
-        ctx.kernels.run(task, x, weight, bias, out, version=version)
+        ctx.kernels.run(task, x, weight, bias, out, version=version, owner=owner)
     return out
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from copy import deepcopy
+from functools import partial
 from itertools import pairwise
+from typing import Any
 
 from fastconv import functional, parameters
 from fastconv.autograd import is_grad_enabled
@@ -13,6 +15,8 @@ from fastconv.functional.folding import folded_batch_norm
 from fastconv.nn.activation import ReLU
 from fastconv.nn.batch_norm import BatchNorm1d, BatchNorm2d
 from fastconv.nn.conv import Conv2d
+from fastconv.nn.dropout import Dropout
+from fastconv.nn.flatten import Flatten
 from fastconv.nn.linear import Identity, Linear
 from fastconv.nn.module import Module
 from fastconv.nn.parameter import Parameter
@@ -21,9 +25,10 @@ from fastconv.nn.replays import Replays
 
 # Whose ``forward`` takes ``activation``; of exactly these classes, since a subclass may define another one.
 _RECTIFYING = (Conv2d, Linear, BatchNorm1d, BatchNorm2d)
+_Step = tuple[Callable[..., Any], str | None]
 
 
-def rectified(modules: Iterable[Module]) -> list[tuple[Module, str | None]]:
+def rectified(modules: Iterable[Module]) -> list[_Step]:
     """The modules of a chain, each with the activation that it takes over from the one behind or before it."""
     chain = [module for module in modules if type(module) is not Identity]
     activations: dict[int, str | None] = dict.fromkeys(range(len(chain)))
@@ -33,7 +38,30 @@ def rectified(modules: Iterable[Module]) -> list[tuple[Module, str | None]]:
             goes_behind = behind < len(chain) and _is_smaller_behind(module, chain[behind])
             activations[behind if goes_behind else position] = "relu"
             del activations[position + 1]
-    return [(chain[position], activation) for position, activation in activations.items()]
+    return _flattened([(chain[position], activation) for position, activation in activations.items()])
+
+
+def _flattened(chain: list[tuple[Module, str | None]]) -> list[_Step]:
+    """The same, with layers that flatten maps themselves where nobody asks for their gradients."""
+    steps: list[_Step] = []
+    for module, activation in chain:
+        place = _place_of_flatten(steps) if type(module) is Linear and _is_plain(module) else None
+        if place is None or any(parameter.requires_grad for parameter in module.parameters()):
+            steps.append((module, activation))
+        else:
+            steps[place:] = [(partial(module, flatten=True), activation)]
+    return steps
+
+
+def _place_of_flatten(steps: list[_Step]) -> int | None:
+    """Where a ``Flatten`` of images stands, if nothing that changes them stands behind it."""
+    for place in reversed(range(len(steps))):
+        module = steps[place][0]
+        if type(module) is Flatten and (module.start_dim, module.end_dim) == (1, -1) and _is_plain(module):
+            return place
+        if type(module) is not Dropout or module.training or not _is_plain(module):
+            return None
+    return None
 
 
 def _is_smaller_behind(module, behind):
@@ -69,6 +97,9 @@ def fuse(model: Module) -> Module:
     Folded are the pairs that a module names in ``folded_pairs`` (those of a ``Sequential`` it names by itself):
     weight · s and (bias − mean) · s + shift, with s = scale / √(var + eps), computed in float64. The copy is in
     evaluation mode, and none of its parameters asks for gradients; the model is not changed.
+
+    A ``Linear`` of few outputs behind a ``Flatten`` in a ``Sequential`` reads maps whose channels lie together as they
+    are: it is a convolution with a window of a whole map, whose sums have another order.
 
     From the third input of a shape, dtype and layout on, the copy repeats the kernel calls of an earlier pass without
     running its modules, until an attribute of one of them is set or a parameter is written. It does so only where all

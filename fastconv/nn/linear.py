@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fastconv import arrays, functional, parameters
+from fastconv.functional.flat_linear import flat_linear
 from fastconv.nn import init
 from fastconv.nn.module import Module
 from fastconv.nn.parameter import Parameter, float_storage
@@ -33,8 +34,10 @@ class Linear(Module):
         """Draw weight and bias anew."""
         init.default_(self.weight, self.bias)
 
-    def forward(self, x, *, activation=None):
-        """Every output of every row, with an ``activation``."""
+    def forward(self, x, *, activation=None, flatten=False):
+        """Every output of every row, with an ``activation``; ``flatten``: images are rows, whatever their axes."""
+        if flatten:
+            return flat_linear(x, self.weight, self.bias, activation=activation)
         return functional.linear(x, self.weight, self.bias, activation=activation)
 
     def extra_repr(self) -> str:

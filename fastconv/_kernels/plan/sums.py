@@ -230,7 +230,7 @@ def _item(planes, target_shape, k_blocks, packed_taps, threads) -> tuple[int, in
     def items():
         return -(-planes // images) * -(-rows // height) * -(-k_blocks // k_group)
 
-    while items() < wanted and images > 1:
+    while items() < wanted and images > 1 and images * rows * cols > _FEWEST_PIXELS:
         images = -(-images // 2)
     # A single tap is summed in little more time than that takes: a pixel should be packed for each thread at most, and
     # weights, which are more, for one of them if their blocks can be shared out.
