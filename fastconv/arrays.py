@@ -118,7 +118,7 @@ def stored_axes(ndim: int, layout: str) -> tuple[int, ...]:
 
 def stored(array: np.ndarray, layout: str) -> np.ndarray:
     """A view in C order of an array in some memory format."""
-    return array.transpose(stored_axes(array.ndim, layout))
+    return array.transpose(_TO_CHANNELS_LAST) if layout == CHANNELS_LAST else array
 
 
 def element_strides(shape: tuple[int, ...], wanted: str) -> tuple[int, int, int, int]:

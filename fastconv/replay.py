@@ -39,6 +39,10 @@ class _Region:
     offset: int = 0
 
 
+# How NumPy shows an operand in some memory: its shape, its dtype; where it begins, its strides.
+_Place = tuple[tuple[int, ...], np.dtype, int, tuple[int, ...]]
+
+
 class _Operand(NamedTuple):
     """One array of a call: where it begins in some memory, and how it lies there."""
 
@@ -48,17 +52,24 @@ class _Operand(NamedTuple):
     strides: tuple[int, ...]
     dtype: np.dtype
 
-    def shown_in(self, memory: np.ndarray) -> np.ndarray:
-        """The same operand in other memory, which is in C order."""
-        return np.ndarray(self.shape, self.dtype, memory, self.region.offset + self.offset, self.strides)
+    @property
+    def place(self) -> _Place:
+        """Where it is in other memory than that in which it was found."""
+        return self.shape, self.dtype, self.region.offset + self.offset, self.strides
 
 
 class _Changing(NamedTuple):
-    """An operand that is another array in every pass: ``operands[position]`` of a call."""
+    """An operand that is another array in every pass: ``operands[position]`` of a call, a view as ``place`` says."""
 
     operands: list[Any]
     position: int
-    operand: _Operand
+    place: _Place
+
+
+def _shown(memory: np.ndarray, place: _Place) -> np.ndarray:
+    """An operand in memory that is in C order."""
+    shape, dtype, offset, strides = place
+    return np.ndarray(shape, dtype, memory, offset, strides)
 
 
 def _copy(source: np.ndarray, target: np.ndarray) -> int:
@@ -69,10 +80,14 @@ def _copy(source: np.ndarray, target: np.ndarray) -> int:
 class Replay:
     """A recorded pass, which one thread at a time runs."""
 
-    __slots__ = ("_arena", "_busy", "_calls", "_input", "_layout", "_of_arena", "_of_input", "_of_result", "_result")
+    __slots__ = (
+        *("_arena", "_busy", "_calls", "_filled", "_input", "_layout"),
+        *("_of_arena", "_of_input", "_of_result", "_result", "_result_bytes"),
+    )
 
     def __init__(self, layout: str, input_region: _Region, result: _Operand, arena_bytes: int):
-        self._layout, self._input, self._result = layout, input_region, result
+        self._layout, self._input, self._filled, self._result = layout, input_region, result.region, result.place
+        self._result_bytes = result.region.high - result.region.low
         self._arena = buffers.aligned_bytes(arena_bytes) if arena_bytes <= _HELD_BYTES else arena_bytes
         self._calls: list[tuple[Callable[..., int], list[Any]]] = []
         self._of_input: list[_Changing] = []
@@ -88,13 +103,13 @@ class Replay:
             if not isinstance(operand, _Operand):
                 operands.append(operand)
             elif operand.region is self._input:
-                self._of_input.append(_Changing(operands, position, operand))
-            elif operand.region is self._result.region:
-                self._of_result.append(_Changing(operands, position, operand))
+                self._of_input.append(_Changing(operands, position, operand.place))
+            elif operand.region is self._filled:
+                self._of_result.append(_Changing(operands, position, operand.place))
             elif isinstance(self._arena, int):
-                self._of_arena.append(_Changing(operands, position, operand))
+                self._of_arena.append(_Changing(operands, position, operand.place))
             else:
-                operands.append(operand.shown_in(self._arena))
+                operands.append(_shown(self._arena, operand.place))
             operands += [None] * (position + 1 - len(operands))
 
     def run(self, x: np.ndarray) -> np.ndarray | None:
@@ -102,8 +117,7 @@ class Replay:
         if not self._busy.acquire(blocking=False):
             return None
         try:
-            region = self._result.region
-            out = arrays.empty((region.high - region.low,), _BYTE)
+            out = arrays.empty((self._result_bytes,), _BYTE)
             self._show(x, out)
             for call, operands in self._calls:
                 if call(*operands) == contract.OUT_OF_MEMORY:
@@ -113,18 +127,18 @@ class Replay:
             for operands, position, _ in (*self._of_input, *self._of_result, *self._of_arena):
                 operands[position] = None
             self._busy.release()
-        return self._result.shown_in(out)
+        return _shown(out, self._result)
 
     def _show(self, x, out):
         stored = arrays.stored(x, self._layout)
-        for operands, position, operand in self._of_input:
-            operands[position] = operand.shown_in(stored)
-        for operands, position, operand in self._of_result:
-            operands[position] = operand.shown_in(out)
+        for operands, position, place in self._of_input:
+            operands[position] = _shown(stored, place)
+        for operands, position, place in self._of_result:
+            operands[position] = _shown(out, place)
         if isinstance(self._arena, int):
             arena = arrays.empty((self._arena,), _BYTE)
-            for operands, position, operand in self._of_arena:
-                operands[position] = operand.shown_in(arena)
+            for operands, position, place in self._of_arena:
+                operands[position] = _shown(arena, place)
 
 
 def record(function: Callable[[np.ndarray], np.ndarray], x: np.ndarray) -> Replay:

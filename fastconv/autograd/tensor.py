@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import itertools
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -10,20 +11,30 @@ from fastconv import arrays, dtypes
 from fastconv.autograd.modes import is_grad_enabled
 from fastconv.errors import DTypeError, ShapeError
 
+_numbers = itertools.count(1)
+
 
 class Version:
     """Counts the in-place writes to one piece of memory; shared by all Tensors that show it.
 
     NumPy never gets a writable view of ``guarded`` memory, so that no write to it goes uncounted. ``derived`` is room
-    for what others compute from the values at some count; it lives as long as the memory is shown.
+    for what others compute from the values at some count; it lives as long as the memory is shown. ``Version.latest``
+    is another number after every change to what is guarded, anywhere: a write, or whether it asks for gradients.
     """
 
     __slots__ = ("count", "derived", "guarded")
+    latest: ClassVar[int] = 0
 
     def __init__(self, guarded: bool = False):
         self.count = 0
         self.guarded = guarded
         self.derived: dict = {}
+
+    def tell(self) -> None:
+        """Something of the memory has changed."""
+        if self.guarded:
+            # No number comes twice, whatever other threads tell meanwhile.
+            Version.latest = next(_numbers)
 
 
 class Tensor:
@@ -79,6 +90,7 @@ class Tensor:
         if not requires_grad and not self.is_leaf:
             raise RuntimeError("you can only change requires_grad flags of leaf variables; use detach()")
         self._requires_grad = bool(requires_grad)
+        self._version.tell()
         return self
 
     def numpy(self) -> np.ndarray:
@@ -127,6 +139,7 @@ class Tensor:
     def bump_version(self) -> None:
         """Tell the tape that the memory was written through another door."""
         self._version.count += 1
+        self._version.tell()
 
     if TYPE_CHECKING:  # bound by autograd and functional, which need Tensor themselves
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastconv import backends, replay
-from fastconv.autograd import Tensor
+from fastconv.autograd import Tensor, Version
 from fastconv.errors import CannotReplayError
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ class _Pass:
     attributes: list[_Attributes]
     counted: int
     versions: list[tuple[Tensor, int]]
+    latest: int
     busy_calls: int = 0
 
 
@@ -150,7 +151,7 @@ def _kind(x) -> tuple:
 def _recorded(model, x) -> _Pass:
     """The pass; raises CannotReplayError where this model cannot be trusted to do the same again."""
     counted, attributes = Changes.count, [_attributes(module) for module in model.modules()]
-    versions = [(parameter, parameter.version) for parameter in model.parameters()]
+    latest, versions = Version.latest, [(parameter, parameter.version) for parameter in model.parameters()]
     for (path, module), held in zip(model.named_modules(), attributes, strict=True):
         _check_trusted(f"module {path!r} ({type(module).__name__})" if path else type(module).__name__, module, held)
     for path, parameter in model.named_parameters():
@@ -165,7 +166,7 @@ def _recorded(model, x) -> _Pass:
             raise CannotReplayError(f"the model returns a {type(out).__name__}")
         return out.numpy()
 
-    return _Pass(replay.record(forward, x), attributes, counted, versions)
+    return _Pass(replay.record(forward, x), attributes, counted, versions, latest)
 
 
 def _check_trusted(name: str, module: Module, held: _Attributes) -> None:
@@ -181,9 +182,11 @@ def _check_trusted(name: str, module: Module, held: _Attributes) -> None:
 
 def _holds(found: _Pass, model) -> bool:
     """Whether everything is as it was when the pass was recorded."""
-    for parameter, version in found.versions:
-        if parameter.version != version or parameter.requires_grad:
+    latest = Version.latest
+    if latest != found.latest:
+        if any(parameter.version != version or parameter.requires_grad for parameter, version in found.versions):
             return False
+        found.latest = latest
     counted = Changes.count
     if counted != found.counted:
         attributes = [_attributes(module) for module in model.modules()]
