@@ -77,7 +77,8 @@ def dense(array: np.ndarray) -> np.ndarray:
         return array
     if type(array) is np.ndarray:
         check_memory(array.shape, array.dtype)
-    return np.ascontiguousarray(array)
+    # A method: NumPy's functions that make arrays make them in the memory of the host.
+    return array.copy(order="C")
 
 
 def dense_4d(array: np.ndarray) -> tuple[np.ndarray, str]:
@@ -160,7 +161,7 @@ def copied(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """A copy with the strides' order kept; where it is large and dense it begins at a cache line."""
     found = memory_format(array)
     if found is None:
-        return np.array(array, dtype, order="K")
+        return array.astype(dtype, order="K")
     copy = empty(array.shape, dtype, found, near=array)
     copy[...] = array
     return copy

@@ -5,11 +5,12 @@ import inspect
 
 import numpy as np
 import pytest
-from support.cuda_arrays import on_device
+from support.cuda_arrays import DeviceArray, on_device
 from support.process import script
 
 import fastconv as fc
 import fastconv.functional as F
+from fastconv import arrays
 from fastconv._kernels import cuda_driver
 from fastconv.errors import DeviceError
 
@@ -54,6 +55,18 @@ def test_without_a_driver_the_backend_says_so_and_loads_nothing():
 def test_a_driver_that_is_too_old_is_named_with_both_versions(monkeypatch, installed, driver, reason):
     monkeypatch.setattr(importlib.metadata, "version", lambda name: installed)
     assert cuda_driver._too_old(*driver) == reason
+
+
+@pytest.mark.parametrize(
+    "copied",
+    [arrays.dense, lambda x: arrays.dense_4d(x)[0], lambda x: fc.tensor(x)._array],
+    ids=["any", "4d", "tensor"],
+)
+def test_what_must_be_copied_stays_on_its_device(rng, copied):
+    host = rng.standard_normal((1, 2, 3, 8)).astype(np.float32)
+    found = copied(on_device(host)[..., ::2])
+    assert type(found) is DeviceArray
+    np.testing.assert_array_equal(np.asarray(found), host[..., ::2])
 
 
 @pytest.mark.parametrize(("name", "changed"), [("weight", 1), ("bias", 2)])

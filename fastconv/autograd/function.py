@@ -187,4 +187,4 @@ def _output_tensor(array, inputs):
 def _checksums(saved):
     import zlib  # only FASTCONV_DEBUG needs it
 
-    return tuple(zlib.crc32(np.ascontiguousarray(array).tobytes()) for array in saved if array is not None)
+    return tuple(zlib.crc32(array.tobytes()) for array in saved if array is not None)
