@@ -79,6 +79,17 @@ def test_a_mix_of_host_and_device_names_the_argument_and_both_places(name, chang
         F.conv2d(on_device(X), WEIGHT)
 
 
+def test_gradients_lie_where_their_tensors_do():
+    leaves = [fc.tensor(X, requires_grad=True) for _ in range(2)]
+    total = leaves[0].reshape(-1) * leaves[1].reshape(-1)
+    with pytest.raises(DeviceError, match="gradient is on device cuda:0 but the Tensor is on device cpu"):
+        total.backward(on_device(X.reshape(-1)), retain_graph=True)
+    leaves[1].grad = fc.tensor(on_device(X))
+    with pytest.raises(DeviceError, match="is on device cpu but the Tensor that it was set to is on device cuda:0"):
+        total.backward(X.reshape(-1), retain_graph=True)
+    assert leaves[0].grad is None
+
+
 def test_a_backend_of_the_cpu_refuses_arrays_of_a_gpu():
     x, weight = on_device(X), on_device(WEIGHT)
     message = "backend 'reference', chosen by {}, computes on the CPU, but the arrays are on cuda:0"

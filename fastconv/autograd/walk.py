@@ -22,10 +22,10 @@ _claiming = threading.Lock()
 def backward(root: Tensor, gradient=None, *, retain_graph: bool = False) -> None:
     """Add d(root)/d(leaf) * gradient to the ``grad`` of every leaf.
 
-    ``gradient`` may be left out for one element. Before any gradient is changed, raises ShapeError or DTypeError where
-    it does not fit, and RuntimeError for a second walk without ``retain_graph`` or a saved Tensor that was changed in
-    place. What was saved is freed as the walk passes it, unless ``retain_graph``; a walk that fails on its way changes
-    no gradient, but only with ``retain_graph`` can it be repeated.
+    ``gradient`` may be left out for one element. Before any gradient is changed, raises ShapeError, DTypeError or
+    DeviceError where it does not fit, and RuntimeError for a second walk without ``retain_graph`` or a saved Tensor
+    that was changed in place. What was saved is freed as the walk passes it, unless ``retain_graph``; a walk that fails
+    on its way changes no gradient, but only with ``retain_graph`` can it be repeated.
     """
     if not root._requires_grad:
         raise RuntimeError("this Tensor does not require grad and was not made by a recorded operation")
@@ -117,6 +117,7 @@ def _commit(gradients, kernels) -> None:
                 raise DTypeError(f"grad of a Tensor of dtype {grad.dtype} was set to a Tensor of dtype {held.dtype}")
             if not arrays.is_writeable(held._array):
                 raise ValueError("grad was set to a Tensor that shows a read-only array")
+            arrays.common_device(**{"grad of a Tensor": grad, "the Tensor that it was set to": held._array})
         for leaf, grad, owned in gradients:
             if leaf.grad is None:
                 leaf.grad = Tensor(grad if owned else grad.copy(order="K"))
@@ -135,6 +136,7 @@ def _seed(root, gradient):
         raise ShapeError(f"gradient has shape {gradient.shape}, the Tensor has shape {root.shape}")
     if gradient.dtype != root.dtype:
         raise DTypeError(f"mixed dtypes: gradient is {gradient.dtype}, the Tensor is {root.dtype}")
+    arrays.common_device(**{"gradient": gradient, "the Tensor": root._array})
     return gradient
 
 
