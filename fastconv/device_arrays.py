@@ -21,12 +21,16 @@ _DEFAULT_STREAMS = (0, 1)
 
 def is_on_device(value) -> bool:
     """Whether an array of any library lies on a CUDA device."""
-    if type(value) is np.ndarray:
+    if type(value) is np.ndarray or isinstance(value, type):
         return False
     if getattr(value, "__cuda_array_interface__", None) is not None:
         return True
-    device = getattr(value, "__dlpack_device__", None)
-    return device is not None and not isinstance(value, np.ndarray) and device()[0] in _CUDA_DEVICES
+    if isinstance(value, np.ndarray) or not hasattr(value, "__dlpack_device__"):
+        return False
+    try:
+        return value.__dlpack_device__()[0] in _CUDA_DEVICES
+    except Exception:  # of another library; that its values cannot be had either, it says when it is asked for them
+        return False
 
 
 def adopted(value) -> Any:

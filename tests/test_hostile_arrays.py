@@ -210,6 +210,27 @@ def test_torch_tensors_enter(torch, backend, dtype, rng):
     assert arrays.memory_format(F.conv2d(*tensors[:3], groups=2, backend=backend)) == arrays.CHANNELS_LAST
 
 
+@pytest.mark.parametrize("told", [BufferError("it cannot say"), None, ()])
+def test_arrays_that_cannot_say_where_they_lie_are_asked_for_their_values(rng, told):
+    class Silent(_Foreign):
+        def __dlpack_device__(self):
+            if isinstance(told, Exception):
+                raise told
+            return told
+
+    x = rng.standard_normal((2, 3)).astype(np.float32)
+    np.testing.assert_array_equal(F.relu(Silent(x)), F.relu(x))
+
+
+@pytest.mark.oracle
+def test_classes_of_arrays_are_no_arrays(torch):
+    for kind in (np.ndarray, torch.Tensor):
+        with pytest.raises(TypeError):
+            F.relu(kind)
+    with pytest.raises(TypeError, match="meta"):
+        F.relu(torch.empty(3, device="meta"))
+
+
 @pytest.mark.filterwarnings("ignore:the matrix subclass")
 def test_matrices_become_arrays(rng):
     x, weight = np.matrix(integers(rng, (3, 4))), np.matrix(integers(rng, (5, 4)))
