@@ -75,25 +75,24 @@ class BuildExtensions(build_ext):
         builder = copy.copy(self)
         builder.build_temp = str(Path(self.build_temp) / ext.name)
         # pip fetches Cython anew for every build, which writes all C files again: their contents tell, not their times.
-        built_of = Path(builder.build_temp) / "built_of.txt"
-        digest = self._digest(ext)
-        if Path(self.get_ext_fullpath(ext.name)).exists() and built_of.exists() and built_of.read_text() == digest:
+        built_of, target = Path(builder.build_temp) / "built_of.txt", Path(self.get_ext_fullpath(ext.name))
+        if target.exists() and built_of.exists() and built_of.read_text() == self._digest(ext, target):
             return
         builder.force = True
         try:
             build_ext.build_extension(builder, ext)
-            built_of.write_text(digest)
+            built_of.write_text(self._digest(ext, target))
         except Exception as error:
             if REQUIRED:
                 raise
             self.failures[ext.name] = shorten(f"{type(error).__name__}: {error}", width=160, placeholder=" ...")
             self.warn(f"{ext.name} was not built: {error}")
 
-    def _digest(self, ext):
-        """Of everything that an extension is made of."""
+    def _digest(self, ext, target):
+        """Of everything that an extension is made of, and of what became of it: other folders may hold another one."""
         tools = [getattr(self.compiler, name, None) for name in ("compiler_so", "linker_so")]
         tools = repr((sys.version, *tools, ext.extra_compile_args))
-        files = (Path(name).read_bytes() for name in (__file__, *ext.sources, *ext.depends))
+        files = (Path(name).read_bytes() for name in (__file__, *ext.sources, *ext.depends, target))
         return hashlib.sha256(b"".join((tools.encode(), *files))).hexdigest()
 
     def _record(self):
