@@ -31,7 +31,8 @@ def as_array(value, name: str, *, anywhere: bool = False) -> np.ndarray:
 
     Accepts ndarrays, and CPU arrays of other libraries through ``__array__`` or DLPack; with ``anywhere`` those on a
     GPU, too, which stay there. Raises TypeError for lists, None, str and masked arrays, DTypeError for object, string
-    and structured dtypes, DeviceError for an array on a GPU where the operation has no kernel for one.
+    and structured dtypes, DeviceError for an array on a GPU that is not the current one, or where the operation has no
+    kernel for any.
     """
     if type(value) is not np.ndarray:
         if device_arrays.is_on_device(value):
@@ -204,6 +205,7 @@ def _on_device(value, name, anywhere):
         )
     if value.dtype.kind not in "fiubc":
         raise DTypeError(f"{name} has dtype {value.dtype}; supported are {dtypes.SUPPORTED}")
+    device_arrays.check_current(value, name)
     return value
 
 

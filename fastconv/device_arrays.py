@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.errors import missing_extra
+from fastconv.errors import DeviceError, missing_extra
 
 # Of DLPack: memory of a CUDA device, and memory that host and device share.
 _CUDA_DEVICES = (2, 13)
@@ -41,6 +41,17 @@ def adopted(value) -> Any:
     if hasattr(value, "__dlpack__"):
         return cupy.from_dlpack(value.detach() if hasattr(value, "detach") else value)
     return cupy.asarray(value)
+
+
+def check_current(array, name: str) -> None:
+    """Raise DeviceError for an array on another GPU than the current one, where CuPy makes arrays and kernels run."""
+    cupy = sys.modules.get("cupy")
+    current = array.device if cupy is None else cupy.cuda.Device()
+    if int(array.device) != int(current):
+        raise DeviceError(
+            f"{name} is on device cuda:{int(array.device)}, but the current device is cuda:{int(current)}; "
+            f"make the other one current: with cupy.cuda.Device({int(array.device)})"
+        )
 
 
 def returned(results, given: tuple):

@@ -2,6 +2,8 @@
 
 import importlib.metadata
 import inspect
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -77,6 +79,19 @@ def test_a_mix_of_host_and_device_names_the_argument_and_both_places(name, chang
         F.conv2d(*given)
     with pytest.raises(ValueError, match="input is on device cuda:0 but weight is on device cpu"):
         F.conv2d(on_device(X), WEIGHT)
+
+
+def test_arrays_of_another_gpu_than_the_current_one_are_refused(monkeypatch):
+    cuda = types.SimpleNamespace(Device=lambda: 0)
+    monkeypatch.setitem(sys.modules, "cupy", types.SimpleNamespace(cuda=cuda))
+    x, weight = on_device(X), on_device(WEIGHT)
+    x.device = weight.device = 1
+    message = "input is on device cuda:1, but the current device is cuda:0; make .*: with cupy.cuda.Device\\(1\\)"
+    for call in (lambda: F.conv2d(x, weight), lambda: F.max_pool2d(x, 2)):
+        with pytest.raises(DeviceError, match=message):
+            call()
+    cuda.Device = lambda: 1
+    assert type(fc.tensor(x)._array) is DeviceArray
 
 
 def test_gradients_lie_where_their_tensors_do():
