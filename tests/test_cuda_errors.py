@@ -14,6 +14,7 @@ import fastconv as fc
 import fastconv.functional as F
 from fastconv import arrays
 from fastconv._kernels import cuda_driver
+from fastconv.autograd import Tensor
 from fastconv.errors import DeviceError
 
 X, WEIGHT, BIAS = np.ones((1, 2, 4, 4), np.float32), np.ones((3, 2, 2, 2), np.float32), np.ones(3, np.float32)
@@ -92,6 +93,17 @@ def test_arrays_of_another_gpu_than_the_current_one_are_refused(monkeypatch):
             call()
     cuda.Device = lambda: 1
     assert type(fc.tensor(x)._array) is DeviceArray
+
+
+def test_the_values_of_a_recorded_tensor_are_seen_where_nothing_can_be_protected():
+    class Flags:
+        __slots__ = ()
+
+    class Unprotected(DeviceArray):
+        flags = Flags()
+
+    leaf = Tensor(X.view(Unprotected), requires_grad=True)
+    assert leaf.numpy() is leaf._array
 
 
 def test_gradients_lie_where_their_tensors_do():

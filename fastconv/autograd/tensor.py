@@ -94,8 +94,11 @@ class Tensor:
         return self
 
     def numpy(self) -> np.ndarray:
-        """The values without a copy; read-only where gradients or a Parameter depend on them: such writes go unseen."""
-        if not self._requires_grad and not self._version.guarded:
+        """The values without a copy; read-only where gradients or a Parameter depend on them: such writes go unseen.
+
+        Of a Tensor on a GPU they are an array there, which nothing protects.
+        """
+        if type(self._array) is not np.ndarray or not (self._requires_grad or self._version.guarded):
             return self._array
         view = self._array.view()
         view.flags.writeable = False
