@@ -182,6 +182,16 @@ def test_a_sigmoid_keeps_subnormals_and_never_overflows(dtype):
     assert found[[0, 3, 5, 6]].tolist() == [0, 0.5, 1, 1]
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["tanh", "sigmoid", "softmax"])
+def test_an_infinite_gradient_of_what_does_not_change_is_nan_without_a_warning(name, dtype):
+    x = fc.tensor(np.array([-np.inf, 1e4], dtype), requires_grad=True)
+    out = getattr(F, name)(x)
+    with np.errstate(all="raise"):
+        out.backward(np.full(2, np.inf, dtype))
+    assert np.isnan(x.grad.numpy()).all()
+
+
 @every_backend
 @every_dtype
 def test_subnormals_are_kept(backend, dtype):

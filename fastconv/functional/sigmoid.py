@@ -34,4 +34,5 @@ class Sigmoid(Function):
     @staticmethod
     def backward(ctx, grad):
         (out,) = ctx.saved
-        return grad * out * (1 - out)
+        with np.errstate(invalid="ignore"):
+            return grad * out * (1 - out)

@@ -42,4 +42,5 @@ class Softmax(Function):
     @staticmethod
     def backward(ctx, grad):
         (out,) = ctx.saved
-        return out * (grad - (grad * out).sum(axis=ctx.axis, keepdims=True)), None
+        with np.errstate(invalid="ignore"):
+            return out * (grad - (grad * out).sum(axis=ctx.axis, keepdims=True)), None

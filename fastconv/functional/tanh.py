@@ -32,4 +32,5 @@ class Tanh(Function):
     @staticmethod
     def backward(ctx, grad):
         (out,) = ctx.saved
-        return grad * (1 - out * out)
+        with np.errstate(invalid="ignore"):
+            return grad * (1 - out * out)
