@@ -10,7 +10,7 @@ import fastconv.functional as F
 from fastconv._kernels.numba_cuda import conv2d, conv2d_grads, conv2d_sum, conv2d_weight_sums, tiles
 from fastconv._kernels.numba_cuda.settings import SIMULATED
 from support.cuda_arrays import DeviceAligned, DeviceArray, DeviceFenced, on_device
-from support.cuda_cases import CONVS, POOLS, TILED
+from support.cuda_cases import CONVS, POOLS, TILED, conv
 from support.data import FORMATS, assert_same_bits, in_format, named_rng
 from support.kernel_calls import (
     CONV_OPERATIONS,
@@ -107,6 +107,15 @@ def special_maxima():
         exact("max_pool2d_forward", POOLS[0], "float32", (layout, layout), changed={"x": x})
 
 
+def rounded_once():
+    """A bias' gradient, whatever the number of pixels: of one sign, the sum is off by its own rounding alone."""
+    op, case = "conv2d_grad_bias", conv("long row", (1, 1, 1, 1 << 13), (1, 1, 1, 1))
+    grad_out = named_rng(op).random(case.x_shape, np.float32)
+    problem = problem_of(op, geometry_of(case), "float32", FORMATS[:1], _OPTIONS)
+    (found,) = run_fenced("cuda", op, problem, {"grad_out": grad_out}, DeviceFenced).values()
+    np.testing.assert_allclose(np.asarray(found), grad_out.sum(dtype=np.float64), rtol=2.0**-24)
+
+
 def users():
     """Arrays of a device in, arrays of that device out, and the gradients of Tensors."""
     rng = named_rng("users")
@@ -138,7 +147,8 @@ def users():
 
 CHECKS = {op: lambda op=op: all_cases(op) for op in CONV_OPERATIONS}
 CHECKS |= {
-    check.__name__: check for check in (pools, every_tile, short_runs, vectors, infinite_weights, special_maxima, users)
+    check.__name__: check
+    for check in (pools, every_tile, short_runs, vectors, infinite_weights, special_maxima, rounded_once, users)
 }
 
 

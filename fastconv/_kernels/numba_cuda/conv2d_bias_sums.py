@@ -1,4 +1,7 @@
-"""The sum of grad_bias: every block adds up some pixels of some channels, a second kernel the blocks, in order."""
+"""The sum of grad_bias: every block adds up some pixels of some channels, a second kernel the blocks, in order.
+
+Both add in float64, so that a result is rounded once.
+"""
 
 from functools import cache
 
@@ -7,24 +10,25 @@ from fastconv._kernels.numba_cuda.settings import FLOATS, address, compiled, cud
 
 # Channels of a block where they are neighbours in memory.
 CHANNELS = 32
+PART_DTYPE = "float64"
+_WIDE = FLOATS[PART_DTYPE]
 
 
 @cache
 def bias_sum_kernel(dtype: str, channels: int):
     """part[s, k]; ``channels`` of a block's threads lie side by side, the others take other pixels."""
-    number, threads = FLOATS[dtype], THREADS
-    lines = threads // channels
+    threads, lines = THREADS, THREADS // channels
 
     def conv2d_bias_sum(grad_out, part, sizes, strides):
         K, pixels, plane, own_pixels = sizes
-        shared = cuda.shared.array(threads, number)
+        shared = cuda.shared.array(threads, _WIDE)
         thread = cuda.threadIdx.x
         k_blocks = (K + channels - 1) // channels
         k = cuda.blockIdx.x % k_blocks * channels + thread % channels
         own_part = cuda.blockIdx.x // k_blocks
         p = own_part * own_pixels + thread // channels
         end = min((own_part + 1) * own_pixels, pixels)
-        total = number(0)
+        total = _WIDE(0)
         while p < end and k < K:
             total += grad_out[p // plane * strides[0] + p % plane * strides[1] + k * strides[2]]
             p += lines
@@ -39,24 +43,22 @@ def bias_sum_kernel(dtype: str, channels: int):
         if thread < channels and k < K:
             part[own_part * K + k] = shared[thread]
 
-    operand = address(number)
-    return compiled(conv2d_bias_sum, operand, operand, integers(4), integers(3))
+    return compiled(conv2d_bias_sum, address(FLOATS[dtype]), address(_WIDE), integers(4), integers(3))
 
 
 @cache
 def add_bias_parts_kernel(dtype: str):
     """grad_bias[k] = Σ part[s, k] over s, in ascending order."""
-    zero = FLOATS[dtype](0)
+    number = FLOATS[dtype]
 
     def conv2d_add_bias_parts(part, grad_bias, sizes):
         parts, K = sizes
         k = int64(cuda.blockIdx.x) * cuda.blockDim.x + cuda.threadIdx.x
         if k < K:
-            total, s = zero, 0
+            total, s = _WIDE(0), 0
             while s < parts:
                 total += part[s * K + k]
                 s += 1
-            grad_bias[k] = total
+            grad_bias[k] = number(total)
 
-    operand = address(FLOATS[dtype])
-    return compiled(conv2d_add_bias_parts, operand, operand, integers(2))
+    return compiled(conv2d_add_bias_parts, address(_WIDE), address(number), integers(2))

@@ -8,7 +8,7 @@ import numpy as np
 
 from fastconv import arrays
 from fastconv._kernels.contract import OK, OUT_OF_MEMORY, Declined, Kernel, Problem, Variant
-from fastconv._kernels.numba_cuda.conv2d_bias_sums import CHANNELS, add_bias_parts_kernel, bias_sum_kernel
+from fastconv._kernels.numba_cuda.conv2d_bias_sums import CHANNELS, PART_DTYPE, add_bias_parts_kernel, bias_sum_kernel
 from fastconv._kernels.numba_cuda.conv2d_taps import MODES
 from fastconv._kernels.numba_cuda.conv2d_weight_sums import add_parts_kernel, weight_sum_kernel
 from fastconv._kernels.numba_cuda.launch import THREADS, launch, launch_elements, memory, temporary
@@ -31,6 +31,7 @@ class _GradWeight:
         self._own_pixels = _own_pixels(self._pixels, self._blocks)
         self._parts = -(-self._pixels // self._own_pixels)
         self.count = self._parts * g.K * g.C_g * self._taps
+        self.workspace_bytes = self.count * np.dtype(self._dtype).itemsize
         self._grad_strides = arrays.element_strides(g.out_shape, problem.formats[0])
         self._strides = arrays.element_strides(g.x_shape, problem.formats[1])
 
@@ -65,10 +66,11 @@ class _GradBias:
         self._own_pixels = _own_pixels(self._pixels, self._blocks)
         self._parts = -(-self._pixels // self._own_pixels)
         self.count = self._parts * g.K
+        self.workspace_bytes = self.count * np.dtype(PART_DTYPE).itemsize
 
     def __call__(self, grad_out, grad_bias) -> int:
         try:
-            part = temporary(grad_bias, self.count, self._dtype)
+            part = temporary(grad_bias, self.count, PART_DTYPE)
         except MemoryError:
             return OUT_OF_MEMORY
         K, operands = self._geometry.K, (memory(grad_out), memory(part))
@@ -102,7 +104,7 @@ def _prepare(name, make):
         if g.N * g.rows.out * g.cols.out > _MOST_PIXELS:
             return Declined(f"there are more than {_MOST_PIXELS:,} pixels")
         run = make(problem)
-        return Kernel(name, run, workspace_bytes=run.count * np.dtype(problem.dtype).itemsize)
+        return Kernel(name, run, workspace_bytes=run.workspace_bytes)
 
     return (Variant(name, prepare),)
 
