@@ -8,7 +8,9 @@ from support.process import run_python, script
 from fastconv.dtypes import FLOAT_TYPES
 
 PARTS = ("conv2d_sum 128x128", "conv2d_sum 64x", "conv2d_sum 32x", "conv2d_weight_sum", "pool2d")
-OTHERS = ("conv2d_pack", "conv2d_fold", "conv2d_add", "conv2d_bias_sum")
+OTHERS = ("conv2d_pack", "conv2d_fold", "conv2d_add", "conv2d_bias_sum", "elementwise", "batch_norm", "classes")
+# Kernels with these names exchange values in shared memory.
+EXCHANGING = ("_sum", "classes")
 # Of a thread, and of a block that needs no leave for more.
 MOST_REGISTERS = 255
 MOST_SHARED_BYTES = 48 << 10
@@ -23,7 +25,7 @@ def test_kernels_compile_and_keep_their_sums_in_registers(part, dtype):
         assert 0 < found["registers"] <= MOST_REGISTERS, found
         assert (found["stack"], found["spills"]) == (0, 0), found
         assert found["shared"] <= MOST_SHARED_BYTES, found
-        assert ("_sum" in part) == (found["shared"] > 0), found
+        assert any(name in found["name"] for name in EXCHANGING) == (found["shared"] > 0), found
 
 
 def test_every_kernel_is_in_some_part():

@@ -3,8 +3,9 @@
 A backend is a plain module with one function, ``prepare(op, problem) -> Kernel | Declined``. It is asked once per
 problem and the kernel is then called many times: ``kernel(*inputs, *outputs) -> status``.
 
-Preconditions, checked by the caller: arrays on the backend's device, dense in one of the two memory formats (weights
-and biases in C order), one supported dtype, no overlap, exact shapes, no zero extent. A kernel overwrites its outputs,
+Preconditions, checked by the caller: arrays on the backend's device (``settings`` in the memory of the host), dense in
+one of the two memory formats (weights and biases in C order), one supported dtype, no overlap, exact shapes, no zero
+extent. A kernel overwrites its outputs,
 raises nothing, validates nothing and allocates no output; ``bias`` and ``offsets`` are passed only where the problem
 says that they are there.
 """

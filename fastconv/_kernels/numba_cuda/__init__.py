@@ -1,12 +1,12 @@
 """Kernels for NVIDIA GPUs, compiled by numba-cuda when they are first launched."""
 
 from fastconv._kernels import contract
-from fastconv._kernels.numba_cuda import conv2d, conv2d_grads, pool2d
+from fastconv._kernels.numba_cuda import batch_norm, conv2d, conv2d_grads, elementwise, pool2d, softmax
 from fastconv._kernels.numba_cuda.settings import CudaKernel
 
 __all__ = ["VARIANTS", "kernels", "prepare"]
 
-_MODULES = (conv2d, conv2d_grads, pool2d)
+_MODULES = (conv2d, conv2d_grads, pool2d, elementwise, batch_norm, softmax)
 VARIANTS = {op: table for module in _MODULES for op, table in module.VARIANTS.items()}
 
 
@@ -17,6 +17,4 @@ def kernels(dtype: str) -> dict[str, CudaKernel]:
 
 def prepare(op: str, problem: contract.Problem) -> contract.Kernel | contract.Declined:
     """The kernel of the first variant that takes the problem."""
-    if op not in VARIANTS:
-        return contract.Declined("it has no kernel for this operation")
     return contract.first_accepting(VARIANTS[op], problem)

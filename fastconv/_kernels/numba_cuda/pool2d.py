@@ -1,4 +1,4 @@
-"""Max-pooling and its gradient."""
+"""Max-pooling and average-pooling, and their gradients."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from math import prod
 
 from fastconv import arrays
 from fastconv._kernels.contract import OFFSETS_DTYPES, OK, Declined, Kernel, Problem, Variant, offsets_dtype
+from fastconv._kernels.numba_cuda.avg_pool2d_kernels import avg_pool_grad_kernel, avg_pool_kernel
 from fastconv._kernels.numba_cuda.launch import launch_elements, memory
 from fastconv._kernels.numba_cuda.pool2d_kernels import max_pool_grad_kernel, max_pool_kernel
 from fastconv._kernels.numba_cuda.settings import CudaKernel
@@ -25,6 +26,8 @@ def kernels(dtype: str) -> Iterator[tuple[str, CudaKernel]]:
     for offsets in OFFSETS_DTYPES:
         yield f"max_pool2d {offsets}", max_pool_kernel(dtype, offsets, True)
         yield f"max_pool2d_grad {offsets}", max_pool_grad_kernel(dtype, offsets)
+    yield "avg_pool2d", avg_pool_kernel(dtype)
+    yield "avg_pool2d_grad", avg_pool_grad_kernel(dtype)
 
 
 def _prepare_forward(problem: Problem) -> Kernel | Declined:
@@ -60,7 +63,34 @@ def _prepare_grad_input(problem: Problem) -> Kernel | Declined:
     return Kernel("gather", run)
 
 
+def _prepare_average(problem: Problem, make, threads_shape, other_shape) -> Kernel | Declined:
+    """One thread for each element of the result; ``other_shape`` is that of what they read."""
+    g, layout = problem.geometry, problem.formats[0]
+    if layout != problem.formats[1]:
+        return Declined("both arrays must have one memory format")
+    axes, strides = (_axis(g.rows), _axis(g.cols)), arrays.element_strides(other_shape, layout)
+    kernel, count, is_last = make(problem.dtype), prod(threads_shape), int(layout == arrays.CHANNELS_LAST)
+
+    def run(*operands) -> int:
+        launch_elements(kernel, count, *map(memory, operands), threads_shape, *axes, strides, is_last)
+        return OK
+
+    return Kernel("gather", run)
+
+
+def _prepare_average_forward(problem: Problem) -> Kernel | Declined:
+    g = problem.geometry
+    return _prepare_average(problem, avg_pool_kernel, g.out_shape, g.x_shape)
+
+
+def _prepare_average_grad_input(problem: Problem) -> Kernel | Declined:
+    g = problem.geometry
+    return _prepare_average(problem, avg_pool_grad_kernel, g.x_shape, g.out_shape)
+
+
 VARIANTS = {
     "max_pool2d_forward": (Variant("gather", _prepare_forward),),
     "max_pool2d_grad_input": (Variant("gather", _prepare_grad_input),),
+    "avg_pool2d_forward": (Variant("gather", _prepare_average_forward),),
+    "avg_pool2d_grad_input": (Variant("gather", _prepare_average_grad_input),),
 }

@@ -10,7 +10,7 @@ SHAPE, AXIS = 4, 7
 
 
 @inlined
-def _window(output, axis):
+def window(output, axis):
     """The first position under an output, in the padding or not, and how many taps it has."""
     size, out, kernel, stride, low = axis[0], axis[1], axis[2], axis[3], axis[4]
     if axis[6]:
@@ -20,7 +20,7 @@ def _window(output, axis):
 
 
 @inlined
-def _outputs(position, axis):
+def outputs(position, axis):
     """The first and the last output whose windows may hold an input."""
     size, out, kernel, stride, low, dilation = axis[0], axis[1], axis[2], axis[3], axis[4], axis[5]
     if axis[6]:
@@ -30,7 +30,7 @@ def _outputs(position, axis):
 
 
 @inlined
-def _place(item, shape, is_last):
+def place(item, shape, is_last):
     """(n, c, h, w) of an element by its place in memory, channels last or not."""
     C, H, W = shape[1], shape[2], shape[3]
     if is_last:
@@ -50,9 +50,9 @@ def max_pool_kernel(dtype: str, offsets_dtype: str, with_offsets: bool):
     def max_pool2d(x, out, offsets, shape, y, x_axis, strides, is_last):
         item = int64(cuda.blockIdx.x) * cuda.blockDim.x + cuda.threadIdx.x
         if item < shape[0] * shape[1] * shape[2] * shape[3]:
-            n, c, i, j = _place(item, shape, is_last)
-            first_h, kH = _window(i, y)
-            first_w, kW = _window(j, x_axis)
+            n, c, i, j = place(item, shape, is_last)
+            first_h, kH = window(i, y)
+            first_w, kW = window(j, x_axis)
             plane = n * strides[0] + c * strides[1]
             best, winner, found, kh = lowest, 0, False, 0
             while kh < kH:
@@ -82,14 +82,14 @@ def max_pool_grad_kernel(dtype: str, offsets_dtype: str):
     def max_pool2d_grad(grad_out, offsets, grad_input, shape, y, x_axis, strides, is_last):
         item = int64(cuda.blockIdx.x) * cuda.blockDim.x + cuda.threadIdx.x
         if item < shape[0] * shape[1] * shape[2] * shape[3]:
-            n, c, h, w = _place(item, shape, is_last)
-            i, last_i = _outputs(h, y)
-            first_j, last_j = _outputs(w, x_axis)
+            n, c, h, w = place(item, shape, is_last)
+            i, last_i = outputs(h, y)
+            first_j, last_j = outputs(w, x_axis)
             plane, total = n * strides[0] + c * strides[1], zero
             while i <= last_i:
-                down, j = h - _window(i, y)[0], first_j
+                down, j = h - window(i, y)[0], first_j
                 while down % y[5] == 0 and j <= last_j:
-                    right = w - _window(j, x_axis)[0]
+                    right = w - window(j, x_axis)[0]
                     at = plane + i * strides[2] + j * strides[3]
                     tap = down // y[5] * x_axis[2] + right // x_axis[5]
                     if right % x_axis[5] == 0 and int64(offsets[at]) == tap:
