@@ -245,7 +245,7 @@ def test_a_call_that_fails_moves_no_running_statistic(rng, reason, monkeypatch):
     assert var.tolist() == [1, 1, 1]
 
 
-def refuse(*arguments):
+def refuse(*arguments, **options):
     raise MemoryError("no room")
 
 

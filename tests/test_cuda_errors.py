@@ -142,5 +142,23 @@ def test_the_backend_of_a_gpu_refuses_arrays_of_the_host():
 
 
 def test_operations_of_the_cpu_alone_copy_nothing_behind_the_back():
-    with pytest.raises(DeviceError, match="input is on device cuda:0; this operation computes in the memory of"):
-        F.relu(on_device(X))
+    with pytest.raises(DeviceError, match="x is on device cuda:0; this operation computes in the memory of"):
+        arrays.as_array(on_device(X), "x")
+
+
+@pytest.mark.parametrize(
+    ("call", "first", "name"),
+    [
+        (F.add_relu, X, "residual"),
+        (lambda x, other: F.batch_norm(x, None, None, training=True, residual=other), X, "residual"),
+        (lambda x, other: F.batch_norm(x, None, None, other[0, 0, 0, :2], training=True), X, "weight"),
+        (lambda x, other: F.batch_norm(x, other[0, 0, 0, :2], other[0, 0, 0, :2]), X, "running_mean"),
+        (lambda x, other: F.linear(x, other[0, 0]), X, "weight"),
+        (lambda x, other: F.cross_entropy(x, other[0, 0, 0, :2].astype(int)), X[0, 0, :2], "target"),
+        (lambda x, other: F.cross_entropy(x, x[:, 0].astype(int), other[0, 0, 0]), X[0, 0, :2], "weight"),
+    ],
+)
+def test_passes_over_a_mix_of_host_and_device_name_the_argument(call, first, name):
+    for one, other in ((first, on_device(X)), (on_device(first), X)):
+        with pytest.raises(DeviceError, match=f"input is on device .* but {name} is on device"):
+            call(one, other)

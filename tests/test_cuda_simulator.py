@@ -7,6 +7,19 @@ CHECKS = (
     *("conv2d_forward", "conv2d_grad_input", "conv2d_grad_weight", "conv2d_grad_bias"),
     *("pools", "every_tile", "short_runs", "vectors", "infinite_weights", "special_maxima", "rounded_once", "users"),
 )
+# Several in one process: most take less time than it takes to begin.
+PASSES = (
+    ("operations", "elementwise", "dropout", "steps", "averages", "optimizers"),
+    ("classes", "norms", "statistics"),
+    ("users",),
+    ("network",),
+)
+
+
+@pytest.mark.parametrize("checks", PASSES)
+def test_simulated_passes_agree_with_the_reference(checks):
+    printed = run_python("-W", "ignore", "-m", "support.cuda_passes", *checks, NUMBA_ENABLE_CUDASIM="1")
+    assert printed.splitlines() == [f"checked: {check}" for check in checks]
 
 
 @pytest.mark.parametrize("check", CHECKS)

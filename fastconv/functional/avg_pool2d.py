@@ -48,28 +48,28 @@ class AvgPool2d(Function):
     def forward(ctx, x, settings):
         """``make(x_shape, *parameters)`` is the geometry of the operation that users called."""
         operation, make, parameters, counting, backend = settings
-        x = arrays.as_array(x, "input")
+        x = arrays.as_array(x, "input", anywhere=True)
         key = (operation, x.shape, x.dtype, counting, *map(id, parameters))
         call = _known.get(key)
         if call is None:
             call = _checked(x, operation, make, counting, *unwrap(tuple(parameters)))
             _known.keep(key, parameters, call)
         ctx.call = call
-        ctx.kernels = backends.select(backend)
+        ctx.kernels = backends.select(backend, arrays.device_of(x))
         x, ctx.format = arrays.dense_4d(x if call.batched else x[None])
-        out = arrays.empty(call.out_shape, call.dtype.storage, ctx.format)
+        out = arrays.empty(call.out_shape, call.dtype.storage, ctx.format, near=x)
         if call.geometry.N:
-            ctx.kernels.run(call.task("avg_pool2d_forward", (ctx.format,) * 2), x, *call.counts, out)
+            ctx.kernels.run(call.task("avg_pool2d_forward", (ctx.format,) * 2), x, *call.counts_near(x), out)
         return out if call.batched else out[0]
 
     @staticmethod
     def backward(ctx, grad_out):
         call, layout = ctx.call, ctx.format
         grad_out = arrays.to_format(grad_out if call.batched else grad_out[None], layout)
-        grad_input = arrays.empty(call.geometry.x_shape, call.dtype.storage, layout)
+        grad_input = arrays.empty(call.geometry.x_shape, call.dtype.storage, layout, near=grad_out)
         if call.geometry.N:
             task = call.task("avg_pool2d_grad_input", (layout, layout))
-            ctx.kernels.run(task, grad_out, *call.counts, grad_input)
+            ctx.kernels.run(task, grad_out, *call.counts_near(grad_out), grad_input)
         return grad_input if call.batched else grad_input[0], None
 
 
@@ -88,6 +88,10 @@ class _AverageCall(Call):
         if divisor is not None:
             factors = [[divisor] * geometry.rows.out, [1] * geometry.cols.out]
         self.counts = [np.array(axis, dtype.storage) for axis in factors]
+
+    def counts_near(self, array: np.ndarray) -> list[np.ndarray]:
+        """The same on the device of an array; each copy is queued before what reads it, and nothing waits."""
+        return self.counts if type(array) is np.ndarray else [np.asarray(axis, like=array) for axis in self.counts]
 
 
 _known: Calls[_AverageCall] = Calls()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fastconv import arrays, backends, dtypes, parameters
+from fastconv import arrays, backends, device_arrays, dtypes, parameters
 from fastconv._kernels.contract import NORM_COEFFICIENTS, NORM_SUMS
 from fastconv.autograd import Function, Tensor, unwrap
 from fastconv.errors import ShapeError
@@ -73,24 +73,25 @@ class BatchNorm(Function):
 
     @staticmethod
     def forward(ctx, x, weight, bias, residual, options, backend):
-        x = arrays.as_array(x, "input")
-        running_mean, running_var, training, momentum, eps, ctx.activation = options
+        x = arrays.as_array(x, "input", anywhere=True)
+        *running, training, momentum, eps, ctx.activation = options
+        running_mean, running_var = map(_adopted, running)
         ctx.call = _call_of(x)
         g, ctx.dtype = ctx.call.geometry, ctx.call.dtype
         weight, bias = (_per_channel(item, name) for item, name in ((weight, "weight"), (bias, "bias")))
         _check(x, g, weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)
         moves = [item for item in (running_mean, running_var) if training and g.N and item is not None]
         _check_moving(moves)
-        ctx.shape, ctx.kernels = x.shape, backends.select(backend)
+        residual = None if residual is None else checked_residual(residual, x, ctx.dtype.storage)
+        ctx.shape, ctx.kernels = x.shape, backends.select(backend, arrays.device_of(x))
         x, ctx.format = arrays.dense_4d(arrays.dense_any(x)[0].reshape(g.x_shape))
-        if residual is not None:
-            residual = _checked_residual(residual, ctx)
+        residual = None if residual is None else arrays.to_format(residual.reshape(g.x_shape), ctx.format)
         mean, variance = _moments(ctx, x, training, running_mean, running_var)
         inverse = 1 / np.sqrt(variance + eps)
         scale = inverse if weight is None else weight * inverse
         ctx.statistics = _Statistics(mean, inverse, scale, training)
-        ctx.coefficients = _coefficients(mean, scale, np.zeros(g.C) if bias is None else bias, x.dtype)
-        out = arrays.empty(g.x_shape, x.dtype, ctx.format)
+        ctx.coefficients = _coefficients(mean, scale, bias, x)
+        out = arrays.empty(g.x_shape, x.dtype, ctx.format, near=x)
         if out.size:
             added = () if residual is None else (residual,)
             task = _task(ctx, "batch_norm_forward", 2 + len(added), *(["residual"] if added else []))
@@ -112,7 +113,7 @@ class BatchNorm(Function):
         grad_out = arrays.to_format(grad_out.reshape(g.x_shape), ctx.format)
         needs_x, needs_weight, needs_bias, *_ = ctx.needs_input_grad
         of_batch = ctx.statistics.of_batch
-        sums = np.zeros((len(NORM_SUMS), g.C))
+        sums = arrays.zeros((len(NORM_SUMS), g.C), _WIDE, near=x)
         if g.N and (needs_weight or needs_bias or of_batch):
             task = _task(ctx, "batch_norm_grad_sums", 2, masks=not ctx.masked_by_output)
             ctx.kernels.run(task, grad_out, x, ctx.coefficients, sums)
@@ -126,7 +127,7 @@ class BatchNorm(Function):
 
 def _grad_input(ctx, grad_out, x, sums):
     g, s = ctx.call.geometry, ctx.statistics
-    grad_input = arrays.empty(g.x_shape, grad_out.dtype, ctx.format)
+    grad_input = arrays.empty(g.x_shape, grad_out.dtype, ctx.format, near=x)
     if not g.N:
         return grad_input
     if not s.of_batch:
@@ -137,7 +138,8 @@ def _grad_input(ctx, grad_out, x, sums):
     coefficients = ctx.coefficients.copy()
     slope = s.scale * s.inverse_deviation**2 * sums[1] / g.count
     offset = s.scale * sums[0] / g.count + (coefficients[0] - s.mean) * slope
-    coefficients[NORM_COEFFICIENTS.index("offset") :] = offset, slope
+    for name, row in (("offset", offset), ("slope", slope)):
+        coefficients[NORM_COEFFICIENTS.index(name)] = row
     task = _task(ctx, "batch_norm_grad_input", 3, "x", masks=not ctx.masked_by_output)
     ctx.kernels.run(task, grad_out, x, coefficients, grad_input)
     return grad_input
@@ -152,11 +154,11 @@ def _call_of(x):
     return call
 
 
-def _coefficients(mean, scale, bias, dtype):
+def _coefficients(mean, scale, bias, x):
     """Rows of contract.NORM_COEFFICIENTS; what rounding the mean takes away, the shift gives back."""
-    rows = np.zeros((len(NORM_COEFFICIENTS), len(mean)), dtype)
+    rows = arrays.zeros((len(NORM_COEFFICIENTS), len(mean)), x.dtype, near=x)
     rows[0], rows[1] = mean, scale
-    rows[2] = bias + (rows[0] - mean) * scale
+    rows[2] = (0 if bias is None else bias) + (rows[0] - mean) * scale
     return rows
 
 
@@ -170,23 +172,22 @@ def _moments(ctx, x, training, running_mean, running_var):
     g = ctx.call.geometry
     if not training:
         # Copies: the running ones may move before backward reads these.
-        return (np.array(item, _WIDE) for item in (running_mean, running_var))
+        return (_array(item, "a running statistic").astype(_WIDE) for item in (running_mean, running_var))
+    mean, variance = (arrays.zeros((g.C,), _WIDE, near=x) for _ in range(2))
     if not g.N:
-        return np.zeros(g.C), np.ones(g.C)
+        return mean, variance + 1
     if g.count < 2:
         raise ValueError(f"expected more than 1 value per channel when training, got input of shape {ctx.shape}")
-    mean, variance = np.empty(g.C), np.empty(g.C)
     ctx.kernels.run(_task(ctx, "batch_norm_statistics", 1, masks=False), x, mean, variance)
     return mean, variance
 
 
 def _move(running, batch, momentum):
     """running ← (1 − momentum)·running + momentum·batch, in place."""
-    moved = (1 - momentum) * np.asarray(running, _WIDE) + momentum * batch
+    array = unwrap(running)
+    array[...] = (1 - momentum) * _array(array, "a running statistic").astype(_WIDE) + momentum * batch
     if isinstance(running, Tensor):
-        running.copy_(moved)
-    else:
-        running[...] = moved
+        running.bump_version()
 
 
 def _eps(value, training):
@@ -197,14 +198,24 @@ def _eps(value, training):
 
 
 def _per_channel(item, name):
-    return None if item is None else arrays.as_array(item, name)
+    return None if item is None else _array(item, name)
+
+
+def _adopted(running):
+    """A running statistic whose memory can be written: of a GPU as the library has it that computes there."""
+    is_known = running is None or isinstance(running, (np.ndarray, Tensor))
+    return running if is_known or not device_arrays.is_on_device(running) else device_arrays.adopted(running)
+
+
+def _array(item, name):
+    return arrays.as_array(unwrap(item), name, anywhere=True)
 
 
 def _check_moving(running):
     """Statistics that cannot be written are refused before anything is computed."""
     for item in running:
         array = unwrap(item)
-        if not array.flags.writeable or (isinstance(item, Tensor) and item.requires_grad):
+        if not arrays.is_writeable(array) or (isinstance(item, Tensor) and item.requires_grad):
             raise ValueError("running_mean and running_var must be writeable and must not require gradients")
 
 
@@ -212,15 +223,12 @@ def _check(x, g, **per_channel):
     for name, item in per_channel.items():
         if item is None:
             continue
-        if not isinstance(item, (np.ndarray, Tensor)):
+        if not (isinstance(item, (np.ndarray, Tensor)) or device_arrays.is_on_device(item)):
             raise TypeError(f"{name} must be an array or a Tensor, got {type(item).__name__}")
         if item.shape != (g.C,):
             expected = f"({g.C},), one value per channel of input {x.shape}"
             raise ShapeError(f"{name} must have shape {expected}, got {item.shape}")
-        if item.dtype != x.dtype:
-            dtypes.common_float_type(input=x, **{name: unwrap(item)})
-
-
-def _checked_residual(residual, ctx):
-    residual = checked_residual(residual, ctx.shape, ctx.dtype.storage)
-    return arrays.to_format(residual.reshape(ctx.call.geometry.x_shape), ctx.format)
+        array = _array(item, name)
+        if array.dtype != x.dtype:
+            dtypes.common_float_type(input=x, **{name: array})
+        arrays.common_device(input=x, **{name: array})

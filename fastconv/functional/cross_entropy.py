@@ -22,7 +22,8 @@ def cross_entropy(x, target, weight=None, *, ignore_index=-100, reduction="mean"
     with ``reduction="none"``; one sample: (C,) and (). Targets equal to ``ignore_index`` count nothing. With
     ``label_smoothing`` s the target distribution is (1 − s) · one-hot + s / C.
 
-    Raises ShapeError, DTypeError, ValueError, and IndexError for a class outside 0..C−1.
+    Raises ShapeError, DTypeError, ValueError, DeviceError, and IndexError for a class outside 0..C−1. On a GPU such a
+    class gives the loss NaN instead, and its sample no gradient, so that nothing waits for the check.
 
     >>> import numpy as np
     >>> round(float(cross_entropy(np.zeros((1, 4)), np.array([2]))), 4)
@@ -42,18 +43,19 @@ class CrossEntropy(Function):
     @staticmethod
     def forward(ctx, x, target, weight, ignore_index, reduction, label_smoothing):
         x, target = _checked(x, target)
-        ctx.shape, ctx.reduction, ctx.kernels = x.shape, reduction, backends.select()
-        ctx.call = _call_of(x)
+        device = arrays.device_of(x)
+        ctx.shape, ctx.reduction, ctx.call = x.shape, reduction, _call_of(x)
         g = ctx.call.geometry
-        class_weight = _class_weight(weight, g.C, x.dtype)
+        class_weight = _class_weight(weight, g.C, x)
+        ctx.kernels = backends.select(device=device)
         counts = target != ignore_index
-        counted = target[counts]
-        _check_classes(counted, g.C)
-        ctx.scale = class_weight[counted].sum(dtype=x.dtype) if reduction == "mean" else x.dtype.type(1)
+        if device == arrays.HOST:
+            _check_classes(target[counts], g.C)
         settings = np.array([label_smoothing], np.float64)
         # A copy, whatever the dtype: what is no class any more at the time of backward must not be read as one.
         classes = np.where(counts, target, -1).astype(np.int64).reshape(g.N, g.pixels)
-        out, losses = arrays.empty(g.x_shape, x.dtype), arrays.empty(classes.shape, x.dtype)
+        ctx.scale = _scale(class_weight, classes) if reduction == "mean" else None
+        out, losses = arrays.empty(g.x_shape, x.dtype, near=x), arrays.empty(classes.shape, x.dtype, near=x)
         _run(
             ctx,
             "cross_entropy_forward",
@@ -65,18 +67,24 @@ class CrossEntropy(Function):
             losses,
         )
         ctx.save(out, classes, class_weight, settings)
+        if device != arrays.HOST:
+            outside = counts.reshape(classes.shape) & ((classes < 0) | (classes >= g.C))
+            losses = np.where(outside, x.dtype.type(np.nan), losses)
         if reduction == "none":
             return losses.reshape(target.shape)
         with np.errstate(invalid="ignore", divide="ignore"):
-            return np.asarray(losses.sum(dtype=x.dtype) / ctx.scale)
+            total = losses.sum(dtype=x.dtype)
+            return arrays.plain(total if ctx.scale is None else total / ctx.scale)
 
     @staticmethod
     def backward(ctx, grad):
         out, classes, class_weight, settings = ctx.saved
-        # The scale is zero where no sample counts: the loss is NaN then, the gradient zero.
-        incoming = grad.reshape(classes.shape if ctx.reduction == "none" else (1, 1)) / (ctx.scale or 1)
+        incoming = grad.reshape(classes.shape if ctx.reduction == "none" else (1, 1))
+        if ctx.scale is not None:
+            # The scale is zero where no sample counts: the loss is NaN then, the gradient zero.
+            incoming = incoming / np.where(ctx.scale == 0, grad.dtype.type(1), ctx.scale)
         grad_losses = arrays.dense(np.broadcast_to(incoming.astype(out.dtype, copy=False), classes.shape))
-        grad_input = arrays.empty(out.shape, out.dtype)
+        grad_input = arrays.empty(out.shape, out.dtype, near=out)
         _run(ctx, "cross_entropy_grad_input", grad_losses, out, classes, class_weight, settings, grad_input)
         return grad_input.reshape(ctx.shape), None, None, None, None, None
 
@@ -96,24 +104,32 @@ def _run(ctx, op, *operands):
 
 
 def _checked(x, target):
-    x, target = arrays.as_array(x, "input"), arrays.as_array(target, "target")
+    x, target = (arrays.as_array(item, name, anywhere=True) for item, name in ((x, "input"), (target, "target")))
     dtypes.common_float_type(input=x)
     if target.dtype.kind not in "iu":
         raise DTypeError(f"target must hold integer class indices, got dtype {target.dtype}")
     expected = x.shape[:1] + x.shape[2:] if x.ndim > 1 else ()
     if x.ndim < 1 or target.shape != expected:
         raise ShapeError(f"input of shape {x.shape} expects target of shape {expected}, got {target.shape}")
+    arrays.common_device(input=x, target=target)
     return x, target
 
 
-def _class_weight(weight, C, dtype):
+def _class_weight(weight, C, x):
     if weight is None:
-        return np.ones(C, dtype)
-    weight = arrays.as_array(weight, "weight")
-    dtypes.common_float_type(input=np.empty(0, dtype), weight=weight)
+        return np.ones(C, x.dtype, like=x)
+    weight = arrays.as_array(weight, "weight", anywhere=True)
+    dtypes.common_float_type(input=x, weight=weight)
+    arrays.common_device(input=x, weight=weight)
     if weight.shape != (C,):
         raise ShapeError(f"weight must have shape ({C},), one value per class, got {weight.shape}")
-    return weight.astype(dtype)
+    return weight.copy()
+
+
+def _scale(class_weight, classes):
+    """The weights of all samples that count, added up; every position that is read is that of a class."""
+    chosen = class_weight[np.clip(classes, 0, len(class_weight) - 1)]
+    return np.where(classes < 0, chosen.dtype.type(0), chosen).sum(dtype=chosen.dtype)
 
 
 def _check_classes(classes, C):

@@ -33,10 +33,10 @@ class Dropout(Function):
 
     @staticmethod
     def forward(ctx, x, p):
-        x = arrays.as_array(x, "input")
+        x = arrays.as_array(x, "input", anywhere=True)
         dtypes.common_float_type(input=x)
         ctx.settings = _settings(p)
-        ctx.kernels = backends.select()
+        ctx.kernels = backends.select(device=arrays.device_of(x))
         return _dropped(ctx, x)
 
     @staticmethod
@@ -48,7 +48,7 @@ def _dropped(ctx, x):
     """Positions are those of C order in every memory format."""
     x, layout = arrays.dense_any(x)
     if ctx.settings is None:
-        return arrays.zeros(x.shape, x.dtype, layout)
+        return arrays.zeros(x.shape, x.dtype, layout, near=x)
     out = passes.run(ctx.kernels, "dropout", arrays.dense(x), settings=ctx.settings)
     return arrays.to_format(out, layout)
 

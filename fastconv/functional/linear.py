@@ -22,7 +22,8 @@ def linear(x, weight, bias=None, *, activation: str | None = None, backend: str 
     Shapes: (..., in), (out, in), (out,) -> (..., out). A row's result is the same bits wherever it stands and however
     many rows there are, and for any number of threads; that of ``matmul`` need not be.
 
-    Raises ShapeError, TypeError or DTypeError naming the argument; BackendUnavailableError for ``backend``.
+    Raises ShapeError, TypeError, DTypeError or DeviceError naming the argument; BackendUnavailableError for
+    ``backend``.
 
     >>> import numpy as np
     >>> linear(np.ones((2, 3)), np.ones((4, 3))).shape
@@ -36,15 +37,20 @@ class Linear(Function):
 
     @staticmethod
     def forward(ctx, x, weight, bias, activation, backend):
-        x, weight = arrays.as_array(x, "input"), arrays.as_array(weight, "weight")
-        bias = None if bias is None else arrays.as_array(bias, "bias")
-        key = (x.shape, x.dtype, weight.shape, weight.dtype, None if bias is None else (bias.shape, bias.dtype))
+        x = arrays.as_array(x, "input", anywhere=True)
+        weight = arrays.as_array(weight, "weight", anywhere=True)
+        bias_key = None
+        if bias is not None:
+            bias = arrays.as_array(bias, "bias", anywhere=True)
+            bias_key = bias.shape, bias.dtype, arrays.device_of(bias)
+        device = arrays.device_of(x)
+        key = (x.shape, x.dtype, weight.shape, weight.dtype, device, arrays.device_of(weight), bias_key)
         call = _known.get(key)
         if call is None:
             call = _checked(x, weight, bias)
             _known.keep(key, [], call)
         ctx.call, ctx.x_shape = call, x.shape
-        ctx.kernels = backends.select(backend)
+        ctx.kernels = backends.select(backend, device)
         x, weight = arrays.dense(x.reshape(-1, weight.shape[1])), arrays.dense(weight)
         needs_x, needs_weight, *_ = ctx.needs_input_grad
         ctx.activation = checked_activation(activation)
@@ -73,6 +79,7 @@ _known: Calls[Call] = Calls()
 def _checked(x, weight, bias) -> Call:
     operands = {"input": x, "weight": weight} | ({} if bias is None else {"bias": bias})
     dtype = dtypes.common_float_type(**operands)
+    arrays.common_device(**operands)
     if weight.ndim != 2 or x.ndim < 1 or x.shape[-1] != weight.shape[1]:
         raise ShapeError(f"linear expects (..., in) and (out, in), got input {x.shape} and weight {weight.shape}")
     if 0 in weight.shape:
@@ -97,7 +104,7 @@ def _filters(weight: np.ndarray) -> np.ndarray:
 
 def _forward(ctx, x, weight, bias) -> np.ndarray:
     call, g = ctx.call, ctx.call.geometry
-    out = arrays.empty((len(x), g.K), call.dtype.storage)
+    out = arrays.empty((len(x), g.K), call.dtype.storage, near=x)
     if not g.N:
         return out
     given = (_image(x), _filters(weight), *(() if bias is None else (bias,)), _image(out))
@@ -109,7 +116,7 @@ def _forward(ctx, x, weight, bias) -> np.ndarray:
 
 def _grad_input(ctx, grad_out, weight) -> np.ndarray:
     call, g = ctx.call, ctx.call.geometry
-    grad_input = arrays.empty((len(grad_out), g.C), call.dtype.storage)
+    grad_input = arrays.empty((len(grad_out), g.C), call.dtype.storage, near=grad_out)
     if g.N:
         task = call.task("conv2d_grad_input", (_ROWS, _ROWS))
         given = _image(grad_out), _filters(weight), _image(grad_input)
@@ -120,8 +127,8 @@ def _grad_input(ctx, grad_out, weight) -> np.ndarray:
 def _grad_weight(ctx, grad_out, x) -> np.ndarray:
     call, g = ctx.call, ctx.call.geometry
     if not g.N:
-        return arrays.zeros((g.K, g.C), call.dtype.storage)
-    grad_weight = arrays.empty((g.K, g.C), call.dtype.storage)
+        return arrays.zeros((g.K, g.C), call.dtype.storage, near=grad_out)
+    grad_weight = arrays.empty((g.K, g.C), call.dtype.storage, near=grad_out)
     task = call.task("conv2d_grad_weight", (_ROWS, _ROWS))
     ctx.kernels.run(task, _image(grad_out), _image(x), _filters(grad_weight))
     return grad_weight
@@ -130,7 +137,7 @@ def _grad_weight(ctx, grad_out, x) -> np.ndarray:
 def _grad_bias(ctx, grad_out) -> np.ndarray:
     call, g = ctx.call, ctx.call.geometry
     if not g.N:
-        return arrays.zeros((g.K,), call.dtype.storage)
-    grad_bias = arrays.empty((g.K,), call.dtype.storage)
+        return arrays.zeros((g.K,), call.dtype.storage, near=grad_out)
+    grad_bias = arrays.empty((g.K,), call.dtype.storage, near=grad_out)
     ctx.kernels.run(call.task("conv2d_grad_bias", (_ROWS,)), _image(grad_out), grad_bias)
     return grad_bias

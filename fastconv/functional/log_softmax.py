@@ -31,10 +31,11 @@ class LogSoftmax(Function):
 
     @staticmethod
     def forward(ctx, x, dim):
-        x = arrays.as_array(x, "input")
+        x = arrays.as_array(x, "input", anywhere=True)
         x, ctx.format = arrays.dense_any(x)
-        ctx.call, ctx.kernels = _call_of(x, axis_of(x, dim), ctx.format), backends.select()
-        out = arrays.empty(x.shape, x.dtype, ctx.format)
+        ctx.call = _call_of(x, axis_of(x, dim), ctx.format)
+        ctx.kernels = backends.select(device=arrays.device_of(x))
+        out = arrays.empty(x.shape, x.dtype, ctx.format, near=x)
         _run(ctx, "log_softmax_forward", x, out)
         ctx.save(out)
         return out
@@ -43,7 +44,7 @@ class LogSoftmax(Function):
     def backward(ctx, grad):
         (out,) = ctx.saved
         grad = arrays.to_format(grad, ctx.format)
-        grad_input = arrays.empty(grad.shape, grad.dtype, ctx.format)
+        grad_input = arrays.empty(grad.shape, grad.dtype, ctx.format, near=grad)
         _run(ctx, "log_softmax_grad_input", grad, out, grad_input)
         return grad_input, None
 

@@ -52,7 +52,7 @@ def _step(op, p, grad, settings, kept, present):
     if not p.size:
         return
     grad, *updated = (arrays.dense(array.astype(p.dtype, copy=False)) for array in (grad, p, *kept))
-    backends.select().run(passes.call_of(p).task(op, (), present), grad, settings, *updated)
+    backends.select(device=arrays.device_of(p)).run(passes.call_of(p).task(op, (), present), grad, settings, *updated)
     for array, dense in zip((p, *kept), updated, strict=True):
         if dense is not array:
             array[...] = dense

@@ -29,17 +29,18 @@ def run(
 
 
 def accumulate_(target: np.ndarray, addend: np.ndarray, kernels: KernelSet | None = None) -> None:
-    """target += addend, in place; a large dense target on all threads. Every backend rounds a sum alike.
+    """target += addend, in place; a large dense target on all threads, or on its GPU. Every backend rounds a sum alike.
 
     ``kernels`` are those that forward recorded; where it ran none, those that would run now.
     """
-    is_large = target.size > _FEW and type(target) is np.ndarray and target.flags.writeable
-    layout = arrays.memory_format(target) if is_large else None
+    device = arrays.device_of(target)
+    is_worth = target.size > _FEW if device == arrays.HOST else target.size > 0
+    layout = arrays.memory_format(target) if is_worth and arrays.is_writeable(target) else None
     alike = dtypes.is_supported(target.dtype) and addend.dtype == target.dtype and addend.shape == target.shape
     if layout is None or not alike or np.may_share_memory(target, addend):
         np.add(target, addend, out=target)
     else:
-        kernels = kernels or backends.select()
+        kernels = kernels or backends.select(device=device)
         kernels.run(call_of(target).task("accumulate_", ()), arrays.to_format(addend, layout), target)
 
 

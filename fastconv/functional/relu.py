@@ -38,8 +38,8 @@ class ReLU(Function):
 
     @staticmethod
     def forward(ctx, x):
-        x = arrays.as_array(x, "input")
-        ctx.kernels = backends.select() if dtypes.is_supported(x.dtype) else None
+        x = arrays.as_array(x, "input", anywhere=True)
+        ctx.kernels = backends.select(device=arrays.device_of(x)) if dtypes.is_supported(x.dtype) else None
         out = passes.run(ctx.kernels, "relu_forward", x) if ctx.kernels else np.where(x < 0, x.dtype.type(0), x)
         ctx.save(out)
         return out
@@ -56,9 +56,9 @@ class AddReLU(Function):
 
     @staticmethod
     def forward(ctx, x, residual):
-        x = arrays.as_array(x, "input")
-        residual = checked_residual(residual, x.shape, dtypes.common_float_type(input=x).storage)
-        ctx.kernels = backends.select()
+        x = arrays.as_array(x, "input", anywhere=True)
+        residual = checked_residual(residual, x, dtypes.common_float_type(input=x).storage)
+        ctx.kernels = backends.select(device=arrays.device_of(x))
         out = passes.run(ctx.kernels, "add_relu_forward", x, residual)
         ctx.save(out)
         return out
@@ -75,13 +75,14 @@ def rectified_gradient(kernels: backends.KernelSet, grad: np.ndarray, out: np.nd
     return passes.run(kernels, "relu_grad_input", arrays.to_format(grad, layout), out)
 
 
-def checked_residual(residual, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """What is added to an array of some shape and dtype; raises ShapeError, DTypeError or TypeError."""
-    residual = arrays.as_array(residual, "residual")
-    if residual.shape != shape:
-        raise ShapeError(f"residual must have the shape of input, {shape}, got {residual.shape}")
+def checked_residual(residual, x: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """What is added to an array of this dtype; raises ShapeError, DTypeError, TypeError or DeviceError."""
+    residual = arrays.as_array(residual, "residual", anywhere=True)
+    if residual.shape != x.shape:
+        raise ShapeError(f"residual must have the shape of input, {x.shape}, got {residual.shape}")
     if residual.dtype != dtype:
         raise DTypeError(f"mixed dtypes: input is {dtype} but residual is {residual.dtype}")
+    arrays.common_device(input=x, residual=residual)
     return residual
 
 

@@ -21,7 +21,7 @@ def flatten(x, start_dim=0, end_dim=-1):
     >>> flatten(np.ones((2, 3, 4)), 1).shape
     (2, 12)
     """
-    shape = arrays.as_array(unwrap(x), "input").shape
+    shape = arrays.as_array(unwrap(x), "input", anywhere=True).shape
     first, last = _axis("start_dim", start_dim, len(shape)), _axis("end_dim", end_dim, len(shape))
     if first > last:
         raise ShapeError(f"start_dim {start_dim} comes after end_dim {end_dim}")
@@ -43,7 +43,7 @@ class Reshape(Function):
 
     @staticmethod
     def forward(ctx, x, shape):
-        x = arrays.as_array(x, "input")
+        x = arrays.as_array(x, "input", anywhere=True)
         ctx.shape = x.shape
         try:
             out = x.reshape(tuple(parameters.integer("shape", extent) for extent in shape))

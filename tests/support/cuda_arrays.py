@@ -10,9 +10,20 @@ class DeviceArray(np.ndarray):
 
     device = 0
 
+    def __array_function__(self, function, types, given, options):
+        return _kept(super().__array_function__(function, types, given, options))
+
+    def __array_wrap__(self, array, context=None, return_scalar=False):
+        return array.view(DeviceArray)
+
     @property
     def __cuda_array_interface__(self):
         return dict(self.__array_interface__, version=3, stream=None)
+
+
+def _kept(result):
+    """Results of NumPy's functions stay on the device, those without axes, too."""
+    return np.asarray(result).view(DeviceArray) if isinstance(result, (np.ndarray, np.generic)) else result
 
 
 def on_device(array) -> DeviceArray:
