@@ -139,7 +139,7 @@ class Optimizer:
             if array.dtype.kind != "f":
                 raise DTypeError(f"{name} has dtype {array.dtype}, its parameter has dtype {tensor.dtype}")
         for name, array in kept.items():
-            if not array.flags.writeable:
+            if not arrays.is_writeable(array):
                 raise ValueError(f"{name} is read-only")
 
     def _check(self, group: dict[str, Any]) -> None:
