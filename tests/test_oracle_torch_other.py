@@ -85,7 +85,8 @@ def test_softmax(torch, name, ndim, dim, dtype, scale, seed):
 def test_softmax_without_an_axis(torch, rng, name, ndim):
     x = rng.standard_normal((3, 2, 4, 2)[:ndim]).astype(np.float32)
     expected = getattr(torch.nn.functional, name)(torch.from_numpy(x)).numpy()
-    np.testing.assert_allclose(getattr(F, name)(x), expected, rtol=1e-6)
+    # A logarithm near zero is the difference of numbers that are not.
+    np.testing.assert_allclose(getattr(F, name)(x), expected, rtol=1e-6, atol=1e-6)
 
 
 ACTIVATIONS = {
