@@ -8,7 +8,8 @@ from support.process import run_python, script
 from fastconv.dtypes import FLOAT_TYPES
 
 PARTS = ("conv2d_sum 128x128", "conv2d_sum 64x", "conv2d_sum 32x", "conv2d_weight_sum", "pool2d")
-OTHERS = ("conv2d_pack", "conv2d_fold", "conv2d_add", "conv2d_bias_sum", "elementwise", "batch_norm", "classes")
+OTHERS = ("conv2d_pack", "conv2d_fold", "conv2d_join", "conv2d_add", "conv2d_bias_sum")
+OTHERS += ("elementwise", "batch_norm", "classes")
 # Kernels with these names exchange values in shared memory.
 EXCHANGING = ("_sum", "classes")
 # Of a thread, and of a block that needs no leave for more.

@@ -5,7 +5,8 @@ from support.process import run_python
 
 CHECKS = (
     *("conv2d_forward", "conv2d_grad_input", "conv2d_grad_weight", "conv2d_grad_bias"),
-    *("pools", "every_tile", "short_runs", "vectors", "infinite_weights", "special_maxima", "rounded_once", "users"),
+    *("pools", "variants", "split_sums", "every_tile", "short_runs"),
+    *("vectors", "infinite_weights", "special_maxima", "rounded_once", "users"),
 )
 # Several in one process: most take less time than it takes to begin.
 PASSES = (

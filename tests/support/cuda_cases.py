@@ -25,6 +25,20 @@ CONVS = (
 )
 # Of the largest tile these fill one or two, with tails.
 TILED = (conv("tiles with tails", (1, 4, 3, 5), (12, 4, 2, 2), padding=1),)
+# For each variant of convolutions, what it is for.
+VARIANTS = {
+    "first_layer": (conv("few channels", (2, 3, 5, 4), (3, 3, 3, 2), stride=(2, 1), padding=1),),
+    "split": (
+        conv("few pixels", (1, 6, 2, 4), (5, 6, 2, 2), padding=(0, 1)),
+        conv("few pairs", (1, 24, 2, 2), (20, 24, 1, 1)),
+    ),
+    "pointwise": (
+        conv("pixels in fours", (2, 5, 2, 6), (6, 5, 1, 1)),
+        conv("pixels of groups", (1, 8, 3, 3), (8, 4, 1, 1), groups=2),
+    ),
+    "tiled": CONVS[2:3],
+    "parts": CONVS[:1],
+}
 POOLS = (
     pool("three by three", (2, 3, 5, 6), 3, stride=2, padding=1),
     pool("ceil mode, dilated", (1, 4, 7, 6), (2, 3), stride=(2, 1), padding=(1, 0), dilation=(2, 1), ceil_mode=True),

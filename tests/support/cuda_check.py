@@ -7,10 +7,12 @@ import numpy as np
 
 import fastconv as fc
 import fastconv.functional as F
-from fastconv._kernels.numba_cuda import conv2d, conv2d_grads, conv2d_sum, conv2d_weight_sums, tiles
+from fastconv._kernels import numba_cuda
+from fastconv._kernels.contract import Kernel
+from fastconv._kernels.numba_cuda import conv2d_grads, conv2d_sum, conv2d_sums, conv2d_weight_sums, tiles
 from fastconv._kernels.numba_cuda.settings import SIMULATED
 from support.cuda_arrays import DeviceAligned, DeviceArray, DeviceFenced, on_device
-from support.cuda_cases import CONVS, POOLS, TILED, conv
+from support.cuda_cases import CONVS, POOLS, TILED, VARIANTS, conv
 from support.data import FORMATS, assert_same_bits, in_format, named_rng
 from support.kernel_calls import (
     CONV_OPERATIONS,
@@ -24,11 +26,11 @@ from support.kernel_calls import (
 _OPTIONS = {"bias", "offsets"}
 
 
-def exact(op, case, dtype, formats, activation=None, changed=None, fence=DeviceFenced):
+def exact(op, case, dtype, formats, activation=None, changed=None, fence=DeviceFenced, variant=None):
     """One kernel call gives the reference's bits; ``changed`` replaces some inputs."""
     inputs, expected = reference_outputs(case, dtype, op, activation)
     present = _OPTIONS if getattr(case, "bias", True) else {"offsets"}
-    problem = problem_of(op, geometry_of(case), dtype, formats, present, activation=activation)
+    problem = problem_of(op, geometry_of(case), dtype, formats, present, variant, activation)
     if changed:
         inputs = inputs | changed
         plain = problem_of(op, geometry_of(case), dtype, FORMATS[:1] * len(formats), present, activation=activation)
@@ -61,14 +63,51 @@ def every_tile():
     """Large tiles, which small problems do not ask for, and their vectors."""
     for dtype, table in tiles.TILES.items():
         for index, tile in enumerate(table):
-            conv2d.tile_for = conv2d_grads.tile_for = lambda *sizes, tile=tile: tile
+            conv2d_sums.tile_for = conv2d_grads.tile_for = lambda *sizes, tile=tile: tile
             for op, layout in zip(("conv2d_forward", "conv2d_grad_weight"), (FORMATS * 2)[index % 2 :], strict=False):
-                exact(op, TILED[0], dtype, (layout, layout), fence=DeviceAligned)
+                exact(op, TILED[0], dtype, (layout, layout), fence=DeviceAligned, variant="tiled")
+
+
+def variants():
+    """Every variant of every convolution by name, on what it is for, with vectors and without them."""
+    shorten_runs()
+    for op in CONV_OPERATIONS:
+        activation = "relu" if op.endswith("forward") else None
+        for variant in numba_cuda.VARIANTS[op]:
+            for case in VARIANTS[variant.name]:
+                for fence, layout in (
+                    (DeviceFenced, FORMATS[0]),
+                    (DeviceAligned, FORMATS[0]),
+                    (DeviceAligned, FORMATS[1]),
+                ):
+                    formats = (layout,) * len(activations(op))
+                    exact(op, case, "float32", formats, activation, fence=fence, variant=variant.name)
+
+
+def split_sums():
+    """A sum that several blocks share has the bits of one that a single block takes, rounding errors included."""
+    shorten_runs()
+    for op in CONV_OPERATIONS[:2]:
+        for case in VARIANTS["split"]:
+            inputs, rng = dict(reference_outputs(case, "float32", op)[0]), named_rng("split sums")
+            for name in inputs:
+                inputs[name] = rng.standard_normal(inputs[name].shape, np.float32)
+            found = []
+            for variant in ("split", "tiled"):
+                problem = problem_of(op, geometry_of(case), "float32", FORMATS[:1] * 2, _OPTIONS, variant)
+                (result,) = run_fenced("cuda", op, problem, inputs, DeviceFenced).values()
+                found.append(np.asarray(result))
+            assert_same_bits(*found, (op, case.name))
+
+
+def shorten_runs():
+    """Small sums have several runs."""
+    conv2d_sum.RUN_TERMS = conv2d_sums.RUN_TERMS = conv2d_weight_sums.RUN_TERMS = 2 * tiles.DEPTH
 
 
 def short_runs():
     """Sums of several runs: what was left in the target is added to, once each."""
-    conv2d_sum.RUN_TERMS = conv2d_weight_sums.RUN_TERMS = 2 * tiles.DEPTH
+    shorten_runs()
     conv2d_grads._LEAST_PIXELS, conv2d_grads.BLOCKS = 8, 2
     for op, (index, layout) in itertools.product(CONV_OPERATIONS[:3], enumerate(FORMATS)):
         exact(op, CONVS[2 * index], "float32", (layout, layout))
@@ -77,9 +116,9 @@ def short_runs():
 def vectors():
     """Runs that are short, of vectors: what was left in the target is read by vectors, too."""
     conv2d_sum.RUN_TERMS = tiles.DEPTH
-    conv2d.tile_for = lambda *sizes: tiles.FLAT
+    conv2d_sums.tile_for = lambda *sizes: tiles.FLAT
     for formats in itertools.product(FORMATS, repeat=2):
-        exact("conv2d_forward", TILED[0], "float32", formats, "relu", fence=DeviceAligned)
+        exact("conv2d_forward", TILED[0], "float32", formats, "relu", fence=DeviceAligned, variant="tiled")
 
 
 def infinite_weights():
@@ -90,13 +129,16 @@ def infinite_weights():
     weight[::2, :, 0], weight[1, 1, 2, 2] = np.inf, np.nan
     grad_out = inputs["grad_out"].copy()
     grad_out[0, 0, 0, 0] = np.inf
+    shorten_runs()
     for op, changed in (
         ("conv2d_forward", {"weight": weight}),
         ("conv2d_grad_input", {"weight": weight}),
         ("conv2d_grad_weight", {"grad_out": grad_out}),
     ):
-        with np.errstate(invalid="ignore"):
-            exact(op, case, "float32", FORMATS, changed=changed)
+        for variant in numba_cuda.VARIANTS[op]:
+            if isinstance(variant.prepare(problem_of(op, geometry_of(case), "float32", FORMATS)), Kernel):
+                with np.errstate(invalid="ignore"):
+                    exact(op, case, "float32", FORMATS, changed=changed, variant=variant.name)
 
 
 def special_maxima():
@@ -142,13 +184,16 @@ def users():
         assert type(leaf.grad._array) is DeviceArray
         assert_same_bits(np.asarray(leaf.grad._array), other.grad.numpy())
     steps = fc.explain(F.conv2d, *given[:2]).steps
-    assert [(step.backend, step.variant) for step in steps] == [("cuda", "tiled")]
+    assert [(step.backend, step.variant) for step in steps] == [("cuda", "first_layer")]
 
 
 CHECKS = {op: lambda op=op: all_cases(op) for op in CONV_OPERATIONS}
 CHECKS |= {
     check.__name__: check
-    for check in (pools, every_tile, short_runs, vectors, infinite_weights, special_maxima, rounded_once, users)
+    for check in (
+        *(pools, variants, split_sums, every_tile, short_runs),
+        *(vectors, infinite_weights, special_maxima, rounded_once, users),
+    )
 }
 
 

@@ -1,158 +1,89 @@
-"""Forward and grad_input: weights are packed, then one tiled product for each phase of the strides."""
+"""Forward and grad_input: the variants of a tiled product over packed weights."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
-from itertools import product
 
 import numpy as np
 
-from fastconv import arrays
-from fastconv._kernels.contract import OK, OUT_OF_MEMORY, RELU, Declined, Kernel, Problem, Variant
+from fastconv._kernels.contract import Declined, Kernel, Problem, Variant
+from fastconv._kernels.numba_cuda.conv2d_join import join_kernel
 from fastconv._kernels.numba_cuda.conv2d_pack import fold_kernel, pack_kernel
-from fastconv._kernels.numba_cuda.conv2d_phases import Phase, forward_phase, transposed_phases
 from fastconv._kernels.numba_cuda.conv2d_sum import sum_kernel
+from fastconv._kernels.numba_cuda.conv2d_sums import MOST_PIXELS, Folded, Sum, is_pointwise
 from fastconv._kernels.numba_cuda.conv2d_taps import MODES, ZEROS
-from fastconv._kernels.numba_cuda.launch import is_aligned, launch, launch_elements, memory, temporary
 from fastconv._kernels.numba_cuda.settings import CudaKernel
-from fastconv._kernels.numba_cuda.tiles import ACCESSES, CHANNELS, ELEMENTS, PIXELS, TILES, TINY, Tile, tile_for
-from fastconv.geometry import Conv2dGeometry
+from fastconv._kernels.numba_cuda.tiles import ACCESSES, DEPTH, ELEMENTS, PIXELS, RUN_TERMS, TERMS, TILES, TINY
 
-_QUAD = 4
-# Pixels of one launch.
-_MOST_PIXELS = 2**31 - 2**16
-
-
-class _Sum:
-    """Forward, or grad_input as the same sum over the transposed weight."""
-
-    def __init__(self, problem: Problem, geometry: Conv2dGeometry, transposed: bool):
-        g = self._geometry = geometry
-        self._dtype, self._transposed = problem.dtype, transposed
-        self._bias, self._relu = "bias" in problem.optional, problem.activation == RELU
-        self._mode = ZEROS if transposed else MODES[g.padding_mode]
-        source_shape, target_shape = (g.out_shape, g.x_shape) if transposed else (g.x_shape, g.out_shape)
-        self._formats = problem.formats
-        self._source = arrays.element_strides(source_shape, problem.formats[0])
-        self._target = arrays.element_strides(target_shape, problem.formats[1])
-        self._C, self._M = (g.K_g, g.C_g) if transposed else (g.C_g, g.K_g)
-        self._pitch = -(-self._M // _QUAD) * _QUAD
-        self._taps = g.rows.kernel * g.cols.kernel
-        self.packed_count = g.groups * self._taps * self._C * self._pitch
-        self._phases = tuple(product(*self._axes()))
-
-    def pack(self, weight):
-        """The weight as kernels read it: channels of a tile side by side, in whole vectors."""
-        packed = temporary(weight, self.packed_count, self._dtype)
-        inner, outer = self._taps, self._geometry.C_g * self._taps
-        c_stride, m_stride = (outer, inner) if self._transposed else (inner, outer)
-        sizes = self._geometry.groups, self._taps, self._C, self._M, self._pitch
-        strides = self._geometry.K_g * outer, c_stride, m_stride
-        launch_elements(pack_kernel(self._dtype), self.packed_count, memory(weight), memory(packed), sizes, strides)
-        return packed
-
-    def __call__(self, source, packed, *rest) -> int:
-        bias, target = rest if self._bias else (rest[0], rest[0])
-        for rows, cols in self._phases:
-            for first, images in _parts(self._geometry.N, rows.count * cols.count):
-                self._launch(rows, cols, source[first : first + images], packed, bias, target[first : first + images])
-        return OK
-
-    def _axes(self):
-        g = self._geometry
-        if self._transposed:
-            return transposed_phases(g.rows), transposed_phases(g.cols)
-        return (forward_phase(g.rows),), (forward_phase(g.cols),)
-
-    def _launch(self, rows: Phase, cols: Phase, source, packed, bias, target) -> None:
-        groups, pixels = self._geometry.groups, len(source) * rows.count * cols.count
-        tile = tile_for(self._dtype, self._M, pixels, groups)
-        kernel = sum_kernel(self._dtype, tile, *self._accesses(tile, rows, cols, source, target))
-        blocks = -(-self._M // tile.rows) * groups * -(-pixels // tile.cols)
-        tap_pitch = self._C * self._pitch
-        sizes = (groups, self._C, self._M, self._pitch, pixels, self._taps * tap_pitch, self._bias, self._relu)
-        axes = [(axis.advance, axis.start, axis.per_tap, axis.size, self._mode) for axis in (rows, cols)]
-        pitches = self._geometry.cols.kernel * tap_pitch, tap_pitch
-        taps = [(a.taps, a.tap_first * at, a.tap_step * at) for a, at in zip((rows, cols), pitches, strict=True)]
-        places = zip((rows, cols), self._target[2:], strict=True)
-        to = [(a.count, a.first * stride, a.step * stride) for a, stride in places]
-        operands = map(memory, (source, packed, bias, target))
-        launch(kernel, blocks, tile.threads, *operands, sizes, *axes, *taps, *to, self._source, self._target[:2])
-
-    def _accesses(self, tile: Tile, rows: Phase, cols: Phase, source, target) -> tuple[str, str]:
-        """What is read and written by vectors: what is aligned and comes in fours."""
-        lasts = [layout == arrays.CHANNELS_LAST for layout in self._formats]
-        reads, writes = is_aligned(source) and tile is not TINY, is_aligned(target) and tile is not TINY
-        gathers = CHANNELS if reads and lasts[0] and self._C % _QUAD == 0 else ELEMENTS
-        if lasts[1]:
-            return gathers, CHANNELS if writes and self._M % _QUAD == 0 else ELEMENTS
-        together = rows.step == cols.step == 1 and rows.count * cols.count % _QUAD == 0
-        return gathers, PIXELS if writes and together and gathers == ELEMENTS else ELEMENTS
-
-
-class _Folded:
-    """grad_input of a padding that repeats inputs: that of the padded input, folded back."""
-
-    def __init__(self, problem: Problem):
-        g = self._geometry = problem.geometry
-        rows, cols = (replace(axis, size=axis.padded, low=0, high=0) for axis in (g.rows, g.cols))
-        self._padded = replace(g, rows=rows, cols=cols, padding_mode="zeros")
-        self._dtype, self._format = problem.dtype, problem.formats[1]
-        self._sum = _Sum(problem, self._padded, transposed=True)
-        self.pack, self.packed_count = self._sum.pack, self._sum.packed_count
-        self.padded_count = int(np.prod(self._padded.x_shape))
-
-    def __call__(self, grad_out, packed, grad_input) -> int:
-        try:
-            padded = temporary(grad_input, self.padded_count, self._dtype)
-        except MemoryError:
-            return OUT_OF_MEMORY
-        g, shape = self._geometry, self._padded.x_shape
-        N, C, H, W = shape
-        if self._format == arrays.CHANNELS_LAST:
-            padded = padded.reshape(N, H, W, C).transpose(0, 3, 1, 2)
-        else:
-            padded = padded.reshape(shape)
-        self._sum(grad_out, packed, padded)
-        axes = [(1, -axis.low, 0, axis.size, MODES[g.padding_mode]) for axis in (g.rows, g.cols)]
-        strides = [arrays.element_strides(of, self._format) for of in (shape, g.x_shape)]
-        operands = memory(padded), memory(grad_input)
-        count = int(np.prod(g.x_shape))
-        launch_elements(fold_kernel(self._dtype), count, *operands, (*g.x_shape, H, W), *axes, *strides)
-        return OK
-
-
-def _parts(images: int, pixels: int):
-    """(first, count) of images whose pixels are counted in 31 bits."""
-    most = max(_MOST_PIXELS // pixels, 1)
-    return [(first, min(most, images - first)) for first in range(0, images, most)]
+_SCALAR = ((ELEMENTS, ELEMENTS), (TERMS, ELEMENTS))
 
 
 def kernels(dtype: str) -> Iterator[tuple[str, CudaKernel]]:
     """Everything that can be launched for arrays of one dtype, by name."""
     yield "conv2d_pack", pack_kernel(dtype)
     yield "conv2d_fold", fold_kernel(dtype)
+    yield "conv2d_join", join_kernel(dtype)
     for tile in TILES[dtype]:
-        accesses = ACCESSES if tile is not TINY else ACCESSES[:1]
-        for gathers, stores in accesses:
+        for gathers, stores in ACCESSES if tile is not TINY else _SCALAR:
             yield f"conv2d_sum {tile.rows}x{tile.cols} {gathers} {stores}", sum_kernel(dtype, tile, gathers, stores)
 
 
-def _prepare_tiled(problem: Problem, transposed: bool) -> Kernel | Declined:
+def _prepare_first_layer(problem: Problem, transposed: bool) -> Kernel | Declined:
     g = problem.geometry
-    if max(g.rows.out * g.cols.out, g.rows.padded * g.cols.padded) > _MOST_PIXELS:
-        return Declined(f"an image has more than {_MOST_PIXELS:,} pixels")
+    C, taps = g.K_g if transposed else g.C_g, g.rows.kernel * g.cols.kernel
+    if C >= DEPTH or taps == 1:
+        return Declined(f"no tap has few channels: there are {taps} of {C}")
+    if taps * C > RUN_TERMS:
+        return Declined(f"a sum has {taps * C} terms; the table has room for {RUN_TERMS}")
+    return _prepared(problem, transposed, "first_layer", TERMS)
+
+
+def _prepare_split(problem: Problem, transposed: bool) -> Kernel | Declined:
+    g = problem.geometry
+    run = Sum(problem, g, transposed)
+    if run.most_runs() == 1:
+        return Declined(f"a sum has no more than {RUN_TERMS} terms")
+    if problem.variant is None and not run.is_split():
+        return Declined("there are enough sums for a GPU")
+    return _prepared(problem, transposed, "split", PIXELS if is_pointwise(g) else ELEMENTS)
+
+
+def _prepare_pointwise(problem: Problem, transposed: bool) -> Kernel | Declined:
+    if not is_pointwise(problem.geometry):
+        return Declined("outputs and inputs are not paired")
+    return _prepared(problem, transposed, "pointwise", PIXELS)
+
+
+def _prepare_tiled(problem: Problem, transposed: bool) -> Kernel | Declined:
+    return _prepared(problem, transposed, "tiled", ELEMENTS)
+
+
+def _prepared(problem, transposed, name, order):
+    g = problem.geometry
+    if max(g.rows.out * g.cols.out, g.rows.padded * g.cols.padded) > MOST_PIXELS:
+        return Declined(f"an image has more than {MOST_PIXELS:,} pixels")
     folds = transposed and MODES[g.padding_mode] != ZEROS
-    run = _Folded(problem) if folds else _Sum(problem, g, transposed)
-    itemsize = np.dtype(problem.dtype).itemsize
-    count = run.packed_count + (run.padded_count if folds else 0)
+    if folds and name != "tiled":
+        return Declined("the padding repeats inputs")
+    run = Folded(problem) if folds else Sum(problem, g, transposed, order, splits=name == "split")
+    count = run.packed_count + (run.padded_count if folds else run.part_count)
     packing = (__name__, problem.dtype, g.weight_shape, g.groups, transposed)
-    return Kernel("tiled", run, run.pack, count * itemsize, packing=packing)
+    return Kernel(name, run, run.pack, count * np.dtype(problem.dtype).itemsize, packing=packing)
+
+
+_PREPARE = {
+    "first_layer": _prepare_first_layer,
+    "split": _prepare_split,
+    "pointwise": _prepare_pointwise,
+    "tiled": _prepare_tiled,
+}
 
 
 def _variants(transposed: bool) -> tuple[Variant, ...]:
-    return (Variant("tiled", lambda problem: _prepare_tiled(problem, transposed)),)
+    return tuple(
+        Variant(name, lambda problem, prepare=prepare: prepare(problem, transposed))
+        for name, prepare in _PREPARE.items()
+    )
 
 
 VARIANTS = {"conv2d_forward": _variants(transposed=False), "conv2d_grad_input": _variants(transposed=True)}

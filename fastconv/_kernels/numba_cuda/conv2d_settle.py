@@ -25,18 +25,19 @@ def settled(dtype: str, tile: Tile, stores: str):
 
 
 @cache
-def _finished(dtype):
+def finished(dtype: str):
+    """The end of a sum."""
     zero = FLOATS[dtype](0)
 
     @inlined
-    def finished(value, bias_value, ends, relu):
+    def finish(value, bias_value, ends, relu):
         """What is stored: the last run adds the bias and rectifies; NaN and -0.0 stay."""
         if ends[1]:
             value += bias_value
             value = zero if relu and value < zero else value
         return value
 
-    return finished
+    return finish
 
 
 @inlined
@@ -48,7 +49,7 @@ def target_at(p, to_y, to_x, image_stride):
 
 
 def _by_elements(dtype, tile):
-    own_rows, zero, finished = 4 * tile.row_quads, FLOATS[dtype](0), _finished(dtype)
+    own_rows, zero, finish = 4 * tile.row_quads, FLOATS[dtype](0), finished(dtype)
 
     @inlined
     def store(s, total, target, bias, at, ends, sizes, to_y, to_x, to):
@@ -62,7 +63,7 @@ def _by_elements(dtype, tile):
                     value, element = total[r, s], pixel_at + m * to[1]
                     if not ends[0]:
                         value += target[element]
-                    value = finished(value, bias[group * M + m] if sizes[6] else zero, ends, sizes[7])
+                    value = finish(value, bias[group * M + m] if sizes[6] else zero, ends, sizes[7])
                     target[element] = value
                     is_nan = is_nan or value != value
         return is_nan
@@ -71,7 +72,7 @@ def _by_elements(dtype, tile):
 
 
 def _by_pixels(dtype, tile):
-    zero, finished, quads = FLOATS[dtype](0), _finished(dtype), tile.col_quads
+    zero, finish, quads = FLOATS[dtype](0), finished(dtype), tile.col_quads
 
     @inlined
     def store(r, total, target, bias, at, ends, sizes, to_y, to_x, to):
@@ -85,10 +86,10 @@ def _by_pixels(dtype, tile):
                     element, v = target_at(p, to_y, to_x, to[0]) + (group * M + m) * to[1], (zero, zero, zero, zero)
                     if not ends[0]:
                         v = load4(target, element)
-                    v0 = finished(total[r, 4 * q] + v[0], added, ends, relu)
-                    v1 = finished(total[r, 4 * q + 1] + v[1], added, ends, relu)
-                    v2 = finished(total[r, 4 * q + 2] + v[2], added, ends, relu)
-                    v3 = finished(total[r, 4 * q + 3] + v[3], added, ends, relu)
+                    v0 = finish(total[r, 4 * q] + v[0], added, ends, relu)
+                    v1 = finish(total[r, 4 * q + 1] + v[1], added, ends, relu)
+                    v2 = finish(total[r, 4 * q + 2] + v[2], added, ends, relu)
+                    v3 = finish(total[r, 4 * q + 3] + v[3], added, ends, relu)
                     store4(target, element, (v0, v1, v2, v3))
                     is_nan = is_nan or v0 != v0 or v1 != v1 or v2 != v2 or v3 != v3
         return is_nan
@@ -97,7 +98,7 @@ def _by_pixels(dtype, tile):
 
 
 def _by_channels(dtype, tile):
-    zero, finished, quads = FLOATS[dtype](0), _finished(dtype), tile.row_quads
+    zero, finish, quads = FLOATS[dtype](0), finished(dtype), tile.row_quads
 
     @inlined
     def store(s, total, target, bias, at, ends, sizes, to_y, to_x, to):
@@ -111,10 +112,10 @@ def _by_channels(dtype, tile):
                     added = (bias[k], bias[k + 1], bias[k + 2], bias[k + 3]) if sizes[6] else v
                     if not ends[0]:
                         v = load4(target, pixel_at + k)
-                    v0 = finished(total[4 * q, s] + v[0], added[0], ends, relu)
-                    v1 = finished(total[4 * q + 1, s] + v[1], added[1], ends, relu)
-                    v2 = finished(total[4 * q + 2, s] + v[2], added[2], ends, relu)
-                    v3 = finished(total[4 * q + 3, s] + v[3], added[3], ends, relu)
+                    v0 = finish(total[4 * q, s] + v[0], added[0], ends, relu)
+                    v1 = finish(total[4 * q + 1, s] + v[1], added[1], ends, relu)
+                    v2 = finish(total[4 * q + 2, s] + v[2], added[2], ends, relu)
+                    v3 = finish(total[4 * q + 3, s] + v[3], added[3], ends, relu)
                     store4(target, pixel_at + k, (v0, v1, v2, v3))
                     is_nan = is_nan or v0 != v0 or v1 != v1 or v2 != v2 or v3 != v3
         return is_nan
@@ -143,7 +144,7 @@ def _unrolled(store, count, item=0):
 
 def _repair(dtype, tile):
     own_rows, own_cols, zero = 4 * tile.row_quads, 4 * tile.col_quads, FLOATS[dtype](0)
-    finished = _finished(dtype)
+    finish = finished(dtype)
 
     @inlined
     def repair(target, bias, source, packed, at, sizes, y, x, taps_y, taps_x, to_y, to_x, strides, to):
@@ -164,7 +165,7 @@ def _repair(dtype, tile):
                         zero, source, source_at, packed, packed_at, i, j, C, pitch, y, x, taps_y, taps_x, strides
                     )
                     added = bias[group * M + m] if sizes[6] else zero
-                    target[element] = finished(value, added, (True, True), sizes[7])
+                    target[element] = finish(value, added, (True, True), sizes[7])
             item += 1
 
     return repair

@@ -17,7 +17,7 @@ if not SIMULATED:
 
     __all__ = ["cgutils", "cuda", "intrinsic", "types"]
 
-int64, uint32 = types.int64, types.uint32
+int32, int64, uint32 = types.int32, types.int64, types.uint32
 FLOATS = {"float32": types.float32, "float64": types.float64}
 UNSIGNED = {"uint8": types.uint8, "uint16": types.uint16, "uint32": types.uint32}
 # Of arrays in shared memory that are read by vectors; simulated ones have none.

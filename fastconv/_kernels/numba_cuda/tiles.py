@@ -11,13 +11,18 @@ RUN_TERMS = 512
 # Blocks that keep a large GPU busy. It decides the order of some sums, so it is the same on every device.
 BLOCKS = 264
 # Which neighbours in memory a kernel reads and writes by vectors; ELEMENTS go one by one.
-ELEMENTS, PIXELS, CHANNELS = "elements", "pixels", "channels"
+# TERMS are read one by one as well, through taps and channels alike.
+ELEMENTS, PIXELS, CHANNELS, TERMS = "elements", "pixels", "channels", "terms"
 ACCESSES = (
     (ELEMENTS, ELEMENTS),
     (ELEMENTS, PIXELS),
     (ELEMENTS, CHANNELS),
     (CHANNELS, ELEMENTS),
     (CHANNELS, CHANNELS),
+    (PIXELS, PIXELS),
+    (TERMS, ELEMENTS),
+    (TERMS, PIXELS),
+    (TERMS, CHANNELS),
 )
 
 
