@@ -1,11 +1,13 @@
 """GPU kernels against the reference in Numba's simulator: what they index, not what the compiler makes of it."""
 
 import pytest
+from support.cuda_cases import VARIANTS
 from support.process import run_python
 
 CHECKS = (
     *("conv2d_forward", "conv2d_grad_input", "conv2d_grad_weight", "conv2d_grad_bias"),
-    *("pools", "variants", "split_sums", "every_tile", "short_runs"),
+    *(f"variant {name}" for name in VARIANTS),
+    *("pools", "split_sums", "long_sums", "every_tile", "short_runs"),
     *("vectors", "infinite_weights", "special_maxima", "rounded_once", "users"),
 )
 # Several in one process: most take less time than it takes to begin.

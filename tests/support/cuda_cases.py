@@ -25,8 +25,18 @@ CONVS = (
 )
 # Of the largest tile these fill one or two, with tails.
 TILED = (conv("tiles with tails", (1, 4, 3, 5), (12, 4, 2, 2), padding=1),)
+# One output, and one tap: what is added up in which order is easy to say.
+ORDERED = (
+    conv("one output", (1, 8, 3, 3), (3, 8, 3, 3), bias=False),
+    conv("one tap", (1, 2, 4, 9), (3, 2, 1, 1), bias=False),
+)
 # For each variant of convolutions, what it is for.
 VARIANTS = {
+    "depthwise": (
+        conv("depthwise, unequal pads", (2, 3, 5, 4), (3, 1, 3, 3), padding=((1, 0), (2, 1)), groups=3),
+        conv("depthwise, strides", (1, 33, 6, 3), (33, 1, 3, 3), stride=2, padding=((1, 1), (1, 0)), groups=33),
+        conv("depthwise, wide", (1, 2, 3, 9), (2, 1, 5, 5), stride=2, padding=3, groups=2),
+    ),
     "first_layer": (conv("few channels", (2, 3, 5, 4), (3, 3, 3, 2), stride=(2, 1), padding=1),),
     "split": (
         conv("few pixels", (1, 6, 2, 4), (5, 6, 2, 2), padding=(0, 1)),
@@ -36,6 +46,7 @@ VARIANTS = {
         conv("pixels in fours", (2, 5, 2, 6), (6, 5, 1, 1)),
         conv("pixels of groups", (1, 8, 3, 3), (8, 4, 1, 1), groups=2),
     ),
+    "flattened": (conv("few channels, dilated", (2, 3, 5, 6), (5, 3, 3, 2), padding=(2, 1), dilation=(2, 1)), CONVS[1]),
     "tiled": CONVS[2:3],
     "parts": CONVS[:1],
 }

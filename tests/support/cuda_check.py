@@ -11,8 +11,9 @@ from fastconv._kernels import numba_cuda
 from fastconv._kernels.contract import Kernel
 from fastconv._kernels.numba_cuda import conv2d_grads, conv2d_sum, conv2d_sums, conv2d_weight_sums, tiles
 from fastconv._kernels.numba_cuda.settings import SIMULATED
+from fastconv.dtypes import FLOAT_TYPES
 from support.cuda_arrays import DeviceAligned, DeviceArray, DeviceFenced, on_device
-from support.cuda_cases import CONVS, POOLS, TILED, VARIANTS, conv
+from support.cuda_cases import CONVS, ORDERED, POOLS, TILED, VARIANTS, conv
 from support.data import FORMATS, assert_same_bits, in_format, named_rng
 from support.kernel_calls import (
     CONV_OPERATIONS,
@@ -68,20 +69,16 @@ def every_tile():
                 exact(op, TILED[0], dtype, (layout, layout), fence=DeviceAligned, variant="tiled")
 
 
-def variants():
-    """Every variant of every convolution by name, on what it is for, with vectors and without them."""
+def variant(name):
+    """A variant in every direction that has it, on what it is for, with vectors and without them."""
     shorten_runs()
-    for op in CONV_OPERATIONS:
+    for op, case in itertools.product(CONV_OPERATIONS, VARIANTS[name]):
+        if name not in [variant.name for variant in numba_cuda.VARIANTS[op]]:
+            continue
         activation = "relu" if op.endswith("forward") else None
-        for variant in numba_cuda.VARIANTS[op]:
-            for case in VARIANTS[variant.name]:
-                for fence, layout in (
-                    (DeviceFenced, FORMATS[0]),
-                    (DeviceAligned, FORMATS[0]),
-                    (DeviceAligned, FORMATS[1]),
-                ):
-                    formats = (layout,) * len(activations(op))
-                    exact(op, case, "float32", formats, activation, fence=fence, variant=variant.name)
+        for fence, layout in zip((DeviceAligned, DeviceFenced), FORMATS, strict=True):
+            formats = (layout,) * len(activations(op))
+            exact(op, case, "float32", formats, activation, fence=fence, variant=name)
 
 
 def split_sums():
@@ -89,15 +86,51 @@ def split_sums():
     shorten_runs()
     for op in CONV_OPERATIONS[:2]:
         for case in VARIANTS["split"]:
-            inputs, rng = dict(reference_outputs(case, "float32", op)[0]), named_rng("split sums")
-            for name in inputs:
-                inputs[name] = rng.standard_normal(inputs[name].shape, np.float32)
-            found = []
-            for variant in ("split", "tiled"):
-                problem = problem_of(op, geometry_of(case), "float32", FORMATS[:1] * 2, _OPTIONS, variant)
-                (result,) = run_fenced("cuda", op, problem, inputs, DeviceFenced).values()
-                found.append(np.asarray(result))
-            assert_same_bits(*found, (op, case.name))
+            inputs = normal(named_rng("split sums"), reference_outputs(case, "float32", op)[0])
+            assert_same_bits(*(result(op, case, inputs, name) for name in ("split", "tiled")), (op, case.name))
+
+
+def long_sums():
+    """Sums have the order of ``replayed``, in which rounding errors of zero-mean data are few units of u |W| |X|."""
+    run_terms = conv2d_sum.RUN_TERMS
+    shorten_runs()
+    conv2d_grads._LEAST_PIXELS = 1 << 20  # one part, so that its sums are as long as they get
+    rng, (forward, grad_weight) = named_rng("long sums"), ORDERED
+    inputs = normal(rng, reference_outputs(forward, "float32", "conv2d_forward")[0])
+    left, right = (inputs[name].transpose(2, 3, 1, 0).reshape(-1, len(inputs[name])) for name in ("weight", "x"))
+    expected = replayed(left[:, None, :], right[:, :, None], conv2d_sum.RUN_TERMS)
+    assert_same_bits(result("conv2d_forward", forward, inputs).reshape(expected.shape), expected)
+    inputs = normal(rng, reference_outputs(grad_weight, "float32", "conv2d_grad_weight")[0])
+    left, right = (inputs[name][0].reshape(inputs[name].shape[1], -1).T for name in ("grad_out", "x"))
+    expected = replayed(left[:, :, None], right[:, None, :], conv2d_weight_sums.RUN_TERMS)
+    assert_same_bits(result("conv2d_grad_weight", grad_weight, inputs).reshape(expected.shape), expected)
+    for terms, most in ((4608, 16), (1 << 15, 32)):
+        left, right = (rng.standard_normal((terms, *shape), np.float32) for shape in ((8, 1), (1, 8)))
+        wide, size = (
+            np.einsum("tmn,tnk->mk", left.astype(float), right.astype(float)),
+            abs(left.T[0]) @ abs(right[:, 0]),
+        )
+        worst = np.max(np.abs(replayed(left, right, run_terms) - wide) / size) / FLOAT_TYPES["float32"].unit_roundoff
+        assert 0 < worst <= most, (terms, worst)
+
+
+def replayed(left, right, run_terms):
+    """Σ left[t] * right[t] as kernels add it up: run by run of so many terms, each from zero."""
+    products = [left[t] * right[t] for t in range(len(left))]
+    runs = [sum(products[first : first + run_terms], np.float32(0)) for first in range(0, len(left), run_terms)]
+    return sum(runs[1:], runs[0])
+
+
+def normal(rng, inputs):
+    """Other values for inputs: zero-mean ones, whose sums are rounded."""
+    return {name: rng.standard_normal(values.shape, np.float32) for name, values in inputs.items()}
+
+
+def result(op, case, inputs, variant=None):
+    """The output of one call without a bias."""
+    problem = problem_of(op, geometry_of(case), "float32", FORMATS[:1] * 2, (), variant)
+    (found,) = run_fenced("cuda", op, problem, inputs, DeviceFenced).values()
+    return np.asarray(found)
 
 
 def shorten_runs():
@@ -123,22 +156,18 @@ def vectors():
 
 def infinite_weights():
     """Padding is not summed, so that it makes no NaN."""
-    case = CONVS[0]
-    inputs, _ = reference_outputs(case, "float32", "conv2d_forward")
-    weight = inputs["weight"].copy()
-    weight[::2, :, 0], weight[1, 1, 2, 2] = np.inf, np.nan
-    grad_out = inputs["grad_out"].copy()
-    grad_out[0, 0, 0, 0] = np.inf
     shorten_runs()
-    for op, changed in (
-        ("conv2d_forward", {"weight": weight}),
-        ("conv2d_grad_input", {"weight": weight}),
-        ("conv2d_grad_weight", {"grad_out": grad_out}),
-    ):
-        for variant in numba_cuda.VARIANTS[op]:
-            if isinstance(variant.prepare(problem_of(op, geometry_of(case), "float32", FORMATS)), Kernel):
-                with np.errstate(invalid="ignore"):
-                    exact(op, case, "float32", FORMATS, changed=changed, variant=variant.name)
+    for case, op in itertools.product((CONVS[0], VARIANTS["depthwise"][0]), CONV_OPERATIONS[:3]):
+        inputs, _ = reference_outputs(case, "float32", "conv2d_forward")
+        weight, grad_out = inputs["weight"].copy(), inputs["grad_out"].copy()
+        weight[::2, :, 0], weight[1, -1, 2, 2] = np.inf, np.nan
+        grad_out[0, 0, 0, 0] = np.inf
+        changed = {"grad_out": grad_out} if op.endswith("weight") else {"weight": weight}
+        problem = problem_of(op, geometry_of(case), "float32", FORMATS)
+        takers = [each.name for each in numba_cuda.VARIANTS[op] if isinstance(each.prepare(problem), Kernel)]
+        for name in takers[:1] if case is not CONVS[0] else takers:
+            with np.errstate(invalid="ignore"):
+                exact(op, case, "float32", FORMATS, changed=changed, variant=name)
 
 
 def special_maxima():
@@ -188,10 +217,11 @@ def users():
 
 
 CHECKS = {op: lambda op=op: all_cases(op) for op in CONV_OPERATIONS}
+CHECKS |= {f"variant {name}": lambda name=name: variant(name) for name in VARIANTS}
 CHECKS |= {
     check.__name__: check
     for check in (
-        *(pools, variants, split_sums, every_tile, short_runs),
+        *(pools, long_sums, split_sums, every_tile, short_runs),
         *(vectors, infinite_weights, special_maxima, rounded_once, users),
     )
 }
@@ -199,6 +229,7 @@ CHECKS |= {
 
 def main():
     assert SIMULATED
+    assert set(VARIANTS) == {variant.name for op in CONV_OPERATIONS for variant in numba_cuda.VARIANTS[op]}
     for name in sys.argv[1:]:
         CHECKS[name]()
         print("checked:", name)

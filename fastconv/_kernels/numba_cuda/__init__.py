@@ -1,18 +1,27 @@
 """Kernels for NVIDIA GPUs, compiled by numba-cuda when they are first launched."""
 
 from fastconv._kernels import contract
-from fastconv._kernels.numba_cuda import batch_norm, conv2d, conv2d_grads, elementwise, pool2d, softmax
+from fastconv._kernels.numba_cuda import (
+    batch_norm,
+    conv2d,
+    conv2d_depthwise,
+    conv2d_grads,
+    elementwise,
+    pool2d,
+    softmax,
+)
 from fastconv._kernels.numba_cuda.settings import CudaKernel
 
 __all__ = ["VARIANTS", "kernels", "prepare"]
 
 _MODULES = (conv2d, conv2d_grads, pool2d, elementwise, batch_norm, softmax)
+_LAUNCHED = (*_MODULES, conv2d_depthwise)
 VARIANTS = {op: table for module in _MODULES for op, table in module.VARIANTS.items()}
 
 
 def kernels(dtype: str) -> dict[str, CudaKernel]:
     """Everything that can be launched for arrays of one dtype, by name."""
-    return {name: kernel for module in _MODULES for name, kernel in module.kernels(dtype)}
+    return {name: kernel for module in _LAUNCHED for name, kernel in module.kernels(dtype)}
 
 
 def prepare(op: str, problem: contract.Problem) -> contract.Kernel | contract.Declined:

@@ -8,6 +8,7 @@ import numpy as np
 
 from fastconv import arrays
 from fastconv._kernels.contract import OK, OUT_OF_MEMORY, Declined, Kernel, Problem, Variant
+from fastconv._kernels.numba_cuda import conv2d_depthwise
 from fastconv._kernels.numba_cuda.conv2d_bias_sums import CHANNELS, PART_DTYPE, add_bias_parts_kernel, bias_sum_kernel
 from fastconv._kernels.numba_cuda.conv2d_taps import MODES
 from fastconv._kernels.numba_cuda.conv2d_weight_sums import add_parts_kernel, weight_sum_kernel
@@ -21,13 +22,15 @@ _MOST_PIXELS = 2**31 - 2**16
 
 
 class _GradWeight:
-    def __init__(self, problem: Problem):
+    def __init__(self, problem: Problem, flattened: bool = False):
+        self._flattened = flattened
         g = self._geometry = problem.geometry
         self._dtype = problem.dtype
         self._taps = g.rows.kernel * g.cols.kernel
         self._pixels = g.N * g.rows.out * g.cols.out
         self._tile = tile = tile_for(problem.dtype, g.K_g, g.C_g, g.groups * self._taps * BLOCKS)
-        self._blocks = -(-g.K_g // tile.rows) * -(-g.C_g // tile.cols) * self._taps * g.groups
+        columns = _tiles_of_columns(g, tile, flattened)
+        self._blocks = -(-g.K_g // tile.rows) * columns * g.groups
         self._own_pixels = _own_pixels(self._pixels, self._blocks)
         self._parts = -(-self._pixels // self._own_pixels)
         self.count = self._parts * g.K * g.C_g * self._taps
@@ -44,10 +47,12 @@ class _GradWeight:
         sizes = g.groups, g.C_g, g.K_g, self._pixels, self._own_pixels
         sizes += g.rows.kernel, g.cols.kernel, g.rows.out, g.cols.out
         axes = [(axis.stride, -axis.low, axis.dilation, axis.size, mode) for axis in (g.rows, g.cols)]
-        kernel, operands = weight_sum_kernel(self._dtype, self._tile), map(memory, (grad_out, x, part))
+        kernel, operands = weight_sum_kernel(self._dtype, self._tile, self._flattened), map(memory, (grad_out, x, part))
         blocks = self._blocks * self._parts
         launch(kernel, blocks, self._tile.threads, *operands, sizes, *axes, self._grad_strides, self._strides)
-        sizes = self._parts, g.groups, self._taps, g.K_g, g.C_g
+        columns = g.C_g * self._taps if self._flattened else g.C_g
+        tap_stride = g.C_g if self._flattened else g.K_g * g.C_g
+        sizes = self._parts, g.groups, self._taps, g.K_g, g.C_g, tap_stride, columns
         operands = memory(part), memory(grad_weight)
         launch_elements(add_parts_kernel(self._dtype), self.count // self._parts, *operands, sizes)
         return OK
@@ -85,7 +90,8 @@ class _GradBias:
 def kernels(dtype: str) -> Iterator[tuple[str, CudaKernel]]:
     """Everything that can be launched for arrays of one dtype, by name."""
     for tile in TILES[dtype]:
-        yield f"conv2d_weight_sum {tile.rows}x{tile.cols}", weight_sum_kernel(dtype, tile)
+        for name, flattened in (("tiled", False), ("flattened", True)):
+            yield f"conv2d_weight_sum {tile.rows}x{tile.cols} {name}", weight_sum_kernel(dtype, tile, flattened)
     yield "conv2d_add_parts", add_parts_kernel(dtype)
     for channels in (1, CHANNELS):
         yield f"conv2d_bias_sum {channels}", bias_sum_kernel(dtype, channels)
@@ -98,7 +104,21 @@ def _own_pixels(pixels: int, blocks: int) -> int:
     return -(-pixels // (parts * DEPTH)) * DEPTH
 
 
-def _prepare(name, make):
+def _tiles_of_columns(g, tile, flattened):
+    """How many tiles all taps of all channels take."""
+    taps = g.rows.kernel * g.cols.kernel
+    return -(-taps * g.C_g // tile.cols) if flattened else taps * -(-g.C_g // tile.cols)
+
+
+def _prepare_flattened(problem: Problem) -> Kernel | Declined:
+    g = problem.geometry
+    tile = tile_for(problem.dtype, g.K_g, g.C_g, BLOCKS)
+    if _tiles_of_columns(g, tile, True) == _tiles_of_columns(g, tile, False):
+        return Declined("tiles of one tap are as full")
+    return _variant("flattened", lambda problem: _GradWeight(problem, flattened=True)).prepare(problem)
+
+
+def _variant(name, make):
     def prepare(problem: Problem) -> Kernel | Declined:
         g = problem.geometry
         if g.N * g.rows.out * g.cols.out > _MOST_PIXELS:
@@ -106,10 +126,14 @@ def _prepare(name, make):
         run = make(problem)
         return Kernel(name, run, workspace_bytes=run.workspace_bytes)
 
-    return (Variant(name, prepare),)
+    return Variant(name, prepare)
 
 
 VARIANTS = {
-    "conv2d_grad_weight": _prepare("tiled", _GradWeight),
-    "conv2d_grad_bias": _prepare("parts", _GradBias),
+    "conv2d_grad_weight": (
+        Variant(conv2d_depthwise.NAME, conv2d_depthwise.prepare_grad_weight),
+        Variant("flattened", _prepare_flattened),
+        _variant("tiled", _GradWeight),
+    ),
+    "conv2d_grad_bias": (_variant("parts", _GradBias),),
 }
