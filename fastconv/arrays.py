@@ -12,13 +12,12 @@ import numpy as np
 
 from fastconv import device_arrays, dtypes, memory
 from fastconv._kernels import buffers
+from fastconv.device_arrays import HOST
 from fastconv.errors import DeviceError, DTypeError
 
 CONTIGUOUS = "contiguous"
 CHANNELS_LAST = "channels_last"
 FORMATS = (CONTIGUOUS, CHANNELS_LAST)
-# The device of every array of NumPy.
-HOST = "cpu"
 
 _TO_CHANNELS_LAST = (0, 2, 3, 1)
 _FROM_CHANNELS_LAST = (0, 3, 1, 2)
@@ -62,6 +61,27 @@ def device_of(array: np.ndarray) -> str:
     return HOST if type(array) is np.ndarray else f"cuda:{int(array.device)}"
 
 
+def moved(array: np.ndarray, device: str) -> np.ndarray:
+    """The same values on a device, as ``device_arrays.named`` says it, in the same memory format.
+
+    It is the same array where it lies there; else a copy, for which everything waits that has to.
+    """
+    device = device_arrays.checked(device)
+    if device == device_of(array):
+        return array
+    array, layout = dense_any(array)
+    rows = stored(array, layout)
+    copy = device_arrays.downloaded(rows) if device == HOST else device_arrays.uploaded(rows, device)
+    return copy.transpose(_FROM_CHANNELS_LAST) if layout == CHANNELS_LAST else copy
+
+
+def may_share_memory(first: np.ndarray, second: np.ndarray) -> bool:
+    """NumPy's, of arrays on whatever devices."""
+    if type(first) is not type(second):
+        return False
+    return np.may_share_memory(first, second)
+
+
 def is_writeable(array: np.ndarray) -> bool:
     """Whether NumPy would write to an array; on a GPU nothing is protected."""
     return getattr(array.flags, "writeable", True)
@@ -79,7 +99,8 @@ def dense(array: np.ndarray) -> np.ndarray:
     if type(array) is np.ndarray:
         check_memory(array.shape, array.dtype)
     # A method: NumPy's functions that make arrays make them in the memory of the host.
-    return array.copy(order="C")
+    with device_arrays.beside(array):
+        return array.copy(order="C")
 
 
 def dense_4d(array: np.ndarray) -> tuple[np.ndarray, str]:
@@ -149,7 +170,8 @@ def zeros(shape: tuple[int, ...], dtype: np.dtype, wanted: str = CONTIGUOUS, *, 
     """An array of zeros, where ``empty`` would lie; raises MemoryError as that does."""
     if near is not None and type(near) is not np.ndarray:
         made = _empty_on_device(shape, dtype, wanted, near)
-        made[...] = 0
+        with device_arrays.beside(near):
+            made[...] = 0
         return made
     check_memory(shape, dtype)
     if wanted == CHANNELS_LAST:
@@ -161,11 +183,12 @@ def zeros(shape: tuple[int, ...], dtype: np.dtype, wanted: str = CONTIGUOUS, *, 
 def copied(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """A copy with the strides' order kept; where it is large and dense it begins at a cache line."""
     found = memory_format(array)
-    if found is None:
-        return array.astype(dtype, order="K")
-    copy = empty(array.shape, dtype, found, near=array)
-    copy[...] = array
-    return copy
+    with device_arrays.beside(array):
+        if found is None:
+            return array.astype(dtype, order="K")
+        copy = empty(array.shape, dtype, found, near=array)
+        copy[...] = array
+        return copy
 
 
 def check_memory(shape: tuple[int, ...], dtype) -> int:
@@ -187,7 +210,8 @@ def check_memory(shape: tuple[int, ...], dtype) -> int:
 
 def accumulate_(target: np.ndarray, addend: np.ndarray, kernels=None) -> None:
     """target += addend, in place; NumPy needs no kernels for that."""
-    np.add(target, addend, out=target)
+    with device_arrays.beside(target):
+        np.add(target, addend, out=target)
 
 
 def _empty_on_device(shape, dtype, wanted, near):
@@ -205,7 +229,6 @@ def _on_device(value, name, anywhere):
         )
     if value.dtype.kind not in "fiubc":
         raise DTypeError(f"{name} has dtype {value.dtype}; supported are {dtypes.SUPPORTED}")
-    device_arrays.check_current(value, name)
     return value
 
 

@@ -7,16 +7,42 @@ has both libraries' streams wait for each other.
 
 from __future__ import annotations
 
+import contextlib
+import re
 import sys
 from typing import Any
 
 import numpy as np
 
-from fastconv.errors import DeviceError, missing_extra
+from fastconv import _kernels
+from fastconv.errors import BackendUnavailableError, missing_extra
+
+# Devices: that of every array of NumPy, and the current one of GPUs; one by its number is "cuda:N".
+HOST, GPU = "cpu", "cuda"
 
 # Of DLPack: memory of a CUDA device, and memory that host and device share.
 _CUDA_DEVICES = (2, 13)
 _DEFAULT_STREAMS = (0, 1)
+_DEVICE = re.compile(r"(cpu|cuda)(?::\d+)?")
+_HERE = contextlib.nullcontext()
+
+
+def named(target) -> str | None:
+    """The device that a user asks for: HOST, GPU or one by its number.
+
+    None for what names no device, such as a dtype; raises ValueError for one that cannot be.
+    """
+    text = str(target)
+    if text.partition(":")[0] not in (HOST, GPU):
+        return None
+    if not (found := _DEVICE.fullmatch(text)):
+        raise ValueError(f"expected 'cpu', 'cuda' or 'cuda:N', got {target!r}")
+    return HOST if found[1] == HOST else text
+
+
+def beside(array) -> Any:
+    """A ``with`` block in which all that is made or launched is on the device of an array."""
+    return _HERE if type(array) is np.ndarray else array.device
 
 
 def is_on_device(value) -> bool:
@@ -43,15 +69,31 @@ def adopted(value) -> Any:
     return cupy.asarray(value)
 
 
-def check_current(array, name: str) -> None:
-    """Raise DeviceError for an array on another GPU than the current one, where CuPy makes arrays and kernels run."""
-    cupy = sys.modules.get("cupy")
-    current = array.device if cupy is None else cupy.cuda.Device()
-    if int(array.device) != int(current):
-        raise DeviceError(
-            f"{name} is on device cuda:{int(array.device)}, but the current device is cuda:{int(current)}; "
-            f"make the other one current: with cupy.cuda.Device({int(array.device)})"
+def checked(device: str) -> str:
+    """A device that ``named`` found, with the number of its GPU; raises BackendUnavailableError without such a one."""
+    if device == HOST:
+        return HOST
+    if missing := _kernels.reason(GPU):
+        raise BackendUnavailableError(f"device {device!r} cannot be used: {missing}")
+    runtime = _cupy(f"device {device!r}").cuda.runtime
+    number, count = device.partition(":")[2], runtime.getDeviceCount()
+    if number and int(number) >= count:
+        raise BackendUnavailableError(
+            f"device {device!r} cannot be used: GPUs are counted from 0, and there are {count}"
         )
+    return f"{GPU}:{int(number) if number else runtime.getDevice()}"
+
+
+def uploaded(array, device: str) -> Any:
+    """A copy, in C order, on a ``checked`` GPU; raises MemoryError with bytes and shape where it has no room."""
+    cupy = sys.modules["cupy"]
+    with cupy.cuda.Device(int(device.partition(":")[2])), _told_of_memory(array.shape, array.dtype):
+        return cupy.array(array, order="C")
+
+
+def downloaded(array) -> np.ndarray:
+    """A copy of a device array in the memory of the host, in C order; waits for what computes it."""
+    return array.get()
 
 
 def returned(results, given: tuple):
@@ -66,8 +108,14 @@ def returned(results, given: tuple):
 
 def empty(shape: tuple[int, ...], dtype: np.dtype, near) -> Any:
     """An uninitialised array in C order beside another one; raises MemoryError with bytes and shape."""
-    try:
+    with beside(near), _told_of_memory(shape, dtype):
         return np.empty_like(near, dtype=dtype, order="C", shape=shape)
+
+
+@contextlib.contextmanager
+def _told_of_memory(shape, dtype):
+    try:
+        yield
     except MemoryError as error:
         nbytes = int(np.prod(shape, dtype=object)) * np.dtype(dtype).itemsize
         message = f"an array of shape {shape} and dtype {np.dtype(dtype)} takes {nbytes:,} bytes of device memory"

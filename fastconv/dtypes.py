@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fastconv.errors import BackendUnavailableError, DTypeError
+from fastconv.errors import DTypeError
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,16 +28,6 @@ FLOAT_TYPES = {
 _BY_STORAGE = {entry.storage: entry for entry in FLOAT_TYPES.values()}
 NATIVE = frozenset(_BY_STORAGE)
 SUPPORTED = " and ".join(FLOAT_TYPES)
-
-
-def named(dtype) -> np.dtype:
-    """The dtype that a user asks for; raises BackendUnavailableError for a GPU, which torch's ``to`` takes as well."""
-    if str(dtype).partition(":")[0] == "cuda":
-        raise BackendUnavailableError(
-            f"nothing is moved to a GPU; a Tensor stays where the array that it was made of lies: "
-            f"expected a dtype, got {dtype!r}"
-        )
-    return np.dtype(dtype)
 
 
 def is_supported(dtype: np.dtype) -> bool:

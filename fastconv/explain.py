@@ -13,6 +13,7 @@ import numpy as np
 
 from fastconv import arrays, backends
 from fastconv._kernels.contract import OPERATIONS
+from fastconv.autograd.tensor import tensor
 from fastconv.backends import LaunchRecord
 from fastconv.geometry import Conv2dGeometry, Pool2dGeometry
 
@@ -141,7 +142,7 @@ def _passes(target, given, named) -> str:
 @contextmanager
 def _restored_buffers(target) -> Iterator[None]:
     """Undoes what a pass of zeros does to the buffers of a model in training."""
-    kept = [(buffer, buffer.numpy().copy()) for buffer in target.buffers()] if hasattr(target, "buffers") else []
+    kept = [(buffer, tensor(buffer)) for buffer in target.buffers()] if hasattr(target, "buffers") else []
     try:
         yield
     finally:
@@ -175,15 +176,15 @@ def _aligned(cells, widths):
     return "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
 
 
-def _dtype(target):
-    """That of a model's first parameter; float32 of all else."""
+def _kind(target) -> tuple[np.dtype, str]:
+    """The dtype and the device of a model's first parameter; float32 and the host of all else."""
     parameters = target.parameters() if hasattr(target, "parameters") else ()
-    return next((parameter.dtype for parameter in parameters), np.dtype(np.float32))
+    return next(((item.dtype, item.device) for item in parameters), (np.dtype(np.float32), arrays.HOST))
 
 
 def _arrays(target, args, kwargs) -> tuple[tuple, dict[str, Any]]:
     """The arguments, with zeros in the place of shapes."""
-    dtype = _dtype(target)
+    dtype, device = _kind(target)
     if str(getattr(target, "__module__", "")).startswith("fastconv.functional."):
         dtypes = {**dict.fromkeys(_FLOATS, dtype), **_INTEGERS}
         names = [*inspect.signature(target).parameters, *[""] * len(args)]
@@ -191,15 +192,16 @@ def _arrays(target, args, kwargs) -> tuple[tuple, dict[str, Any]]:
         return tuple(given), {name: _array(value, dtypes.get(name)) for name, value in kwargs.items()}
 
     def array(position, value):
-        return _array(value, dtype if position == 0 or (isinstance(value, tuple) and len(value) > 2) else None)
+        is_array = position == 0 or (isinstance(value, tuple) and len(value) > 2)
+        return _array(value, dtype if is_array else None, device)
 
     return tuple(map(array, range(len(args)), args)), {name: array(1, value) for name, value in kwargs.items()}
 
 
-def _array(value, dtype):
+def _array(value, dtype, device=arrays.HOST):
     """Zeros in the place of a shape; what no array is expected for has no dtype, and stays."""
     is_shape = isinstance(value, tuple) and all(isinstance(extent, int) for extent in value)
-    return arrays.zeros(value, dtype) if is_shape and dtype is not None else value
+    return arrays.moved(arrays.zeros(value, dtype), device) if is_shape and dtype is not None else value
 
 
 def _step(record: LaunchRecord, layer: str) -> Step:

@@ -31,6 +31,8 @@ FUNCTIONAL = {"fastconv.functional", "fastconv.autograd", *LEAVES}
 # Module or package -> what of fastconv it may import, itself apart; the longest prefix decides.
 MAY_IMPORT = {
     **dict.fromkeys(LEAVES, LEAVES),
+    # What is missing for a GPU, the backends know.
+    "fastconv.device_arrays": {"fastconv._kernels", *LEAVES},
     "fastconv.autograd": LEAVES,
     "fastconv.backends": {"fastconv._kernels", "fastconv.packed_weights", *LEAVES},
     "fastconv.packed_weights": LEAVES,

@@ -12,8 +12,8 @@ from fastconv.autograd.modes import is_grad_enabled
 from fastconv.autograd.tensor import Tensor, Version, unwrap
 from fastconv.errors import ShapeError
 
-# Inputs that are Tensors or may hold some.
-_LOOKED_INTO = (Tensor, tuple)
+# Inputs that are no Tensors, hold none, and are on no GPU.
+_PLAIN = frozenset({np.ndarray, list, int, float, bool, str, type(None)})
 
 
 class Context:
@@ -61,7 +61,7 @@ class Context:
         watched = []
         for tensor in tensors:
             for array in saved:
-                if array is tensor._array or np.may_share_memory(array, tensor._array):
+                if array is tensor._array or arrays.may_share_memory(array, tensor._array):
                     watched.append((tensor._version, tensor._version.count))
                     break
         self._watched = tuple(watched)
@@ -90,29 +90,38 @@ class Function:
     def apply(cls, *inputs):
         """Run forward; record it where an input asks for gradients. Arrays in, arrays out; Tensors in, Tensors out."""
         for item in inputs:
-            if isinstance(item, _LOOKED_INTO):
+            if type(item) not in _PLAIN:
                 break
         else:
-            results = cls.forward(Context((False,) * len(inputs)), *inputs)
-            return results if type(results) is np.ndarray else device_arrays.returned(results, inputs)
-        plain, versions, tensors, wanted = [], [], [], False
+            return cls.forward(Context((False,) * len(inputs)), *inputs)
+        plain, versions, tensors, wanted, near = [], [], [], False, None
         for item in inputs:
             version = None
-            if isinstance(item, Tensor):
+            if type(item) in _PLAIN:
+                plain.append(item)
+            elif isinstance(item, Tensor):
                 tensors.append(item)
                 plain.append(item._array)
                 version = item._version
                 wanted = wanted or item._requires_grad
+                if type(item._array) is not np.ndarray:
+                    near = item._array
+            elif device_arrays.is_on_device(item):
+                near = device_arrays.adopted(item)
+                plain.append(near)
             else:
                 plain.append(unwrap(item) if isinstance(item, tuple) else item)
             versions.append(version)
         if not tensors:
-            return cls.forward(Context((False,) * len(inputs)), *plain)
+            ctx = Context((False,) * len(inputs))
+            if near is None:
+                return cls.forward(ctx, *plain)
+            return device_arrays.returned(_beside(near, cls, ctx, plain), inputs)
         needs: tuple[bool, ...] = (False,) * len(inputs)
         if wanted and is_grad_enabled():
             needs = tuple([isinstance(item, Tensor) and item._requires_grad for item in inputs])
         ctx = Context(needs, versions)
-        outputs = cls.forward(ctx, *plain)
+        outputs = cls.forward(ctx, *plain) if near is None else _beside(near, cls, ctx, plain)
         several = isinstance(outputs, tuple)
         wrapped = [_output_tensor(array, tensors) for array in (outputs if several else (outputs,))]
         if True in needs:
@@ -151,11 +160,13 @@ class Node:
 
     def gradients(self, context: Context, grads: list) -> tuple:
         """Call backward on what was saved, with zeros for outputs that nobody used; check what it returns."""
+        near = next(grad for grad in grads if grad is not None)
         filled = [
-            arrays.zeros(shape, dtype) if grad is None and dtype.kind == "f" else grad
+            arrays.zeros(shape, dtype, near=near) if grad is None and dtype.kind == "f" else grad
             for grad, (shape, dtype) in zip(grads, self.outputs, strict=True)
         ]
-        results = self.function.backward(context, *filled)
+        with device_arrays.beside(near):
+            results = self.function.backward(context, *filled)
         results = results if isinstance(results, tuple) else (results,)
         results = tuple(result if result is None else arrays.plain(result) for result in results)
         for edge, result in zip(self.edges, results, strict=True):
@@ -175,11 +186,17 @@ class Edge:
         self.shape, self.dtype = tensor._array.shape, tensor._array.dtype
 
 
+def _beside(near, function, ctx, inputs):
+    """Forward, on the device of the array ``near``."""
+    with device_arrays.beside(near):
+        return function.forward(ctx, *inputs)
+
+
 def _output_tensor(array, inputs):
     """Wrap an output; one that shows an input's memory shares its version."""
     array = arrays.plain(array)
     for tensor in inputs:
-        if np.may_share_memory(array, tensor._array):
+        if type(array) is type(tensor._array) and np.may_share_memory(array, tensor._array):
             return Tensor(array, version=tensor._version)
     return Tensor(array)
 

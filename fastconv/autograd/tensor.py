@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from fastconv import arrays, dtypes
+from fastconv import arrays, device_arrays, dtypes
 from fastconv.autograd.modes import is_grad_enabled
 from fastconv.errors import DTypeError, ShapeError
 
@@ -93,12 +93,19 @@ class Tensor:
         self._version.tell()
         return self
 
+    @property
+    def device(self) -> str:
+        """Where the values lie: "cpu", or "cuda:" and the number of the GPU."""
+        return arrays.device_of(self._array)
+
     def numpy(self) -> np.ndarray:
         """The values without a copy; read-only where gradients or a Parameter depend on them: such writes go unseen.
 
-        Of a Tensor on a GPU they are an array there, which nothing protects.
+        Raises TypeError for a Tensor on a GPU, which ``cpu`` copies to the memory of the host.
         """
-        if type(self._array) is not np.ndarray or not (self._requires_grad or self._version.guarded):
+        if type(self._array) is not np.ndarray:
+            raise TypeError(f"a Tensor on {self.device} has no NumPy array; copy it to the host first: Tensor.cpu()")
+        if not self._requires_grad and not self._version.guarded:
             return self._array
         view = self._array.view()
         view.flags.writeable = False
@@ -153,7 +160,9 @@ class Tensor:
         def mean(self, axis=None, keepdims: bool = False) -> Tensor: ...
         def argmax(self, axis=None) -> Tensor: ...
         def relu(self) -> Tensor: ...
-        def to(self, dtype) -> Tensor: ...
+        def to(self, target, dtype=None) -> Tensor: ...
+        def cuda(self, device: int | str | None = None) -> Tensor: ...
+        def cpu(self) -> Tensor: ...
         def __getitem__(self, index) -> Tensor: ...
         def __add__(self, other) -> Tensor: ...
         def __radd__(self, other) -> Tensor: ...
@@ -210,9 +219,10 @@ class Tensor:
         raise TypeError("Tensors are not pickled; save their .numpy() or a state_dict with fastconv.weights")
 
     def __repr__(self) -> str:
-        values = np.array2string(self._array, separator=", ", prefix="tensor(")
+        values = np.array2string(arrays.moved(self._array, arrays.HOST), separator=", ", prefix="tensor(")
         suffix = f", node={self._node}" if self._node else ", requires_grad=True" if self._requires_grad else ""
-        return f"tensor({values}, dtype={self.dtype}{suffix})"
+        place = "" if self.device == arrays.HOST else f", device={self.device!r}"
+        return f"tensor({values}, dtype={self.dtype}{place}{suffix})"
 
     def _write(self, index, source) -> Tensor:
         if self._requires_grad and is_grad_enabled():
@@ -222,11 +232,14 @@ class Tensor:
             )
         is_number = isinstance(source, (bool, int, float, np.generic))
         source = np.array(source) if isinstance(source, list) else unwrap(source)
-        values = source if is_number else arrays.as_array(source, "source")
-        if np.iscomplexobj(values):
+        values = source
+        if not is_number:
+            values = arrays.moved(arrays.as_array(source, "source", anywhere=True), self.device)
+        if isinstance(values, np.complexfloating) or (not is_number and values.dtype.kind == "c"):
             raise DTypeError(f"complex values cannot be written to a Tensor of {self.dtype}")
         try:
-            self._array[unwrap(index)] = values
+            with device_arrays.beside(self._array):
+                self._array[unwrap(index)] = values
         except ValueError as error:
             raise ShapeError(
                 f"cannot write values of shape {np.shape(values)} to shape {self.shape}: {error}"

@@ -6,7 +6,7 @@ import threading
 
 import numpy as np
 
-from fastconv import arrays
+from fastconv import arrays, device_arrays
 from fastconv.autograd.function import Context, Node
 from fastconv.autograd.tensor import Tensor, unwrap
 from fastconv.errors import DTypeError, ShapeError
@@ -30,9 +30,14 @@ def backward(root: Tensor, gradient=None, *, retain_graph: bool = False) -> None
     if not root._requires_grad:
         raise RuntimeError("this Tensor does not require grad and was not made by a recorded operation")
     seed = _seed(root, gradient)
-    if root._node is None:
-        _commit([(root, seed, False)], None)
-        return
+    with device_arrays.beside(root._array):
+        if root._node is None:
+            _commit([(root, seed, False)], None)
+        else:
+            _walk(root, seed, retain_graph)
+
+
+def _walk(root: Tensor, seed, retain_graph: bool) -> None:
     order = _topological(root._node)
     contexts = _claimed(order, retain_graph)
     gradients = _Gradients()
@@ -130,7 +135,8 @@ def _seed(root, gradient):
     if gradient is None:
         if root.numel() != 1:
             raise RuntimeError(f"grad can be implicitly created only for scalar outputs, got shape {root.shape}")
-        return np.ones(root.shape, root.dtype, like=root._array)
+        with device_arrays.beside(root._array):
+            return np.ones_like(root._array, order="C")
     gradient = arrays.as_array(unwrap(gradient), "gradient", anywhere=True)
     if gradient.shape != root.shape:
         raise ShapeError(f"gradient has shape {gradient.shape}, the Tensor has shape {root.shape}")
@@ -160,7 +166,7 @@ def _is_fresh(result, results, grads, context):
         return False
     others = [other for other in results if other is not None and other is not result]
     held = [other for other in (*grads, *context.saved) if other is not None]
-    if any(result is other for other in held) or any(np.may_share_memory(result, other) for other in others):
+    if any(result is other for other in held) or any(arrays.may_share_memory(result, other) for other in others):
         return False
     # A view shows memory that others may hold, too; arrays from kept memory are views of it.
-    return result.base is None or not any(np.may_share_memory(result, other) for other in held)
+    return result.base is None or not any(arrays.may_share_memory(result, other) for other in held)

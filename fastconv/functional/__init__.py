@@ -19,6 +19,7 @@ from fastconv.functional.log_softmax import log_softmax
 from fastconv.functional.matmul import matmul
 from fastconv.functional.max_pool2d import max_pool2d
 from fastconv.functional.max_unpool2d import max_unpool2d
+from fastconv.functional.place import cpu, cuda, to
 from fastconv.functional.reduce import argmax, mean, sum
 from fastconv.functional.relu import add_relu, relu
 from fastconv.functional.shape import cast, flatten, getitem, reshape
@@ -99,7 +100,7 @@ _METHODS = {
     "relu": relu,
     "reshape": reshape,
     "sum": sum,
-    "to": cast,
 }
+_METHODS |= {_operation.__name__: _operation for _operation in (cpu, cuda, to)}
 for _name, _operation in _METHODS.items():
     setattr(Tensor, _name, _operation)

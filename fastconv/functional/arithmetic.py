@@ -3,7 +3,7 @@
 import numpy as np
 
 from fastconv.autograd import Function, is_grad_enabled
-from fastconv.functional.broadcasting import operands, reduce_to
+from fastconv.functional.broadcasting import is_number, operands, reduce_to
 
 
 def add(a, b):
@@ -116,7 +116,7 @@ class Pow(Function):
     @staticmethod
     def forward(ctx, a, exponent):
         a, exponent = operands(a=a, exponent=exponent)
-        if isinstance(exponent, np.ndarray):
+        if not is_number(exponent):
             raise TypeError("the exponent must be a number")
         ctx.save(a)
         ctx.exponent = exponent

@@ -60,13 +60,12 @@ class Conv2d(Function):
     def forward(ctx, x, weight, bias, parameters, activation, memory_format, backend, owner=None):
         x = arrays.as_array(x, "input", anywhere=True)
         weight = arrays.as_array(weight, "weight", anywhere=True)
-        bias_key = None
+        bias_key, is_on_host = None, type(x) is type(weight) is np.ndarray
         if bias is not None:
             bias = arrays.as_array(bias, "bias", anywhere=True)
-            bias_key = bias.shape, bias.dtype, arrays.device_of(bias)
-        device = arrays.device_of(x)
-        places = device, arrays.device_of(weight)
-        key = (x.shape, x.dtype, weight.shape, weight.dtype, places, bias_key, *map(id, parameters))
+            bias_key, is_on_host = (bias.shape, bias.dtype), is_on_host and type(bias) is np.ndarray
+        device = arrays.HOST if is_on_host else _common_device(x, weight, bias)
+        key = (x.shape, x.dtype, weight.shape, weight.dtype, bias_key, *map(id, parameters))
         call = _known.get(key)
         if call is None:
             call = _checked(x, weight, bias, *unwrap(tuple(parameters)))
@@ -104,10 +103,14 @@ class Conv2d(Function):
 _known: Calls[Call] = Calls()
 
 
+def _common_device(x, weight, bias) -> str:
+    operands = {"input": x, "weight": weight} | ({} if bias is None else {"bias": bias})
+    return arrays.common_device(**operands)
+
+
 def _checked(x, weight, bias, stride, padding, dilation, groups, padding_mode) -> Call:
     operands = {"input": x, "weight": weight} | ({} if bias is None else {"bias": bias})
     dtype = dtypes.common_float_type(**operands)
-    arrays.common_device(**operands)
     geometry = Conv2dGeometry.of(
         batched_shape("conv2d", x.shape),
         weight.shape,

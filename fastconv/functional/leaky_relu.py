@@ -26,7 +26,7 @@ class LeakyReLU(Function):
 
     @staticmethod
     def forward(ctx, x, negative_slope):
-        x = arrays.as_array(x, "input")
+        x = arrays.as_array(x, "input", anywhere=True)
         ctx.slope = dtypes.common_float_type(input=x).storage.type(negative_slope)
         ctx.save(x)
         return _leaking(x, x, ctx.slope)

@@ -18,11 +18,12 @@ class Matmul(Function):
 
     @staticmethod
     def forward(ctx, a, b):
-        a, b = arrays.as_array(a, "a"), arrays.as_array(b, "b")
+        a, b = arrays.as_array(a, "a", anywhere=True), arrays.as_array(b, "b", anywhere=True)
         dtypes.common_float_type(a=a, b=b)
+        arrays.common_device(a=a, b=b)
         ctx.save(a, b)
         try:
-            return np.matmul(a, b)
+            return a @ b
         except ValueError:
             raise ShapeError(f"shapes {a.shape} and {b.shape} do not fit a matrix product") from None
 

@@ -68,7 +68,7 @@ class MaxPool2d(Function):
             call = _checked(x, operation, make, *unwrap(tuple(parameters)))
             _known.keep(key, parameters, call)
         ctx.call = call
-        ctx.kernels = backends.select(backend, arrays.device_of(x))
+        ctx.kernels = backends.select(backend, arrays.HOST if type(x) is np.ndarray else arrays.device_of(x))
         x, ctx.format = arrays.dense_4d(x if call.batched else x[None])
         needs_grad = ctx.needs_input_grad[0]
         activation = checked_activation(activation)

@@ -28,7 +28,7 @@ class Sum(Function):
 
     @staticmethod
     def forward(ctx, x, axis, keepdims):
-        x = arrays.as_array(x, "input")
+        x = arrays.as_array(x, "input", anywhere=True)
         ctx.shape, ctx.axis, ctx.keepdims = x.shape, axis, keepdims
         return x.sum(axis=axis, keepdims=keepdims)
 
@@ -42,7 +42,7 @@ class Mean(Function):
 
     @staticmethod
     def forward(ctx, x, axis, keepdims):
-        x = arrays.as_array(x, "input")
+        x = arrays.as_array(x, "input", anywhere=True)
         ctx.shape, ctx.axis, ctx.keepdims = x.shape, axis, keepdims
         return x.mean(axis=axis, keepdims=keepdims)
 
@@ -57,7 +57,7 @@ class Argmax(Function):
 
     @staticmethod
     def forward(ctx, x, axis):
-        return arrays.as_array(x, "input").argmax(axis=axis)
+        return arrays.as_array(x, "input", anywhere=True).argmax(axis=axis)
 
 
 def _spread(ctx, grad):

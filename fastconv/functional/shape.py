@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from fastconv import arrays, backends, dtypes, parameters
+from fastconv import arrays, backends, device_arrays, parameters
 from fastconv.autograd import Function, unwrap
 from fastconv.errors import ShapeError
 
@@ -34,8 +34,8 @@ def getitem(x, index):
 
 
 def cast(x, dtype):
-    """The same values in another dtype; raises BackendUnavailableError for the name of a GPU."""
-    return Cast.apply(x, dtypes.named(dtype))
+    """The same values in another dtype; raises TypeError for what names none."""
+    return Cast.apply(x, np.dtype(dtype))
 
 
 class Reshape(Function):
@@ -63,8 +63,22 @@ class _Index:
     def __init__(self, index):
         items = index if isinstance(index, tuple) else (index,)
         # Copies: backward must see the positions that forward took.
-        plain = tuple(np.array(item) if hasattr(item, "__array__") else item for item in items)
+        plain = tuple(_copied(unwrap(item)) for item in items)
         self.value = plain if isinstance(index, tuple) else plain[0]
+
+    def check(self, x) -> None:
+        """Raise DeviceError where positions are on a GPU and the values are not, or on another one."""
+        for item in self.value if isinstance(self.value, tuple) else (self.value,):
+            if device_arrays.is_on_device(item):
+                arrays.common_device(input=x, index=item)
+
+
+def _copied(item):
+    if device_arrays.is_on_device(item):
+        item = device_arrays.adopted(item)
+        with device_arrays.beside(item):
+            return item.copy()
+    return np.array(item) if hasattr(item, "__array__") else item
 
 
 class GetItem(Function):
@@ -72,13 +86,14 @@ class GetItem(Function):
 
     @staticmethod
     def forward(ctx, x, index):
-        x = arrays.as_array(x, "input")
+        x = arrays.as_array(x, "input", anywhere=True)
+        index.check(x)
         ctx.shape, ctx.index = x.shape, index.value
         return x[index.value]
 
     @staticmethod
     def backward(ctx, grad):
-        grad_input = arrays.zeros(ctx.shape, grad.dtype)
+        grad_input = arrays.zeros(ctx.shape, grad.dtype, near=grad)
         np.add.at(grad_input, ctx.index, grad)
         return grad_input, None
 
@@ -88,7 +103,7 @@ class Cast(Function):
 
     @staticmethod
     def forward(ctx, x, dtype):
-        x = arrays.as_array(x, "input")
+        x = arrays.as_array(x, "input", anywhere=True)
         ctx.dtype = x.dtype
         return x.astype(dtype)
 

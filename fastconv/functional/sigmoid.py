@@ -23,7 +23,7 @@ class Sigmoid(Function):
 
     @staticmethod
     def forward(ctx, x):
-        x = arrays.as_array(x, "input")
+        x = arrays.as_array(x, "input", anywhere=True)
         dtypes.common_float_type(input=x)
         # exp(−|x|) does not overflow, and keeps the digits of both small and large results.
         decay = np.exp(-np.abs(x))

@@ -29,8 +29,8 @@ class Softmax(Function):
 
     @staticmethod
     def forward(ctx, x, dim):
-        x = arrays.as_array(x, "input")
-        wide = dtypes.common_float_type(input=x).accumulator
+        x = arrays.as_array(x, "input", anywhere=True)
+        wide = dtypes.common_float_type(input=x).accumulator if type(x) is np.ndarray else np.float64
         ctx.axis = axis = axis_of(x, dim)
         ClassesGeometry.of(x.shape, axis)
         with np.errstate(invalid="ignore"):

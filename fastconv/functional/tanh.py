@@ -23,7 +23,7 @@ class Tanh(Function):
 
     @staticmethod
     def forward(ctx, x):
-        x = arrays.as_array(x, "input")
+        x = arrays.as_array(x, "input", anywhere=True)
         dtypes.common_float_type(input=x)
         out = np.tanh(x)
         ctx.save(out)

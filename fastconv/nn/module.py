@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv import arrays, parameters
+from fastconv import arrays, device_arrays, parameters
 from fastconv.autograd import Tensor, tensor
 from fastconv.nn import state
 from fastconv.nn.parameter import Parameter, float_storage
@@ -161,20 +161,49 @@ class Module:
             parameter.requires_grad_(requires_grad)
         return self
 
-    def to(self, dtype) -> Module:
-        """Convert all floating-point parameters and buffers in place.
+    def to(self, target, dtype=None) -> Module:
+        """Move all parameters and buffers to a device, "cpu", "cuda" or "cuda:N", or convert those that are floats.
 
-        Raises DTypeError for an unsupported dtype, BackendUnavailableError for the name of a GPU.
+        In place, gradients with them; a device and a dtype may both be given. Raises DTypeError for an unsupported
+        dtype, BackendUnavailableError for a GPU that is not there; nothing is changed then.
         """
-        wanted = float_storage(dtype)
+        device = device_arrays.named(target)
+        if device is None and dtype is not None:
+            raise TypeError(f"expected a device and a dtype, got {target!r} and {dtype!r}")
+        wanted = target if device is None else dtype
+        wanted = None if wanted is None else float_storage(wanted)
+        if device is not None:
+            self._move(device_arrays.checked(device))
+        if wanted is not None:
+            self._convert(wanted)
+        Changes.count += 1
+        return self
+
+    def cuda(self, device: int | str | None = None) -> Module:
+        """Move all parameters and buffers to the current GPU, or to that of a number or name."""
+        return self.to(f"{device_arrays.GPU}:{device}" if isinstance(device, int) else device or device_arrays.GPU)
+
+    def cpu(self) -> Module:
+        """Move all parameters and buffers to the memory of the host."""
+        return self.to(arrays.HOST)
+
+    def _move(self, device: str) -> None:
+        """All copies are made before the first takes its place: one of them may find no memory."""
+        placed = [(item, item.detach().to(device), _on(device, item.grad)) for item in self.parameters()]
+        owners = [(module._buffers, name) for module in self.modules() for name in module._buffers]
+        buffers = [_on(device, registry[name]) for registry, name in owners]
+        for parameter, values, grad in placed:
+            parameter.place_(values, grad)
+        for (registry, name), buffer in zip(owners, buffers, strict=True):
+            registry[name] = buffer
+
+    def _convert(self, wanted: np.dtype) -> None:
         for parameter in self.parameters():
             parameter.cast_(wanted)
         for module in self.modules():
             for name, buffer in module._buffers.items():
                 if buffer is not None and buffer.dtype.kind == "f":
                     module._buffers[name] = tensor(buffer, dtype=wanted)
-        Changes.count += 1
-        return self
 
     def float(self) -> Module:
         """Convert to float32."""
@@ -302,7 +331,11 @@ def _enter(value: Any) -> Any:
     """Arrays become Tensors that show the same memory; everything else stays."""
     if isinstance(value, (Tensor, np.generic)) or not (hasattr(value, "__array__") or hasattr(value, "__dlpack__")):
         return value
-    return Tensor(arrays.as_array(value, "input"))
+    return Tensor(arrays.as_array(value, "input", anywhere=True))
+
+
+def _on(device: str, tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor.detach().to(device)
 
 
 def _require_none(name: str, value: Any, role: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastconv import arrays, dtypes
-from fastconv.autograd import Tensor, Version, tensor
+from fastconv.autograd import Tensor, Version, tensor, unwrap
 
 
 class Parameter(Tensor):
@@ -23,15 +23,20 @@ class Parameter(Tensor):
     __slots__ = ()
 
     def __init__(self, data, requires_grad: bool = True):
-        own = tensor(data).numpy()
-        super().__init__(own, requires_grad, version=Version(guarded=True))
+        super().__init__(unwrap(tensor(data)), requires_grad, version=Version(guarded=True))
 
     def cast_(self, dtype: np.dtype) -> Parameter:
         """Change the dtype of the values and of the gradient, in this very object."""
         self._array = arrays.copied(self._array, dtype)
         self.bump_version()
         if self.grad is not None:
-            self.grad = Tensor(self.grad.numpy().astype(dtype))
+            self.grad = self.grad.detach().to(dtype)
+        return self
+
+    def place_(self, values: Tensor, grad: Tensor | None) -> Parameter:
+        """Hold these values and this gradient from now on, copies of its own on some device, in this very object."""
+        self._array, self.grad = unwrap(values), grad
+        self.bump_version()
         return self
 
     def __deepcopy__(self, memo: dict) -> Parameter:
@@ -44,4 +49,4 @@ class Parameter(Tensor):
 
 def float_storage(dtype) -> np.dtype:
     """The dtype to create parameters in, float32 for None; raises DTypeError where kernels do not compute in it."""
-    return dtypes.float_type(dtypes.named(np.float32 if dtype is None else dtype), "the parameter").storage
+    return dtypes.float_type(np.dtype(np.float32 if dtype is None else dtype), "the parameter").storage

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastconv import backends, replay
-from fastconv.autograd import Tensor, Version
+from fastconv import arrays, backends, replay
+from fastconv.autograd import Tensor, Version, unwrap
 from fastconv.errors import CannotReplayError
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def _plain(inputs) -> np.ndarray | None:
         return None
     (x,) = inputs
     if type(x) is Tensor and not x.requires_grad:
-        return x.numpy()
+        x = unwrap(x)
     return x if type(x) is np.ndarray and x.dtype.isnative and x.flags.aligned else None
 
 
@@ -157,7 +157,7 @@ def _recorded(model, x) -> _Pass:
     for path, parameter in model.named_parameters():
         if parameter.requires_grad:
             raise CannotReplayError(f"parameter {path!r} asks for gradients")
-    if any(np.may_share_memory(x, held.numpy()) for held in (*model.parameters(), *model.buffers())):
+    if any(arrays.may_share_memory(x, unwrap(held)) for held in (*model.parameters(), *model.buffers())):
         raise CannotReplayError("the input shares memory with a weight")
 
     def forward(array):

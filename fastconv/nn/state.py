@@ -65,7 +65,7 @@ def load(module: Module, state: Mapping[str, Any], strict: bool) -> LoadResult:
 def _fitting(value: Any, target: Tensor) -> tuple[Any, str]:
     """The value as an array, and why it cannot be copied into the target, or an empty text."""
     try:
-        array = arrays.as_array(unwrap(value), "the value")
+        array = arrays.as_array(unwrap(value), "the value", anywhere=True)
     except TypeError as error:
         return None, str(error)
     if array.shape != target.shape:

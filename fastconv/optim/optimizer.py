@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv import arrays, dtypes, parameters
+from fastconv import arrays, device_arrays, dtypes, parameters
 from fastconv.autograd import Tensor, unwrap
 from fastconv.errors import DTypeError, ShapeError
 
@@ -75,7 +75,8 @@ class Optimizer:
             for tensor in group["params"]:
                 if tensor.grad is not None:
                     try:
-                        self._update(unwrap(tensor), unwrap(tensor.grad), self.state.setdefault(tensor, {}), group)
+                        with device_arrays.beside(unwrap(tensor)):
+                            self._update(unwrap(tensor), unwrap(tensor.grad), self.state.setdefault(tensor, {}), group)
                     finally:  # an interrupted update, too, may have changed values
                         tensor.bump_version()
 

@@ -36,7 +36,7 @@ def check_path(path: str | os.PathLike) -> str:
 def save(path: str, run: Run) -> None:
     """Write the run as it was at the last finished batch; the old file stays until the new one is complete."""
     optimizer = run.optimizer.state_dict()
-    arrays = {f"model/{name}": tensor.numpy() for name, tensor in run.model.state_dict().items()}
+    arrays = {f"model/{name}": tensor.cpu().numpy() for name, tensor in run.model.state_dict().items()}
     numbers: dict[str, dict[str, Any]] = {}
     for position, kept in optimizer["state"].items():
         numbers[str(position)] = {name: item for name, item in kept.items() if not isinstance(item, np.ndarray)}

@@ -8,6 +8,7 @@ import numpy as np
 
 from fastconv import arrays
 from fastconv.errors import DTypeError, ShapeError
+from fastconv.nn import Module
 
 
 def checked_images(images, name: str = "images") -> np.ndarray:
@@ -31,6 +32,11 @@ def checked_pair(data, name: str = "data") -> tuple[np.ndarray, np.ndarray]:
     if not len(labels):
         raise ValueError(f"{name} is empty")
     return images, labels
+
+
+def device_of(model: Module) -> str:
+    """Where the parameters of a model lie; without any, the host."""
+    return next((parameter.device for parameter in model.parameters()), arrays.HOST)
 
 
 def batches(count: int, batch_size: int) -> Iterator[slice]:

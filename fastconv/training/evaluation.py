@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastconv import parameters
-from fastconv.autograd import no_grad
+from fastconv import arrays, parameters
+from fastconv.autograd import Tensor, no_grad
 from fastconv.nn import CrossEntropyLoss, Module
-from fastconv.training.data import batches, checked_images, checked_pair
+from fastconv.training.data import batches, checked_images, checked_pair, device_of
 from fastconv.training.modes import mode
 
 
@@ -23,40 +23,42 @@ class Evaluation(NamedTuple):
 def predict(model: Module, images, batch_size: int = 256) -> np.ndarray:
     """The logits (N, classes) of images (N, C, H, W), in evaluation mode, without gradients.
 
-    Raises ShapeError, DTypeError, TypeError or ValueError.
+    Batches are copied to the device of the model's parameters, results back to the host. Raises ShapeError, DTypeError,
+    TypeError or ValueError.
 
     >>> from fastconv.nn import Flatten
     >>> predict(Flatten(), np.ones((5, 1, 2, 2), np.float32), batch_size=2).shape
     (5, 4)
     """
     images = checked_images(images)
-    size = parameters.positive_int("batch_size", batch_size)
+    size, device = parameters.positive_int("batch_size", batch_size), device_of(model)
     with mode(model, training=False), no_grad():
-        return np.concatenate([model(images[part]).numpy() for part in batches(len(images), size)])
+        parts = (arrays.moved(images[part], device) for part in batches(len(images), size))
+        return np.concatenate([model(part).cpu().numpy() for part in parts])
 
 
 def evaluate(model: Module, data, batch_size: int = 256, *, loss=None) -> Evaluation:
     """Mean loss and accuracy on ``data``, a pair (images, labels), in evaluation mode, without gradients.
 
-    ``loss`` is a function of logits and labels that averages over the batch; cross-entropy by default. Raises
-    ShapeError, DTypeError, TypeError or ValueError.
+    ``loss`` is a function of logits and labels that averages over the batch; cross-entropy by default. Batches are
+    copied to the device of the model's parameters. Raises ShapeError, DTypeError, TypeError or ValueError.
 
     >>> from fastconv.nn import Flatten
     >>> evaluate(Flatten(), (np.eye(4, dtype=np.float32).reshape(4, 1, 2, 2), np.arange(4))).accuracy
     1.0
     """
     images, labels = checked_pair(data)
-    size = parameters.positive_int("batch_size", batch_size)
+    size, device = parameters.positive_int("batch_size", batch_size), device_of(model)
     loss = CrossEntropyLoss() if loss is None else loss
     total, correct = 0.0, 0
     with mode(model, training=False), no_grad():
         for part in batches(len(images), size):
-            logits = model(images[part])
-            total += loss(logits, labels[part]).item() * len(labels[part])
-            correct += count_correct(logits.numpy(), labels[part])
+            logits = model(arrays.moved(images[part], device))
+            total += loss(logits, arrays.moved(labels[part], device)).item() * len(labels[part])
+            correct += count_correct(logits, labels[part])
     return Evaluation(total / len(labels), correct / len(labels))
 
 
-def count_correct(logits: np.ndarray, labels: np.ndarray) -> int:
+def count_correct(logits: Tensor, labels: np.ndarray) -> int:
     """How many rows have their largest logit at the label."""
-    return int(np.count_nonzero(logits.argmax(axis=1) == labels))
+    return int(np.count_nonzero(logits.cpu().numpy().argmax(axis=1) == labels))

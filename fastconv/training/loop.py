@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from fastconv import parameters
+from fastconv import arrays, parameters
 from fastconv.nn import CrossEntropyLoss, Module
 from fastconv.optim import Adam
 from fastconv.training import checkpoint as checkpoints
 from fastconv.training import progress as bars
 from fastconv.training.augmentation import Augmentation
-from fastconv.training.data import checked_pair
+from fastconv.training.data import checked_pair, device_of
 from fastconv.training.evaluation import count_correct, evaluate
 from fastconv.training.history import Epoch, History
 from fastconv.training.interrupts import NEVER, Interrupts
@@ -46,8 +46,8 @@ def fit(
 
     Defaults: Adam, cross-entropy. ``scheduler`` steps and ``callback`` is called after every epoch; ``validation`` is a
     pair, too; ``augment(images, generator)`` changes every batch. ``seed`` restarts the generator of ``fastconv.rng``
-    and fixes the order of the samples: the same seed gives the same numbers. ``progress`` draws bars: None where tqdm
-    is installed and stderr is a terminal.
+    and fixes the order of the samples: the same seed gives the same numbers. Batches are copied to the device of the
+    model's parameters. ``progress`` draws bars: None where tqdm is installed and stderr is a terminal.
 
     ``checkpoint``, an .npz path, is rewritten in one step every ``checkpoint_every`` epochs, at the end, and when
     Ctrl-C stops the run, after the current batch; KeyboardInterrupt is raised then. A second Ctrl-C does not wait for
@@ -154,10 +154,11 @@ def _train_batch(job: _Job, run: Run, interrupts: Interrupts) -> None:
     if job.augment is not None:
         images = job.augment(images, run.shuffling)
     run.optimizer.zero_grad()
-    logits = run.model(images)
-    value = job.loss(logits, labels)
+    device = device_of(run.model)
+    logits = run.model(arrays.moved(images, device))
+    value = job.loss(logits, arrays.moved(labels, device))
     value.backward()
-    total, correct = value.item() * len(rows), count_correct(logits.numpy(), labels)
+    total, correct = value.item() * len(rows), count_correct(logits.detach(), labels)
     with interrupts.patient(NEVER):
         run.optimizer.step()
         run.commit(total, correct, time.perf_counter() - began)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastconv import rng
+from fastconv.autograd import tensor
 from fastconv.nn import Module
 from fastconv.training.history import Epoch, History
 
@@ -79,7 +80,7 @@ class Run:
     def mark(self) -> None:
         """Remember the generators and the buffers as they are now."""
         self.generators = {"process": rng.get_state(), "shuffling": self.shuffling.bit_generator.state}
-        self.buffers = [buffer.numpy().copy() for buffer in self.model.buffers()]
+        self.buffers = [tensor(buffer) for buffer in self.model.buffers()]
 
     def roll_back(self) -> None:
         """Return to what ``mark`` remembered."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from fastconv import arrays as gate
 from fastconv.errors import DTypeError, FormatError
 
 METADATA_NAME = "__metadata__"
@@ -75,13 +76,22 @@ def as_arrays(state: Mapping[str, Any]) -> dict[str, np.ndarray]:
     for name, value in state.items():
         if reason := name_error(name):
             raise ValueError(f"cannot save: {reason}")
-        array = np.asarray(value if hasattr(value, "__array__") or not hasattr(value, "numpy") else value.numpy())
+        array = _on_host(value, name)
         dtype = array.dtype.newbyteorder("<")
         if dtype not in DTYPES.values():
             known = ", ".join(known.name for known in DTYPES.values())
             raise DTypeError(f"cannot save {name!r}: dtype {array.dtype} is not one of {known}")
         arrays[name] = np.asarray(array, dtype, order="C")
     return arrays
+
+
+def _on_host(value: Any, name: str) -> np.ndarray:
+    """The values, copied where they lie on a GPU."""
+    if hasattr(value, "cpu"):  # a Tensor, of this package or of torch
+        value = value.cpu()
+    elif hasattr(value, "__cuda_array_interface__"):
+        value = gate.moved(gate.as_array(value, name, anywhere=True), gate.HOST)
+    return np.asarray(value if hasattr(value, "__array__") or not hasattr(value, "numpy") else value.numpy())
 
 
 def as_texts(metadata: Mapping[str, str] | None) -> dict[str, str]:

@@ -3,12 +3,13 @@
 import numpy as np
 
 from support.data import Aligned, Fenced
+from support.false_cupy import Device
 
 
 class DeviceArray(np.ndarray):
     """What CuPy's arrays offer of NumPy's protocols; its device tells it from an array of the host."""
 
-    device = 0
+    device = Device(0)
 
     def __array_function__(self, function, types, given, options):
         return _kept(super().__array_function__(function, types, given, options))
