@@ -19,7 +19,7 @@ from fastconv import _kernels
 from fastconv._kernels import contract, pool
 from fastconv._kernels.buffers import Buffers
 from fastconv._kernels.contract import Declined, Kernel, Problem
-from fastconv.arrays import HOST
+from fastconv.device_arrays import GPU, HOST
 from fastconv.errors import BackendUnavailableError, DeviceError, UnsupportedError
 from fastconv.packed_weights import UNPACKED, PackedWeights
 from fastconv.scopes import Scope
@@ -193,6 +193,11 @@ def get_backend() -> str:
 def available_backends() -> dict[str, BackendStatus]:
     """Every backend of this build and whether it is usable; loads nothing heavy."""
     return {name: BackendStatus(name, _kernels.reason(name)) for name in _kernels.BACKENDS}
+
+
+def device(name: str) -> str:
+    """Where the arrays of a backend must lie: the host, or the current GPU."""
+    return GPU if name in DEVICE_ORDER else HOST
 
 
 def select(name: str | None = None, device: str = HOST) -> KernelSet:

@@ -96,6 +96,11 @@ def downloaded(array) -> np.ndarray:
     return array.get()
 
 
+def wait() -> None:
+    """Return when all that is queued on the current stream of the current GPU is done."""
+    _cupy("waiting for a GPU").cuda.get_current_stream().synchronize()
+
+
 def returned(results, given: tuple):
     """Results, an array or a tuple of arrays, as the kind of the first device array that was given."""
     first = next((value for value in given if is_on_device(value)), None)

@@ -55,7 +55,7 @@ def test_no_command_prints_the_help(capsys):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["demo", "--backend", "cuda"], "no backend 'cuda'"),
+        (["demo", "--backend", "cuda9"], "no backend 'cuda9'"),
         (["demo", "--out", "{folder}/absent/x.png"], "does not exist"),
         (["train", "digits", "--checkpoint", "{folder}/absent/x.npz"], "does not exist"),
         (["train", "digits", "--resume"], "--resume needs --checkpoint"),
@@ -129,7 +129,7 @@ def test_doctor_reports_every_backend(capsys):
     status = cli.main(["doctor", "--json"])
     report = json.loads(capsys.readouterr().out)
     assert status == (0 if report["healthy"] else 1)
-    assert set(report["backends"]) == {"reference", "numba", "cython"}
+    assert set(report["backends"]) == {"reference", "numba", "cython", "cuda"}
     assert report["backends"]["reference"]["works"]
     if report["backends"]["cython"]["usable"]:
         assert report["machine"]["FMA peak (GFLOP/s, float32, all threads)"] > 1

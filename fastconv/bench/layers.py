@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 
 import numpy as np
 
-from fastconv import autograd, backends
+from fastconv import autograd, backends, device_arrays
 from fastconv.bench.timing import Budget, medians
 from fastconv.nn import Sequential
 
@@ -28,7 +29,8 @@ class LayerTimes:
 def layer_times(model: Sequential, x: np.ndarray, names: Sequence[str], *, seconds: float = 1.0) -> list[LayerTimes]:
     """Time every child of ``model`` that calls a kernel, on the input that it gets from its predecessors.
 
-    ``seconds`` bounds the time per layer and direction. Backward computes all gradients that training needs.
+    ``seconds`` bounds the time per layer and direction. Backward computes all gradients that training needs. Backends
+    of a GPU get copies there, and each call waits until it is done.
     """
     budget = Budget(rounds=7, seconds=seconds / len(names), least=3, warm_up=2, pause=0.0, sample=0.0)
     rows = []
@@ -37,8 +39,11 @@ def layer_times(model: Sequential, x: np.ndarray, names: Sequence[str], *, secon
         with autograd.no_grad(), backends.recording() as records:
             out = layer(value).numpy()
         if records:
-            forward = {backend: _forward(layer, value, backend) for backend in names}
-            backward = {backend: _backward(layer, value, backend, needs_input=index > 0) for backend in names}
+            forward, backward = {}, {}
+            for backend in names:
+                own, x = _placed(layer, value, backend)
+                forward[backend] = _forward(own, x, backend)
+                backward[backend] = _backward(own, x, backend, needs_input=index > 0)
             rows += [
                 LayerTimes(name, direction, medians(calls, budget))
                 for direction, calls in (("forward", forward), ("backward", backward))
@@ -47,18 +52,36 @@ def layer_times(model: Sequential, x: np.ndarray, names: Sequence[str], *, secon
     return rows
 
 
+def _placed(layer, x, backend):
+    """The layer and its input where a backend computes."""
+    device, x = backends.device(backend), autograd.tensor(x)
+    return (layer, x) if device == device_arrays.HOST else (deepcopy(layer).to(device), x.to(device))
+
+
 def _forward(layer, x, backend) -> Callable[[], object]:
     def call():
         with autograd.no_grad(), backends.use_backend(backend):
             return layer(x)
 
-    return call
+    return _finished(call, x)
+
+
+def _finished(call, x) -> Callable[[], object]:
+    """The call, and the wait for what it has queued on a GPU."""
+    if x.device == device_arrays.HOST:
+        return call
+
+    def waiting():
+        call()
+        device_arrays.wait()
+
+    return waiting
 
 
 def _backward(layer, x, backend, *, needs_input) -> Callable[[], object]:
     with backends.use_backend(backend):
-        out = layer(autograd.tensor(x, requires_grad=needs_input))
-    grad = np.ones(out.shape, out.dtype)
+        out = layer(x.detach().requires_grad_(needs_input))
+    grad = autograd.tensor(np.ones(out.shape, out.dtype)).to(out.device)
     if not out.requires_grad:
         return lambda: None
-    return lambda: out.backward(grad, retain_graph=True)
+    return _finished(lambda: out.backward(grad, retain_graph=True), x)

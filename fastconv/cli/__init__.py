@@ -41,6 +41,20 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def device(text: str) -> str:
+    """A device that can be computed on: cpu, cuda or cuda:N."""
+    from fastconv import device_arrays
+    from fastconv.errors import BackendUnavailableError
+
+    try:
+        named = device_arrays.named(text)
+        if named is None:
+            raise ValueError(f"expected cpu, cuda or cuda:N, got {text!r}")
+        return device_arrays.checked(named)
+    except (ValueError, BackendUnavailableError) as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def check_suffix(path: str, *suffixes: str) -> None:
     """Raise ValueError where the name of a file does not say one of the formats that can be written."""
     if not path.lower().endswith(suffixes):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from fastconv.cli import check_folder, check_suffix, positive
+from fastconv.cli import check_folder, check_suffix, device, positive
 from fastconv.cli.tables import table
 from fastconv.cli.train import print_epoch
 
@@ -23,6 +23,7 @@ def register(commands) -> None:
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same numbers (default: 0)")
     parser.add_argument("--epochs", type=positive, help="passes over the training data (default: the recipe's)")
     parser.add_argument("--backend", help="backend to train on: reference, numba, cython or auto (default: auto)")
+    parser.add_argument("--device", type=device, default="cpu", help="cpu, cuda or cuda:N (default: cpu)")
     parser.add_argument("--out", metavar="FILE.png", default="demo.png", help="the picture (default: demo.png)")
     parser.set_defaults(run=run)
 
@@ -36,8 +37,11 @@ def run(options) -> int:
     check_folder(options.out)
     begin = time.perf_counter()
     with backends.use_backend(options.backend or backends.get_backend()):
-        print(f"training on {recipes.describe('digits')} with backend {backends.select().name}")
-        model, history, result = recipes.train("digits", seed=options.seed, epochs=options.epochs, callback=print_epoch)
+        name = backends.select(device=options.device).name
+        print(f"training on {recipes.describe('digits')} with backend {name} on {options.device}")
+        model, history, result = recipes.train(
+            "digits", seed=options.seed, epochs=options.epochs, device=options.device, callback=print_epoch
+        )
     seconds = time.perf_counter() - begin
     print(f"test accuracy {result.accuracy:.2%} (seed {options.seed}) in {seconds:.1f} s\n")
     print(_race(model))
@@ -51,7 +55,7 @@ def _race(model) -> str:
 
     images, _ = datasets.load_digits("test")
     names = [name for name, status in backends.available_backends().items() if status]
-    rows = layer_times(model.eval(), images[:BATCH], names, seconds=0.5)
+    rows = layer_times(model.cpu().eval(), images[:BATCH], names, seconds=0.5)
     header = ("layer", "direction", *(f"{name} ms" for name in names), *(f"{name} speed-up" for name in names[1:]))
     cells = []
     for row in rows:
@@ -67,7 +71,7 @@ def _draw(model, history, path) -> None:
     from fastconv import plots
     from fastconv.errors import BackendUnavailableError
 
-    weight = model.state_dict()["conv1.weight"].numpy()
+    weight = model.state_dict()["conv1.weight"].cpu().numpy()
     accuracies = [epoch.validation_accuracy for epoch in history]
     try:
         saved = plots.training_summary(weight, [epoch.loss for epoch in history], accuracies, Path(path))

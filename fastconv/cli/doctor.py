@@ -103,12 +103,14 @@ def _computes_rightly(name: str) -> bool:
 def _small_network(backend, x, weight):
     import fastconv as fc
     import fastconv.functional as F
+    from fastconv.backends import device
 
     with fc.use_backend(backend):
-        tensors = fc.tensor(x, requires_grad=True), fc.tensor(weight, requires_grad=True)
-        out = F.max_pool2d(F.conv2d(*tensors, padding=1), 2)
+        tensors = [fc.tensor(array).to(device(backend)).requires_grad_() for array in (x, weight)]
+        out = F.max_pool2d(F.conv2d(tensors[0], tensors[1], padding=1), 2)
         out.sum().backward()
-    return out.numpy(), *(tensor.grad.numpy() for tensor in tensors if tensor.grad is not None)
+    grads = [tensor.grad for tensor in tensors if tensor.grad is not None]
+    return [tensor.cpu().numpy() for tensor in (out, *grads)]
 
 
 def _kernel_machine() -> dict:

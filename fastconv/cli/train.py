@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from fastconv.cli import check_folder, check_suffix, positive
+from fastconv.cli import check_folder, check_suffix, device, positive
 
 DATASETS = ("digits", "mnist", "cifar10")
 
@@ -22,6 +22,7 @@ def register(commands) -> None:
     parser.add_argument("--epochs", type=positive, help="passes over the training data in all (default: the recipe's)")
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same numbers (default: 0)")
     parser.add_argument("--backend", help="reference, numba, cython or auto (default: auto)")
+    parser.add_argument("--device", type=device, default="cpu", help="cpu, cuda or cuda:N (default: cpu)")
     parser.add_argument("--threads", type=positive, help="threads of the kernels (default: all cores allowed)")
     parser.add_argument("--checkpoint", metavar="FILE.npz", help="where to save, every epoch and on Ctrl-C")
     parser.add_argument("--resume", action="store_true", help="continue from --checkpoint")
@@ -53,6 +54,7 @@ def run(options) -> int:
                 root=options.root,
                 checkpoint=options.checkpoint,
                 resume=options.resume,
+                device=options.device,
                 callback=print_and_count,
             )
         except KeyboardInterrupt:

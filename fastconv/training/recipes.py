@@ -83,14 +83,15 @@ def train(
     root: str | os.PathLike | None = None,
     checkpoint: str | os.PathLike | None = None,
     resume: bool = False,
+    device: str = "cpu",
     progress: bool | None = None,
     callback: Callable[[Epoch], Any] | None = None,
 ) -> Trained:
     """Draw the network of a recipe and train it; the same seed gives the same numbers.
 
-    ``root`` is where mnist or cifar10 lie. The test images are the validation data of the history: they are only
-    reported, nothing is chosen by them. A resumed run keeps the learning rates of the first one's ``epochs``. Raises
-    ValueError for an unknown name, and what the loaders and ``fit`` raise.
+    ``root`` is where mnist or cifar10 lie, ``device`` where the network is trained. The test images are the
+    validation data of the history: they are only reported, nothing is chosen by them. A resumed run keeps the learning
+    rates of the first one's ``epochs``. Raises ValueError for an unknown name, and what the loaders and ``fit`` raise.
 
     >>> model, history, result = train("digits", epochs=2, progress=False)
     >>> len(history), result.accuracy > 0.5
@@ -98,7 +99,8 @@ def train(
     """
     recipe = _recipe(dataset)
     rng.manual_seed(seed)
-    model = recipe.model()
+    # Drawn on the host, whatever the device: the same seed gives the same weights.
+    model = recipe.model().to(device)
     epochs = recipe.epochs if epochs is None else parameters.positive_int("epochs", epochs)
     optimizer = AdamW(model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     test = recipe.load("test", root)
