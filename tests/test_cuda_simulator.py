@@ -8,7 +8,7 @@ CHECKS = (
     *("conv2d_forward", "conv2d_grad_input", "conv2d_grad_weight", "conv2d_grad_bias"),
     *(f"variant {name}" for name in VARIANTS),
     *("pools", "split_sums", "long_sums", "every_tile", "short_runs"),
-    *("vectors", "infinite_weights", "special_maxima", "rounded_once", "users"),
+    *("vectors", "infinite_weights", "special_maxima", "rounded_once", "limits", "users", "networks"),
 )
 # Several in one process: most take less time than it takes to begin.
 PASSES = (

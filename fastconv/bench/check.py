@@ -36,13 +36,14 @@ class Verdict:
         return not self.reason
 
 
-def examine(found: Any, workload: AnyWorkload) -> Verdict:
+def examine(found: Any, workload: AnyWorkload, coarseness: float = 1.0) -> Verdict:
     """Compare shape, dtype, layout and every element with what the workload asks for.
 
-    ``found`` is an array, or, where the workload has several answers, a mapping with the same names.
+    ``found`` is an array, or, where the workload has several answers, a mapping with the same names. Errors may be
+    larger by ``coarseness``.
     """
     if isinstance(workload, NetworkWorkload):
-        return _examine_all(found, workload)
+        return _examine_all(found, workload, coarseness)
     exact, storage = workload.exact, FLOAT_TYPES[workload.dtype].storage
     reason = _unlike(found, exact, storage)
     if not reason and not _is_in_layout(found, workload):
@@ -52,10 +53,11 @@ def examine(found: Any, workload: AnyWorkload) -> Verdict:
     largest, error_ulp, place = _largest(found, workload)
     if not math.isfinite(largest):
         return Verdict(_NOT_FINITE)
-    if error_ulp > workload.tolerance:
+    allowed = workload.tolerance * coarseness
+    if error_ulp > allowed:
         reason = (
             f"differs from float64 at {place}: {found[place]:.9g} instead of {exact[place]:.9g}, "
-            f"{error_ulp:.3g} u of the sum of magnitudes where {workload.tolerance:g} are allowed"
+            f"{error_ulp:.3g} u of the sum of magnitudes where {allowed:g} are allowed"
         )
         return Verdict(reason, largest, error_ulp)
     return Verdict("", largest, error_ulp)
@@ -97,13 +99,14 @@ def _units(scale, float_type):
     return np.maximum(float_type.unit_roundoff * np.maximum(scale, least), floor)
 
 
-def _examine_all(found: Mapping[str, np.ndarray], workload: NetworkWorkload) -> Verdict:
+def _examine_all(found: Mapping[str, np.ndarray], workload: NetworkWorkload, coarseness: float) -> Verdict:
     """The first answer that is wrong, else the largest errors of all."""
     if set(found) != set(workload.exact):
         return Verdict(f"has other parts than asked for: {', '.join(sorted(set(found) ^ set(workload.exact)))}")
     max_error, error_ulp = [0.0], [0.0]
     for name, exact in workload.exact.items():
-        verdict = _examine_length(found[name], exact, workload.tolerance_of(name), FLOAT_TYPES[workload.dtype])
+        allowed = workload.tolerance_of(name) * coarseness
+        verdict = _examine_length(found[name], exact, allowed, FLOAT_TYPES[workload.dtype])
         if not verdict.is_right:
             return Verdict(f"{name} {verdict.reason}", verdict.max_error, verdict.error_ulp)
         max_error.append(verdict.max_error or 0.0)

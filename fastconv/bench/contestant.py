@@ -9,10 +9,21 @@ from typing import Any
 
 import numpy as np
 
+from fastconv import arrays
 from fastconv._kernels.contract import Declined
+from fastconv.autograd import unwrap
 from fastconv.bench.allocator import SYSTEM
 from fastconv.bench.cases import Case, NetworkCase
 from fastconv.bench.workloads import AnyWorkload
+
+
+def on_host(found: Any) -> Any:
+    """A result, or a mapping of them, as NumPy's arrays: copied where they lie on a GPU."""
+    if isinstance(found, dict):
+        return {name: on_host(item) for name, item in found.items()}
+    if isinstance(found, np.ndarray):
+        return found
+    return np.asarray(arrays.moved(arrays.as_array(unwrap(found), "result", anywhere=True), arrays.HOST))
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +31,14 @@ class Prepared:
     """A workload made ready: ``call`` does the work once and is timed.
 
     ``result`` turns what the call returned into an array, or computes what is to be checked, outside the timing;
-    ``variant`` says which implementation ran, and is asked after the first call.
+    ``variant`` says which implementation ran, and is asked after the first call. What rounds more coarsely than its
+    dtype may be wrong by ``coarseness`` times as much.
     """
 
     call: Callable[[], object]
-    result: Callable[[object], Any] = np.asarray
+    result: Callable[[object], Any] = on_host
     variant: Callable[[], str] = str
+    coarseness: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

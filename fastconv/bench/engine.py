@@ -49,6 +49,7 @@ class Plan:
     deadline: float = math.inf
     end: float = math.inf
     seed: int = 0
+    on_gpu: bool = False
 
     def workloads(self) -> list[tuple[Case, str, str]]:
         """(case with its batch, direction, dtype): what shares one float64 answer."""
@@ -146,7 +147,7 @@ class Engine:
             begin = self.clock.now()
             returned = prepared.call()
             record = replace(record, time_first=self.clock.now() - begin)
-            verdict = examine(prepared.result(returned), workload)
+            verdict = examine(prepared.result(returned), workload, prepared.coarseness)
             record = replace(record, variant=prepared.variant())
         except Exception as error:
             return _Entry(_failed(record, error))
@@ -220,7 +221,7 @@ class _Entry:
 
 def _late_error(prepared, workload):
     try:
-        return examine(prepared.result(prepared.call()), workload).reason
+        return examine(prepared.result(prepared.call()), workload, prepared.coarseness).reason
     except Exception as error:
         return f"raised {type(error).__name__}: {error}"
 

@@ -8,22 +8,31 @@ import warnings
 from collections.abc import Iterable, Sequence
 
 from fastconv import available_backends
-from fastconv.backends import AUTO_ORDER
+from fastconv.backends import AUTO_ORDER, device
 from fastconv.bench import ours
 from fastconv.bench.cases import SUITES, Case
 from fastconv.bench.contestant import PARTS, Contestant
-from fastconv.bench.peers import PEERS
+from fastconv.bench.peers import GPU_PEERS, PEERS, PeerEntry
 from fastconv.bench.records import OURS
+from fastconv.device_arrays import GPU
 from fastconv.errors import BackendUnavailableError, missing_extra
 
 
-def usable_peers() -> list[str]:
+def are_on_gpu(names: Iterable[str]) -> bool:
+    """Whether ``backend:flavour`` names are those of a GPU; raises ValueError where some are and some are not."""
+    found = {device(name.split(":")[0]) for name in names}
+    if len(found) > 1:
+        raise ValueError("backends of a GPU and of the CPU are measured apart: name those of one of them")
+    return GPU in found
+
+
+def usable_peers(on_gpu: bool = False) -> list[str]:
     """The peers whose packages are here and can be imported; a warning says what is broken."""
-    found = []
-    for name in PEERS:
-        if not _missing(name):
+    found, known = [], _peers(on_gpu)
+    for name in known:
+        if not _missing(known[name]):
             try:
-                _contestants(name)
+                _contestants(name, known[name])
             except BackendUnavailableError as error:
                 warnings.warn(str(error), stacklevel=2)
             else:
@@ -61,19 +70,20 @@ def backends(names: Iterable[str], variant: str | None = None) -> list[Contestan
     return _each_once(found)
 
 
-def peers(names: Iterable[str]) -> list[Contestant]:
+def peers(names: Iterable[str], on_gpu: bool = False) -> list[Contestant]:
     """The contestants of ``peer`` or ``peer:flavour`` names.
 
     Raises ValueError for an unknown name, BackendUnavailableError for a package that is missing or broken.
     """
     found: list[Contestant] = []
+    known = _peers(on_gpu)
     for name in names:
         peer = name.split(":")[0]
-        if peer not in PEERS:
-            raise ValueError(f"no peer {peer!r}; there are: {', '.join(PEERS)}")
-        if missing := _missing(peer):
+        if peer not in known:
+            raise ValueError(f"no peer {peer!r}; there are: {', '.join(known)}")
+        if missing := _missing(known[peer]):
             raise missing_extra(missing, "bench", f"peer {peer!r}")
-        found += _flavoured(name, _contestants(peer))
+        found += _flavoured(name, _contestants(peer, known[peer]))
     return _each_once(found)
 
 
@@ -103,13 +113,17 @@ def _each_once(contestants: Iterable[Contestant]) -> list[Contestant]:
     return list({contestant.name: contestant for contestant in contestants}.values())
 
 
-def _contestants(peer: str) -> Sequence[Contestant]:
+def _peers(on_gpu: bool) -> dict[str, PeerEntry]:
+    return GPU_PEERS if on_gpu else PEERS
+
+
+def _contestants(peer: str, entry: PeerEntry) -> Sequence[Contestant]:
     try:
-        return importlib.import_module(PEERS[peer].module).CONTESTANTS
+        return importlib.import_module(entry.module).CONTESTANTS
     except Exception as error:  # a broken installation may raise anything
         reason = f"{type(error).__name__}: {error}"
         raise BackendUnavailableError(f"peer {peer!r} is installed but cannot be used: {reason}") from error
 
 
-def _missing(peer: str) -> str | None:
-    return next((package for package in PEERS[peer].packages if importlib.util.find_spec(package) is None), None)
+def _missing(entry: PeerEntry) -> str | None:
+    return next((package for package in entry.packages if importlib.util.find_spec(package) is None), None)

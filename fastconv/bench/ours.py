@@ -15,7 +15,7 @@ import fastconv as fc
 import fastconv.functional as F
 from fastconv import arrays, backends, nn
 from fastconv._kernels.contract import OPERATIONS, OUT_OF_MEMORY, Declined, Problem, offsets_dtype
-from fastconv.bench import blas, ours_networks, ours_passes
+from fastconv.bench import blas, ours_networks, ours_passes, rotation
 from fastconv.bench.cases import ConvCase
 from fastconv.bench.contestant import Contestant, Prepared, is_inference, is_layer, offered
 from fastconv.bench.records import OURS
@@ -29,28 +29,20 @@ KEPT, FUSED = "kept", "fused"
 def contestants(backend: str, variant: str | None) -> tuple[Contestant, ...]:
     """The contestants of a usable backend; ``variant`` forces one algorithm."""
     name = f"{OURS}{backend}"
+    plain = partial(_prepare, backend, variant)
+    kept, fused = partial(_prepare_kept, backend, variant), partial(_prepare_fused, backend)
+    if backends.device(backend) != arrays.HOST:
+        plain, kept, fused = (partial(rotation.on_gpu, prepare) for prepare in (plain, kept, fused))
     return (
-        Contestant(name, partial(_prepare, backend, variant), _environment, is_peer=False),
-        Contestant(
-            f"{name}:{KEPT}",
-            partial(_prepare_kept, backend, variant),
-            _environment,
-            is_peer=False,
-            takes_part=is_layer,
-        ),
-        Contestant(
-            f"{name}:{FUSED}",
-            partial(_prepare_fused, backend),
-            _environment,
-            is_peer=False,
-            takes_part=is_inference,
-        ),
+        Contestant(name, plain, _environment, is_peer=False),
+        Contestant(f"{name}:{KEPT}", kept, _environment, is_peer=False, takes_part=is_layer),
+        Contestant(f"{name}:{FUSED}", fused, _environment, is_peer=False, takes_part=is_inference),
     )
 
 
 def variants(backend: str) -> set[str]:
     """The names of all algorithms of a backend."""
-    return {variant.name for table in backends.select(backend).module.VARIANTS.values() for variant in table}
+    return {variant.name for table in _kernel_set(backend).module.VARIANTS.values() for variant in table}
 
 
 @contextlib.contextmanager
@@ -134,7 +126,7 @@ def _direct(workload, backend, variant):
     kernel = _kernel(workload, backend, variant)
     if isinstance(kernel, Declined):
         return kernel
-    run, operands = backends.select(backend).run, _operands(workload)
+    run, operands = _kernel_set(backend).run, _operands(workload)
     task = backends.Task(_op(workload), _problem(workload, variant))
 
     def call():
@@ -146,10 +138,11 @@ def _direct(workload, backend, variant):
 
 
 def _max_pool2d_grad_input(workload, backend, variant):
-    g, run = workload.geometry, backends.select(backend).run
+    g, run = workload.geometry, _kernel_set(backend).run
     layout = LAYOUTS[workload.layout]
-    out = arrays.empty(g.out_shape, FLOAT_TYPES[workload.dtype].storage, layout)
-    offsets = arrays.empty(g.out_shape, np.dtype(offsets_dtype(g)), layout)
+    near = _first(workload)
+    out = arrays.empty(g.out_shape, FLOAT_TYPES[workload.dtype].storage, layout, near=near)
+    offsets = arrays.empty(g.out_shape, np.dtype(offsets_dtype(g)), layout, near=near)
     forward = Problem(g, workload.dtype, (layout, layout), frozenset({"offsets"}))
     run(backends.Task("max_pool2d_forward", forward), workload.inputs["x"], out, offsets)
     return _pool_gradient(workload, backend, variant, offsets)
@@ -163,13 +156,15 @@ def _avg_pool2d(workload, backend, variant):
 def _counts(workload):
     storage = FLOAT_TYPES[workload.dtype].storage
     axes = (workload.geometry.rows, workload.geometry.cols)
-    return [np.array([axis.count(output, include_pad=True) for output in range(axis.out)], storage) for axis in axes]
+    counts = ([axis.count(output, include_pad=True) for output in range(axis.out)] for axis in axes)
+    device = arrays.device_of(_first(workload))
+    return [arrays.moved(np.array(axis, storage), device) for axis in counts]
 
 
 def _pool_gradient(workload, backend, variant, *others):
     """The kernel of what is read and others, which are there already."""
-    task, run = backends.Task(_op(workload), _problem(workload, variant)), backends.select(backend).run
-    kernel, first = _kernel(workload, backend, variant), next(iter(workload.inputs.values()))
+    task, run = backends.Task(_op(workload), _problem(workload, variant)), _kernel_set(backend).run
+    kernel, first = _kernel(workload, backend, variant), _first(workload)
     if isinstance(kernel, Declined):
         return kernel
 
@@ -221,8 +216,17 @@ def _problem(workload, variant):
     return Problem(workload.geometry, workload.dtype, (LAYOUTS[workload.layout],) * 2, optional, variant)
 
 
+def _kernel_set(backend):
+    return backends.select(backend, backends.device(backend))
+
+
+def _first(workload):
+    """The first of its arrays: results lie where it does."""
+    return next(iter(workload.inputs.values()))
+
+
 def _kernel(workload, backend, variant):
-    return backends.select(backend).module.prepare(_op(workload), _problem(workload, variant))
+    return _kernel_set(backend).module.prepare(_op(workload), _problem(workload, variant))
 
 
 def _operands(workload, inputs=None):
@@ -233,7 +237,7 @@ def _operands(workload, inputs=None):
 def _empty(workload: Workload):
     storage = FLOAT_TYPES[workload.dtype].storage
     layout = LAYOUTS[workload.layout] if workload.gives_activations else arrays.CONTIGUOUS
-    return arrays.empty(workload.exact.shape, storage, layout)
+    return arrays.empty(workload.exact.shape, storage, layout, near=_first(workload))
 
 
 _PUBLIC = {

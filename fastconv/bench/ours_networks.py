@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-import numpy as np
-
 from fastconv import autograd, backends, nn, optim
-from fastconv.bench.contestant import Prepared
+from fastconv.bench.contestant import Prepared, on_host
 from fastconv.bench.workloads import NetworkWorkload
 from fastconv.bench.workloads.network import LEARNING_RATE, LOGITS, LOSS, MOMENTUM
 
 
 def step(workload: NetworkWorkload, backend: str, _variant) -> Prepared:
     """Gradients of a batch and what the optimiser makes of them."""
-    network, loss = workload.network(), nn.CrossEntropyLoss()
+    network, loss = workload.network().to(backends.device(backend)), nn.CrossEntropyLoss()
     optimizer = optim.SGD(network.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM)
     x, labels = workload.inputs["x"], workload.inputs["labels"]
 
@@ -38,20 +36,20 @@ def step(workload: NetworkWorkload, backend: str, _variant) -> Prepared:
         with backends.use_backend(backend):
             value = gradients()
         _drop_out(network, True)
-        grads = {name: np.asarray(weight.grad) for name, weight in network.named_parameters()}
-        return {LOSS: np.asarray(value), **grads}
+        grads = {name: weight.grad for name, weight in network.named_parameters()}
+        return on_host({LOSS: value, **grads})
 
     return Prepared(call, result, partial(variants, call))
 
 
 def forward(workload: NetworkWorkload, backend: str, _variant) -> Prepared:
     """The logits, with nothing recorded."""
-    return _inference(workload.network(), workload.inputs["x"], backend)
+    return _inference(workload.network().to(backends.device(backend)), workload.inputs["x"], backend)
 
 
 def fused(workload: NetworkWorkload, backend: str, _variant) -> Prepared:
     """The same of a copy whose normalisations are folded into its convolutions."""
-    return _inference(nn.fuse(workload.network()), workload.inputs["x"], backend)
+    return _inference(nn.fuse(workload.network()).to(backends.device(backend)), workload.inputs["x"], backend)
 
 
 def _inference(network, x, backend) -> Prepared:
@@ -60,7 +58,7 @@ def _inference(network, x, backend) -> Prepared:
         with autograd.no_grad(), backends.use_backend(backend):
             return network(x)
 
-    return Prepared(call, lambda logits: {LOGITS: np.asarray(logits)}, partial(variants, call))
+    return Prepared(call, lambda logits: {LOGITS: on_host(logits)}, partial(variants, call))
 
 
 def _drop_out(network, is_on):

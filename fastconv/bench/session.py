@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import fastconv as fc
-from fastconv.bench import apart, blas, limits, machine
+from fastconv.bench import apart, blas, gpu_limits, limits, machine
 from fastconv.bench.engine import Engine, Plan
+from fastconv.bench.gpu_clock import GpuClock
 from fastconv.bench.records import Record, Run
 
 INTERRUPT = "Ctrl-C"
@@ -19,17 +21,18 @@ def run(plan: Plan, settings: Mapping[str, Any], on_job: Callable[[Run], object]
     What ended it stands as ``stopped_by`` in the machine block, None where it came to its end.
     """
     block = {**machine.describe(), "blas_threads": "as asked for" if blas.is_limitable() else "not limited"}
-    block |= {"load_before": machine.load(), "load_after": None, "stopped_by": None, "limits": []}
+    block |= {"load_before": machine.load(), "load_after": None, "stopped_by": None, "gpu": None, "limits": []}
     records: list[Record] = []
 
     def so_far() -> Run:
         return Run(block, settings, tuple(records), len(records) == plan.record_count())
 
     try:
-        found = {threads: _limits(threads) for threads in plan.threads}
+        if plan.on_gpu:
+            block["gpu"] = gpu_limits.describe()
+        found = {threads: _limits(threads, plan.on_gpu) for threads in plan.threads}
         block["limits"] = [entry.as_plain() for entry in found.values()]
-        engine = Engine(plan, found, limits.fma_peak, memory=apart.peak_bytes, movers=limits.movers)
-        for job in engine.run():
+        for job in _engine(plan, found).run():
             records += job
             on_job(so_far())
     except KeyboardInterrupt:
@@ -40,7 +43,15 @@ def run(plan: Plan, settings: Mapping[str, Any], on_job: Callable[[Run], object]
     return so_far()
 
 
-def _limits(threads):
+def _engine(plan, found) -> Engine:
+    if plan.on_gpu:
+        return Engine(plan, found, gpu_limits.fma_peak, GpuClock())
+    return Engine(plan, found, limits.fma_peak, memory=apart.peak_bytes, movers=limits.movers)
+
+
+def _limits(threads, on_gpu):
+    if on_gpu:
+        return replace(gpu_limits.measure(), threads=threads)
     before = fc.get_num_threads()
     fc.set_num_threads(threads)
     try:

@@ -47,6 +47,13 @@ class Clock:
     now: Callable[[], float] = time.perf_counter
     sleep: Callable[[float], object] = time.sleep
 
+    def seconds(self, call: Call, repeats: int) -> float:
+        """How long so many calls take together."""
+        begin = self.now()
+        for _ in range(repeats):
+            call()
+        return self.now() - begin
+
 
 def measure(
     contestants: Mapping[str, Call],
@@ -137,13 +144,11 @@ class _Runner:
         return self.spent < self.budget.seconds
 
     def _seconds(self, repeats: int) -> float:
-        begin = self.clock.now()
         try:
-            for _ in range(repeats):
-                self.call()
+            return self.clock.seconds(self.call, repeats) / max(repeats, 1)
         except Exception as error:
             self.error = error
-        return (self.clock.now() - begin) / max(repeats, 1)
+            return 0.0
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import time
 from dataclasses import asdict, replace
 from typing import Any
 
-from fastconv.cli import positive, results
+from fastconv.cli import device, positive, results
 from fastconv.cli.lists import ALL, names, numbers, words
 
 DIRECTIONS = ("forward", "grad_input", "grad_weight", "step")
@@ -62,13 +62,23 @@ def _add_who(parser) -> None:
 
     known = ", ".join(available_backends())
     backends = f"{known}; NAME:{KEPT} keeps packed weights, NAME:{FUSED} folds networks (default: all compiled ones)"
-    add("--backends", type=words, metavar="LIST", help=backends)
+    add("--backends", type=_backends, metavar="LIST", help=backends)
     add("--variant", metavar="NAME", help="force one algorithm of the backends; those without it decline")
     peers = (
         f"torch, onnxruntime, scipy, im2col, or one form as torch:nchw; {NONE} for none (default: the installed ones)"
     )
     add("--peers", type=words, metavar="LIST", help=peers)
     add("--threads", type=numbers, metavar="LIST", help="threads of everybody (default: all cores allowed)")
+
+
+def _backends(text: str) -> list[str]:
+    """Names, of which those of a GPU ask for one that is there."""
+    from fastconv.backends import device as device_of
+
+    found = words(text)
+    for name in found:
+        device(device_of(name.split(":")[0]))
+    return found
 
 
 def _add_how(parser) -> None:
@@ -112,6 +122,7 @@ def run(options) -> int:
 def _plan(options):
     begin = time.perf_counter()
     from fastconv import backends as kernels
+    from fastconv.bench import lineup
     from fastconv.bench.cases import SUITES
     from fastconv.bench.engine import Plan
     from fastconv.bench.timing import QUICK, Budget
@@ -121,7 +132,8 @@ def _plan(options):
         raise ValueError(f"no case of {', '.join(options.suite)} has {options.case!r} in its name")
     if not any(direction in case.directions for case in cases for direction in options.direction):
         raise ValueError(f"no case of {', '.join(options.suite)} has direction {', '.join(options.direction)}")
-    contestants = _contestants(options, cases)
+    on_gpu = lineup.are_on_gpu(options.backends or ())
+    contestants = _contestants(options, cases, on_gpu)
     budget = QUICK if options.quick else Budget()
     return Plan(
         cases=_shuffled(cases) if options.quick else cases,
@@ -134,10 +146,11 @@ def _plan(options):
         budget=replace(budget, rounds=options.rounds) if options.rounds else budget,
         deadline=begin + QUICK_SECONDS if options.quick else math.inf,
         end=begin + QUICK_END if options.quick else math.inf,
+        on_gpu=on_gpu,
     )
 
 
-def _contestants(options, cases):
+def _contestants(options, cases, on_gpu):
     """Those that take part; who was named and does not is told on stderr, in an error where nobody is left."""
     from fastconv.bench import lineup
     from fastconv.bench.ours import FUSED, KEPT
@@ -145,8 +158,8 @@ def _contestants(options, cases):
 
     flavours = ("", f":{KEPT}", *([] if options.variant else [f":{FUSED}"]))
     ours = options.backends or [f"{name}{flavour}" for name in lineup.compiled_backends() for flavour in flavours]
-    peers = lineup.usable_peers() if options.peers is None else [n for n in options.peers if n != NONE]
-    asked = [*lineup.backends(ours, options.variant), *lineup.peers(peers)]
+    peers = lineup.usable_peers(on_gpu) if options.peers is None else [n for n in options.peers if n != NONE]
+    asked = [*lineup.backends(ours, options.variant), *lineup.peers(peers, on_gpu)]
     named = [*(f"{OURS}{name}" for name in options.backends or ()), *(peers if options.peers else ())]
     absences = lineup.absences(named, asked, cases)
     found = [contestant for contestant in asked if any(map(contestant.takes_part, cases))]

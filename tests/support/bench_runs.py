@@ -70,6 +70,7 @@ MACHINE = {
     "blas_threads": "as asked for",
     "transparent_huge_pages": "madvise",
     "stopped_by": None,
+    "gpu": None,
     "load_before": [0.1, 0.2, 0.1],
     "load_after": [0.9, 0.4, 0.2],
     "limits": [

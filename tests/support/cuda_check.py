@@ -4,14 +4,17 @@ import itertools
 import sys
 
 import numpy as np
+import pytest
 
 import fastconv as fc
 import fastconv.functional as F
+from fastconv import nn
 from fastconv._kernels import numba_cuda
 from fastconv._kernels.contract import Kernel
-from fastconv._kernels.numba_cuda import conv2d_grads, conv2d_sum, conv2d_sums, conv2d_weight_sums, tiles
+from fastconv._kernels.numba_cuda import conv2d_grads, conv2d_sum, conv2d_sums, conv2d_weight_sums, machine, tiles
 from fastconv._kernels.numba_cuda.settings import SIMULATED
 from fastconv.dtypes import FLOAT_TYPES
+from support import false_cupy
 from support.cuda_arrays import DeviceAligned, DeviceArray, DeviceFenced, on_device
 from support.cuda_cases import CONVS, ORDERED, POOLS, TILED, VARIANTS, conv
 from support.data import FORMATS, assert_same_bits, in_format, named_rng
@@ -187,6 +190,17 @@ def rounded_once():
     np.testing.assert_allclose(np.asarray(found), grad_out.sum(dtype=np.float64), rtol=2.0**-24)
 
 
+def limits():
+    """The loops that read what a GPU can do: every element is copied, every thread has done its sums."""
+    source = on_device(np.arange(1030, dtype=np.float32))
+    target, out = np.zeros_like(source), np.zeros_like(source[:130])
+    machine.copy(source, target)
+    assert_same_bits(np.asarray(target), np.append(np.asarray(source)[:1028], np.float32([0, 0])))
+    assert machine.multiply_add(out, 2) == 2 * 128 * machine.CHAINS * machine.STEPS * 2
+    # total = total / 2 + 1 comes to 2, from wherever it began.
+    assert_same_bits(np.asarray(out), np.append(np.full(128, 2 * machine.CHAINS), [0, 0]).astype(np.float32))
+
+
 def users():
     """Arrays of a device in, arrays of that device out, and the gradients of Tensors."""
     rng = named_rng("users")
@@ -216,13 +230,33 @@ def users():
     assert [(step.backend, step.variant) for step in steps] == [("cuda", "first_layer")]
 
 
+def networks():
+    """A model on the second of two GPUs: every kernel finds its arrays there, and gives the bits of the host."""
+    rng = named_rng("networks")
+    x = rng.integers(-3, 4, (2, 2, 6, 5)).astype(np.float32)
+    weight, bias = rng.integers(-3, 4, (4, 2, 3, 3)).astype(np.float32), np.arange(4, dtype=np.float32)
+    found = []
+    with pytest.MonkeyPatch.context() as patch:
+        false_cupy.installed(patch)
+        for device in ("cpu", "cuda:1"):
+            model = nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.MaxPool2d(2))
+            model.load_state_dict({"0.weight": weight, "0.bias": bias})
+            model.to(device)
+            out = model(fc.tensor(x).to(device))
+            assert out.device == device
+            (out * out).sum().backward()
+            found.append([out, *(parameter.grad for parameter in model.parameters())])
+        for expected, result in zip(*found, strict=True):
+            assert_same_bits(result.cpu().numpy(), expected.numpy())
+
+
 CHECKS = {op: lambda op=op: all_cases(op) for op in CONV_OPERATIONS}
 CHECKS |= {f"variant {name}": lambda name=name: variant(name) for name in VARIANTS}
 CHECKS |= {
     check.__name__: check
     for check in (
         *(pools, long_sums, split_sums, every_tile, short_runs),
-        *(vectors, infinite_weights, special_maxima, rounded_once, users),
+        *(vectors, infinite_weights, special_maxima, rounded_once, limits, users, networks),
     )
 }
 

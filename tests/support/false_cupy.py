@@ -28,8 +28,8 @@ class Device:
 
     current = 0
 
-    def __init__(self, number):
-        self._number = int(number)
+    def __init__(self, number=None):
+        self._number = Device.current if number is None else int(number)
 
     def __int__(self):
         return self._number

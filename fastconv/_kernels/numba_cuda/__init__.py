@@ -7,6 +7,7 @@ from fastconv._kernels.numba_cuda import (
     conv2d_depthwise,
     conv2d_grads,
     elementwise,
+    machine,
     pool2d,
     softmax,
 )
@@ -15,7 +16,7 @@ from fastconv._kernels.numba_cuda.settings import CudaKernel
 __all__ = ["VARIANTS", "kernels", "prepare"]
 
 _MODULES = (conv2d, conv2d_grads, pool2d, elementwise, batch_norm, softmax)
-_LAUNCHED = (*_MODULES, conv2d_depthwise)
+_LAUNCHED = (*_MODULES, conv2d_depthwise, machine)
 VARIANTS = {op: table for module in _MODULES for op, table in module.VARIANTS.items()}
 
 

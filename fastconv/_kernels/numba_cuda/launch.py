@@ -27,8 +27,15 @@ def launch_elements(kernel, count: int, *arguments) -> None:
 def memory(array):
     """A dense array as kernels are told of it: by its address, or, simulated, as its elements in memory order."""
     if SIMULATED:
-        return _Elements(np.asarray(array).ravel(order="K"))
+        return _Elements(np.asarray(_Simulated(array)).ravel(order="K"))
     return array.__cuda_array_interface__["data"][0]
+
+
+class _Simulated:
+    """An array on a simulated device as one of the host, in whose memory it is."""
+
+    def __init__(self, array):
+        self.array, self.__array_interface__ = array, array.__cuda_array_interface__
 
 
 class _Elements:

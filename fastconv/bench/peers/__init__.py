@@ -20,3 +20,5 @@ PEERS = {
     "scipy": PeerEntry("fastconv.bench.peers.scipy_signal", ("scipy", "threadpoolctl")),
     "im2col": PeerEntry("fastconv.bench.peers.im2col", ("threadpoolctl",)),
 }
+# Beside backends that compute on a GPU.
+GPU_PEERS = {"torch": PeerEntry("fastconv.bench.peers.torch_cuda", ("torch", "cupy"))}

@@ -11,7 +11,7 @@ from fastconv._kernels.contract import Declined
 from fastconv.bench.allocator import KEEPING
 from fastconv.bench.contestant import Contestant, is_network, offered
 from fastconv.bench.peers import torch_networks, torch_passes
-from fastconv.bench.peers.torch_tensors import FORMATS, Tensors, environment
+from fastconv.bench.peers.torch_tensors import FORMATS, Tensors, environment, tensor
 
 _PADDING_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "replicate", "circular": "circular"}
 _aten = torch.ops.aten
@@ -91,7 +91,7 @@ def _max_pool2d_grad_input(workload, flavour):
     parameters, tensors = _pool_parameters(workload), Tensors(workload, flavour)
     if parameters is None:
         return Declined("pads both sides alike")
-    x = torch.from_numpy(workload.inputs["x"]).contiguous(memory_format=tensors.inner)
+    x = tensor(workload.inputs["x"]).contiguous(memory_format=tensors.inner)
     _, indices = _aten.max_pool2d_with_indices(x, *parameters)
     if indices.min() < 0 or indices.max() >= x.shape[2] * x.shape[3]:
         return Declined("writes outside its array where a window has no input")
@@ -125,7 +125,7 @@ def _adaptive_max_pool2d(workload, flavour):
     tensors, size = Tensors(workload, flavour), workload.geometry.out_shape[2:]
     if workload.direction == "forward":
         return tensors.prepared(lambda x: F.adaptive_max_pool2d(x, size))
-    x = torch.from_numpy(workload.inputs["x"]).contiguous(memory_format=tensors.inner)
+    x = tensor(workload.inputs["x"]).contiguous(memory_format=tensors.inner)
     _, indices = _aten.adaptive_max_pool2d(x, size)
     tensors.activations = tensors.activations[:1]
     return tensors.prepared(lambda grad: _aten.adaptive_max_pool2d_backward(grad, x, indices))
@@ -141,13 +141,13 @@ def _chain_forward(workload, flavour):
     tensors = Tensors(workload, flavour)
     if any(_padding(g)[1] for g in workload.geometry):
         return Declined("pads unequal sides and other modes than zeros in an operation of its own")
-    weights = [torch.from_numpy(workload.inputs[f"weight{i}"]) for i in range(len(workload.geometry))]
+    weights = [tensor(workload.inputs[f"weight{i}"]) for i in range(len(workload.geometry))]
     layers = [
         (weight.contiguous(memory_format=tensors.inner), workload.inputs.get(f"bias{i}"), g)
         for i, (weight, g) in enumerate(zip(weights, workload.geometry, strict=True))
     ]
     calls = [
-        (weight, None if bias is None else torch.from_numpy(bias), _strides(g), _padding(g)[0], _dilations(g), g.groups)
+        (weight, None if bias is None else tensor(bias), _strides(g), _padding(g)[0], _dilations(g), g.groups)
         for weight, bias, g in layers
     ]
 
@@ -201,18 +201,19 @@ _TABLE = {
 }
 
 
-def _prepare(flavour, workload):
+def prepare(flavour, workload):
+    """What PyTorch makes of a workload in one of its memory formats."""
     if not workload.is_spatial and flavour != workload.layout:
         return Declined("without spatial axes there is one layout")
     return offered(_TABLE, workload, flavour)
 
 
 CONTESTANTS = (
-    *(Contestant(f"torch:{flavour}", partial(_prepare, flavour), environment, is_peer=True) for flavour in FORMATS),
+    *(Contestant(f"torch:{flavour}", partial(prepare, flavour), environment, is_peer=True) for flavour in FORMATS),
     *(
         Contestant(
             f"torch:{flavour}:{KEEPING}",
-            partial(_prepare, flavour),
+            partial(prepare, flavour),
             environment,
             is_peer=True,
             takes_part=is_network,

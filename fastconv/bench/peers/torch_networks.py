@@ -9,7 +9,7 @@ from torch import nn
 
 from fastconv.bench.contestant import Prepared
 from fastconv.bench.peers import onednn
-from fastconv.bench.peers.torch_tensors import FORMATS, Tensors, array
+from fastconv.bench.peers.torch_tensors import FORMATS, Tensors, array, tensor
 from fastconv.bench.workloads import NetworkWorkload, parts
 from fastconv.bench.workloads.network import LEARNING_RATE, LOGITS, LOSS, MOMENTUM
 
@@ -43,7 +43,7 @@ class _Network:
     def reset(self) -> None:
         """Back to the weights that everybody starts from."""
         for name, layer in self.layers.items():
-            layer.load_state_dict({own: torch.from_numpy(self.state[f"{name}.{own}"]) for own in layer.state_dict()})
+            layer.load_state_dict({own: tensor(self.state[f"{name}.{own}"]) for own in layer.state_dict()})
 
     def drop_out(self, is_on: bool) -> None:
         """Switch dropout alone."""
@@ -70,8 +70,8 @@ def step(workload: NetworkWorkload, flavour: str) -> Prepared:
     with torch.inference_mode(False):
         network = _Network(workload, flavour)
         optimizer = torch.optim.SGD(network.weights().values(), lr=LEARNING_RATE, momentum=MOMENTUM, fused=True)
-        loss, labels = nn.CrossEntropyLoss(), torch.from_numpy(workload.inputs["labels"])
-        x, inner = torch.from_numpy(workload.inputs["x"]), FORMATS[flavour]
+        loss, labels = nn.CrossEntropyLoss(), tensor(workload.inputs["labels"])
+        x, inner = tensor(workload.inputs["x"]), FORMATS[flavour]
 
     def gradients():
         optimizer.zero_grad(set_to_none=True)
@@ -92,7 +92,7 @@ def step(workload: NetworkWorkload, flavour: str) -> Prepared:
             network.drop_out(False)
             value = gradients()
             network.drop_out(True)
-        return {LOSS: value.detach().numpy()} | {name: array(weight.grad) for name, weight in network.weights().items()}
+        return {LOSS: array(value.detach())} | {name: array(weight.grad) for name, weight in network.weights().items()}
 
     return Prepared(call, result, partial(onednn.implementation, call))
 

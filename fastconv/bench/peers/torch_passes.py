@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from fastconv.bench.contestant import Prepared
 from fastconv.bench.peers import onednn
-from fastconv.bench.peers.torch_tensors import Tensors
+from fastconv.bench.peers.torch_tensors import Tensors, array, tensor
 from fastconv.bench.workloads import Workload, steps
 
 
@@ -55,7 +55,7 @@ def add_relu_forward(workload: Workload, flavour: str) -> Prepared:
 
 def _step(make, counters, workload, _flavour):
     """The fused step; what is checked is one from the state that everybody begins with."""
-    inputs = {name: torch.from_numpy(array) for name, array in workload.inputs.items()}
+    inputs = {name: tensor(values) for name, values in workload.inputs.items()}
     with torch.inference_mode(False):
         parameter = torch.nn.Parameter(inputs[steps.PARAMETER].clone())
         parameter.grad = inputs[steps.GRAD].clone()
@@ -77,7 +77,7 @@ def _step(make, counters, workload, _flavour):
         begin()
         call()
         kept = [optimizer.state[parameter][name] for name in steps.kept(workload)]
-        return np.stack([tensor.detach().numpy() for tensor in (parameter, *kept)])
+        return np.stack([array(item.detach()) for item in (parameter, *kept)])
 
     begin()
     return Prepared(call, result, partial(onednn.implementation, call))
@@ -95,4 +95,4 @@ def _batch_norm(weight, bias):
 
 def _saved(workload, tensors):
     """What forward left, in the format that is computed in."""
-    return torch.from_numpy(workload.inputs["x"]).contiguous(memory_format=tensors.inner)
+    return tensor(workload.inputs["x"]).contiguous(memory_format=tensors.inner)

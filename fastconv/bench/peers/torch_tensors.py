@@ -35,7 +35,7 @@ class Tensors:
     def __init__(self, workload, flavour):
         self.inner, self.outer = FORMATS[flavour], FORMATS[workload.layout]
         self.converts = workload.is_spatial and flavour != workload.layout
-        tensors = {name: torch.from_numpy(array) for name, array in workload.inputs.items()}
+        tensors = {name: tensor(array) for name, array in workload.inputs.items()}
         self.activations = [tensor for name, tensor in tensors.items() if name in ACTIVATIONS]
         self.weights: list[Any] = [
             tensor.contiguous(memory_format=self.inner) if tensor.ndim == 4 else tensor
@@ -58,6 +58,11 @@ class Tensors:
         return Prepared(call, array, partial(onednn.implementation, call))
 
 
+def tensor(array):
+    """A tensor of the array's values on PyTorch's default device; on the CPU it shows the array's memory."""
+    return torch.from_numpy(array).to(torch.get_default_device())
+
+
 def array(tensor):
-    """What NumPy sees of it."""
-    return tensor.numpy()
+    """What NumPy sees of it, copied where it lies on a GPU."""
+    return tensor.cpu().numpy()
