@@ -121,7 +121,7 @@ CONV_ROWS = {
     "no such backend": (
         {"backend": "cuda9"},
         BackendUnavailableError,
-        "no backend 'cuda9'; there are: auto, reference",
+        "no backend 'cuda9' .chosen by argument.; there are: auto, reference",
     ),
 }
 UNSUPPORTED_DTYPES = ["bool", "int64", "uint8", "float16", "longdouble", "complex64", "O", "U3", "M8[s]", "i4,f4"]
@@ -154,7 +154,11 @@ POOL_ROWS = {
     "no channels": ({"x": zeros(2, 0, 6, 5)}, ShapeError, "zero extent"),
     "x is None": ({"x": None}, TypeError, "input must be an array or a Tensor, got NoneType"),
     "x is a list": ({"x": [[1.0]]}, TypeError, "input must be an array or a Tensor, got list"),
-    "no such backend": ({"backend": "tpu"}, BackendUnavailableError, "no backend 'tpu'; there are: auto, reference"),
+    "no such backend": (
+        {"backend": "tpu"},
+        BackendUnavailableError,
+        "no backend 'tpu' .chosen by argument.; there are: auto, reference",
+    ),
 }
 
 

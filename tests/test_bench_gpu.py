@@ -85,10 +85,11 @@ def test_who_declines_is_asked_once():
 @pytest.mark.usefixtures("gpu")
 def test_torch_takes_part_in_both_formats_and_with_tf32_beside_them(monkeypatch):
     torch = pytest.importorskip("torch")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.delitem(sys.modules, "fastconv.bench.peers.torch_cuda", raising=False)
     module = importlib.import_module("fastconv.bench.peers.torch_cuda")
-    monkeypatch.delitem(sys.modules, "fastconv.bench.peers.torch_cuda")
+    workload = workloads.make(SUITES["digits"][0], "forward", "float32", 0)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert "no CUDA device" in module.CONTESTANTS[0].prepare(workload).reason
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(module, "device_arrays", types.SimpleNamespace(GPU="cpu"))
     found = {contestant.name: contestant for contestant in module.CONTESTANTS}
     assert {name: contestant.is_peer for name, contestant in found.items()} == {
@@ -98,7 +99,6 @@ def test_torch_takes_part_in_both_formats_and_with_tf32_beside_them(monkeypatch)
         "torch:channels_last:tf32": False,
     }
     before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
-    workload = workloads.make(SUITES["digits"][0], "forward", "float32", 0)
     try:
         for name, contestant in found.items():
             with contestant.environment(1):

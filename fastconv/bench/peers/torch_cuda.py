@@ -33,6 +33,8 @@ def _environment(threads: int) -> Iterator[None]:
 
 
 def _prepare(flavour, rounds_inputs, workload):
+    if not torch.cuda.is_available():
+        return Declined("this PyTorch finds no CUDA device")
     with torch.device(device_arrays.GPU):
         found = rotating(partial(torch_layers.prepare, flavour), workload)
     if isinstance(found, Declined):
@@ -56,6 +58,4 @@ def _contestant(flavour, rounds_inputs):
     return Contestant(name, partial(_prepare, flavour, rounds_inputs), _environment, is_peer=not rounds_inputs)
 
 
-if not torch.cuda.is_available():
-    raise ImportError("this PyTorch finds no CUDA device")
 CONTESTANTS = tuple(_contestant(flavour, tf32) for flavour in torch_tensors.FORMATS for tf32 in (False, True))
