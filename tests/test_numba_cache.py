@@ -122,7 +122,7 @@ for arguments in (["warmup"], ["warmup", "--backends", "numba"]):
     lines = script(code).splitlines()
     assert lines[1::2] == ["1", "1"]
     assert lines[0] == lines[2]
-    assert "backend 'numba' cannot be used: package numba is not installed" in lines[0]
+    assert "backend 'numba' (chosen by argument) cannot be used: package numba is not installed" in lines[0]
     assert "pip install 'fastconv[numba]'" in lines[0]
 
 
