@@ -150,6 +150,18 @@ def test_beside_what_only_moves_bytes_the_moving_itself_is_timed():
     assert linear.roofline_fraction == pytest.approx(70 / 1e3 / linear.time_median)
 
 
+def test_without_memory_for_the_movers_the_limits_serve():
+    def movers(*nbytes):
+        raise MemoryError
+
+    clock = FalseClock()
+    memory = Bandwidth("memory", 1 << 30, read=1e6, write=1e6, copy=1e6, streaming=1e6)
+    limits = {1: Limits(1, {"float32": 1.0}, (memory,))}
+    plan = Plan([STEP], [clock.contestant("a", 0.004)], ["step"])
+    ((record,),) = Engine(plan, limits, clock=clock.clock, movers=movers).run()
+    assert (record.status, record.roofline_fraction) == (TIMED, pytest.approx(4 * 7 * 72 / 1e6 / 0.004))
+
+
 @pytest.mark.parametrize(
     ("read", "written", "held"), [(4 << 20, 1 << 20, 5 << 20), (3 << 20, 2 << 20, 3 << 20), (50000, 0, 50000)]
 )

@@ -204,11 +204,14 @@ class Engine:
                 entry.record = replace(record, roofline_fraction=_roofline_fraction(record, workload, limits, moved))
 
     def _movers(self, workload: AnyWorkload, limits: Limits | None) -> dict[str, Call]:
-        """None where multiply-adds are the limit."""
+        """None where multiply-adds are the limit; without memory for them none either: the limits have to serve."""
         moves = workload.read, workload.written, workload.held
         if workload.multiplies and not (limits and limits.is_memory_bound(workload.dtype, workload.flops, *moves)):
             return {}
-        return {f"mover {number}": call for number, call in enumerate(self.movers(*moves))}
+        try:
+            return {f"mover {number}": call for number, call in enumerate(self.movers(*moves))}
+        except MemoryError:
+            return {}
 
 
 @dataclass(slots=True)

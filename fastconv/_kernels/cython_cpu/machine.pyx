@@ -83,8 +83,10 @@ def bandwidths(Py_ssize_t nbytes, seconds=0.3):
 cdef class Mover:
     """A call that moves about as many bytes as some pass and computes nothing: the least time such a pass can take.
 
-    It goes over ``held`` bytes on all threads; where these are less than both together, it writes over what it just read.
-    With ``streaming`` stores go past the caches. ``moved`` are the bytes that it reads and writes indeed, in ``memory``.
+    It goes over ``held`` bytes on all threads. Where these are less than both together it writes over what it just
+    read, and goes over as many bytes as it reads, which are more than ``held`` where several arrays are read twice.
+    With ``streaming`` stores go past the caches. ``moved`` are the bytes that it reads and writes indeed, in
+    ``memory``.
     """
 
     cdef fc_move_args args
