@@ -40,7 +40,7 @@ MAY_IMPORT = {
     "fastconv.replay": {"fastconv.backends", "fastconv._kernels.contract", *LEAVES},
     "fastconv.nn": FUNCTIONAL | {"fastconv.backends", "fastconv.replay"},
     "fastconv.optim": FUNCTIONAL | {"fastconv.nn"},
-    "fastconv.models": FUNCTIONAL | {"fastconv.nn"},
+    "fastconv.models": FUNCTIONAL | {"fastconv.nn", "fastconv.weights"},
     "fastconv.datasets": {"fastconv.arrays", "fastconv.errors", "fastconv.nn"},
     "fastconv.weights": {"fastconv.arrays", "fastconv.errors", "fastconv.nn"},
     "fastconv._kernels": set(),

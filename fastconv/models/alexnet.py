@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from fastconv.models.registry import network
 from fastconv.nn import AdaptiveAvgPool2d, Conv2d, Dropout, Flatten, Linear, MaxPool2d, ReLU, Sequential
 
 
+@network()
 def alexnet(num_classes: int = 1000, *, dropout: float = 0.5, dtype=None) -> Sequential:
     """The network of A. Krizhevsky, "One weird trick for parallelizing convolutional neural networks" (2014).
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from fastconv.models.registry import Preprocessing, network
 from fastconv.nn import Conv2d, Dropout, Flatten, Linear, MaxPool2d, ReLU, Sequential
 
 
+@network(Preprocessing(32, 32, (0.0,) * 3, (1.0,) * 3))
 def cifar_small(num_classes: int = 10, *, dtype=None) -> Sequential:
     """Three 3×3 convolutions (32, 64, 128 maps), each rectified and halved, dropout, and one fully connected layer.
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from fastconv.models.registry import Preprocessing, network
 from fastconv.nn import Conv2d, Dropout, Flatten, Linear, MaxPool2d, ReLU, Sequential
 
 
+@network(Preprocessing(8, 8, (0.0,), (1.0,)))
 def digits_net(num_classes: int = 10, *, dtype=None) -> Sequential:
     """Three 3×3 convolutions (24, 48, 64 maps) with one pooling, dropout, and one fully connected layer.
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from fastconv.models.registry import Preprocessing, network
 from fastconv.nn import Conv2d, Flatten, Linear, MaxPool2d, ReLU, Sequential
 
 
+@network(Preprocessing(28, 28, (0.0,), (1.0,)))
 def lenet5(num_classes: int = 10, in_channels: int = 1, *, dtype=None) -> Sequential:
     """The network of Y. LeCun et al. (1998): two 5×5 convolutions (6, 16 maps), pooled, and layers of 120 and 84.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fastconv.models.registry import network
 from fastconv.nn import (
     AdaptiveAvgPool2d,
     BatchNorm2d,
@@ -57,6 +58,7 @@ class BasicBlock(Module):
         return [("conv1", "bn1"), ("conv2", "bn2")]
 
 
+@network()
 def resnet18(num_classes: int = 1000, *, dtype=None) -> Sequential:
     """The network of K. He et al. (2015) with 18 layers: two blocks of two 3 x 3 convolutions in each of four stages.
 

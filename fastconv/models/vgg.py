@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fastconv.models.registry import network
 from fastconv.nn import AdaptiveAvgPool2d, Conv2d, Dropout, Flatten, Linear, MaxPool2d, Module, ReLU, Sequential, init
 
 # Maps of each convolution, stage by stage; each stage ends with a pooling. The configurations' names are the paper's.
 _A = ((64,), (128,), (256, 256), (512, 512), (512, 512))
 
 
+@network()
 def vgg11(num_classes: int = 1000, *, dropout: float = 0.5, dtype=None) -> Sequential:
     """Configuration A of K. Simonyan and A. Zisserman (2014): eight convolutions and three fully connected layers.
 

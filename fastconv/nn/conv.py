@@ -60,8 +60,8 @@ class Conv2d(Module):
         self.padding = padding if isinstance(padding, str) else checks.shortest_padding(geometry)
         storage = float_storage(dtype)
         has_bias = parameters.flag("bias", bias)
-        self.weight = Parameter(arrays.empty(shape, storage))
-        self.register_parameter("bias", Parameter(arrays.empty(shape[:1], storage)) if has_bias else None)
+        self.weight = Parameter.undrawn(shape, storage)
+        self.register_parameter("bias", Parameter.undrawn(shape[:1], storage) if has_bias else None)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

@@ -1,17 +1,19 @@
 """Initial values: fill a Tensor in place with constants or with numbers from the process's generator.
 
-All functions return the Tensor, count as one write, and raise TypeError for what is no Tensor. The distributions are
-those of X. Glorot and Y. Bengio (2010) and of K. He et al. (2015).
+All functions return the Tensor, count as one write, and raise TypeError for what is no Tensor. Inside ``skipped()``
+they write nothing. The distributions are those of X. Glorot and Y. Bengio (2010) and of K. He et al. (2015).
 """
 
 from __future__ import annotations
 
 import math
+from contextvars import ContextVar
 
 import numpy as np
 
 from fastconv import rng
 from fastconv.autograd import Tensor, no_grad
+from fastconv.scopes import Scope
 
 _GAINS = {
     "linear": 1.0,
@@ -25,6 +27,28 @@ _GAINS = {
 }
 
 
+_skips: ContextVar[bool] = ContextVar("fastconv_init_skips", default=False)
+
+
+def skipped() -> Scope:
+    """Within this context layers are built without drawing values or holding memory for them.
+
+    Such a model cannot compute until ``load_state_dict(state, assign=True)`` has given it all its weights.
+
+    >>> from fastconv import nn
+    >>> with skipped():
+    ...     layer = nn.Linear(2, 2)
+    >>> layer.load_state_dict({"weight": np.eye(2), "bias": np.zeros(2)}, assign=True)
+    <All keys matched successfully>
+    """
+    return Scope(_skips, True)
+
+
+def is_skipped() -> bool:
+    """Whether the values of new parameters are about to come from elsewhere."""
+    return _skips.get()
+
+
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
     """U(a, b).
 
@@ -34,6 +58,8 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
     """
     if not b >= a:
         raise ValueError(f"uniform_ expects a <= b, got a={a} and b={b}")
+    if is_skipped():
+        return _checked(tensor)
     values = rng.generator().random(_checked(tensor).shape, dtype=_drawn(tensor))
     values *= b - a
     values += a
@@ -44,6 +70,8 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
     """N(mean, std²)."""
     if not std >= 0:
         raise ValueError(f"normal_ expects std >= 0, got {std}")
+    if is_skipped():
+        return _checked(tensor)
     values = rng.generator().standard_normal(_checked(tensor).shape, dtype=_drawn(tensor))
     values *= std
     values += mean
@@ -52,7 +80,7 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
 
 def constant_(tensor: Tensor, value: float) -> Tensor:
     """The same value everywhere."""
-    return _write(_checked(tensor), value)
+    return _checked(tensor) if is_skipped() else _write(_checked(tensor), value)
 
 
 def zeros_(tensor: Tensor) -> Tensor:

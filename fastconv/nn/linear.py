@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastconv import arrays, functional, parameters
+from fastconv import functional, parameters
 from fastconv.functional.flat_linear import flat_linear
 from fastconv.nn import init
 from fastconv.nn.module import Module
@@ -26,8 +26,8 @@ class Linear(Module):
         self.out_features = parameters.positive_int("out_features", out_features)
         has_bias, storage = parameters.flag("bias", bias), float_storage(dtype)
         shape = (self.out_features, self.in_features)
-        self.weight = Parameter(arrays.empty(shape, storage))
-        self.register_parameter("bias", Parameter(arrays.empty(shape[:1], storage)) if has_bias else None)
+        self.weight = Parameter.undrawn(shape, storage)
+        self.register_parameter("bias", Parameter.undrawn(shape[:1], storage) if has_bias else None)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

@@ -227,13 +227,18 @@ class Module:
         """
         return {name: tensor.detach() for name, tensor in state.entries(self, prefix)}
 
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> state.LoadResult:
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> state.LoadResult:
         """Copy named Tensors or arrays into the module; returns ``(missing_keys, unexpected_keys)``.
+
+        With ``assign`` the module holds the given arrays themselves from then on, where they have its dtype and can be
+        written to: loading needs no second copy, and changes that whoever else holds them makes go uncounted.
 
         Raises one ShapeError (a RuntimeError) that lists every missing and unexpected key (unless ``strict`` is False),
         every misshapen value and every dtype that cannot be cast; nothing is changed then. TypeError for no mapping.
         """
-        return state.load(self, state_dict, parameters.flag("strict", strict))
+        return state.load(self, state_dict, parameters.flag("strict", strict), parameters.flag("assign", assign))
 
     def extra_repr(self) -> str:
         """What stands between the brackets of the printed layer."""

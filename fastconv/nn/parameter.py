@@ -6,6 +6,7 @@ import numpy as np
 
 from fastconv import arrays, dtypes
 from fastconv.autograd import Tensor, Version, tensor, unwrap
+from fastconv.nn import init
 
 
 class Parameter(Tensor):
@@ -25,6 +26,14 @@ class Parameter(Tensor):
     def __init__(self, data, requires_grad: bool = True):
         super().__init__(unwrap(tensor(data)), requires_grad, version=Version(guarded=True))
 
+    @classmethod
+    def undrawn(cls, shape: tuple[int, ...], storage: np.dtype) -> Parameter:
+        """A parameter whose values are to be written next; within ``init.skipped()`` it holds no memory for them."""
+        made = cls.__new__(cls)
+        values = np.broadcast_to(storage.type(), shape) if init.is_skipped() else arrays.empty(shape, storage)
+        Tensor.__init__(made, values, True, version=Version(guarded=True))
+        return made
+
     def cast_(self, dtype: np.dtype) -> Parameter:
         """Change the dtype of the values and of the gradient, in this very object."""
         self._array = arrays.copied(self._array, dtype)
@@ -35,8 +44,8 @@ class Parameter(Tensor):
 
     def place_(self, values: Tensor, grad: Tensor | None) -> Parameter:
         """Hold these values and this gradient from now on, copies of its own on some device, in this very object."""
-        self._array, self.grad = unwrap(values), grad
-        self.bump_version()
+        self.grad = grad
+        self.hold_(unwrap(values))
         return self
 
     def __deepcopy__(self, memo: dict) -> Parameter:

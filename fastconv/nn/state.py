@@ -39,8 +39,8 @@ def entries(module: Module, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
         yield from entries(child, f"{prefix}{name}.")
 
 
-def load(module: Module, state: Mapping[str, Any], strict: bool) -> LoadResult:
-    """Check everything, then copy; see ``Module.load_state_dict``."""
+def load(module: Module, state: Mapping[str, Any], strict: bool, assign: bool = False) -> LoadResult:
+    """Check everything, then copy or assign; see ``Module.load_state_dict``."""
     if not isinstance(state, Mapping):
         raise TypeError(f"expected a mapping from names to arrays, got a {type(state).__name__}")
     targets = dict(entries(module))
@@ -58,7 +58,10 @@ def load(module: Module, state: Mapping[str, Any], strict: bool) -> LoadResult:
         raise ShapeError(f"error(s) in loading state_dict for {type(module).__name__}:{lines}")
     with no_grad():
         for name, value in values.items():
-            targets[name].copy_(value)
+            if assign:
+                targets[name].hold_(_held(value, targets[name]))
+            else:
+                targets[name].copy_(value)
     return LoadResult(missing, unexpected)
 
 
@@ -73,3 +76,10 @@ def _fitting(value: Any, target: Tensor) -> tuple[Any, str]:
     if not np.can_cast(array.dtype, target.dtype, "same_kind"):
         return None, f"dtype {array.dtype} in the state cannot be cast to {target.dtype}"
     return array, ""
+
+
+def _held(value: Any, target: Tensor) -> Any:
+    """The value itself where the target can hold it: its dtype, its device, dense, open to writes; else a copy."""
+    moved = arrays.moved(value, target.device)
+    fits = moved.dtype == target.dtype and moved.flags.c_contiguous and arrays.is_writeable(moved)
+    return moved if fits else arrays.copied(moved, target.dtype)

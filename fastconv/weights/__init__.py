@@ -38,18 +38,18 @@ def save(state: Mapping[str, Any], path: str | os.PathLike, metadata: Mapping[st
     _format_of(name).save(state, name, metadata)
 
 
-def load(path: str | os.PathLike, **limits: Any) -> dict[str, np.ndarray]:
+def load(path: str | os.PathLike, *, writable: bool = False, **limits: Any) -> dict[str, np.ndarray]:
     """The named arrays in a weight file; nothing in the file is ever executed.
 
-    Arrays of a `.safetensors` file are read-only views of the mapped file (bfloat16 is widened to float32), those of
-    an `.npz` file are copies. `limits` raises what a reader accepts: `max_bytes`, `max_ratio` for `.npz`,
-    `max_header_bytes` for `.safetensors`.
+    Arrays of a `.safetensors` file are read-only views of the mapped file (bfloat16 is widened to float32), with
+    `writable=True` views whose changes the file never sees; those of an `.npz` file are copies. `limits` raises what a
+    reader accepts: `max_bytes`, `max_ratio` for `.npz`, `max_header_bytes` for `.safetensors`.
 
     Raises ValueError for an unknown suffix, FormatError for a damaged or foreign file, UnsafeFileError for one above a
     limit, OSError from the file system.
     """
     name = os.fsdecode(path)
-    return _format_of(name).load(name, **limits)
+    return _format_of(name).load(name, writable=writable, **limits)
 
 
 def load_metadata(path: str | os.PathLike, **limits: Any) -> dict[str, str]:

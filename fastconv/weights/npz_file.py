@@ -65,8 +65,12 @@ def save(state: Mapping[str, Any], path: str | os.PathLike, metadata: Mapping[st
                 np.lib.format.write_array(member, array, allow_pickle=False)
 
 
-def load(path: str | os.PathLike, max_bytes: int = MAX_BYTES, max_ratio: float = MAX_RATIO) -> dict[str, np.ndarray]:
+def load(
+    path: str | os.PathLike, max_bytes: int = MAX_BYTES, max_ratio: float = MAX_RATIO, writable: bool = True
+) -> dict[str, np.ndarray]:
     """The arrays of an npz file, stored or deflated, as C-contiguous arrays in native byte order.
+
+    They are copies, which can be written to whatever ``writable`` says.
 
     Raises FormatError when the archive or a member is damaged or is not a plain array, UnsafeFileError when it unpacks
     to more than `max_bytes`, or to more than 64 MiB and `max_ratio` times its own size, or when a member is a pickle,

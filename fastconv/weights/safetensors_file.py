@@ -41,8 +41,12 @@ def save(state: Mapping[str, Any], path: str | os.PathLike, metadata: Mapping[st
         file.write(safetensors.numpy.save(arrays, texts or None))
 
 
-def load(path: str | os.PathLike, max_header_bytes: int = MAX_HEADER_BYTES) -> dict[str, np.ndarray]:
-    """The tensors as read-only views of the mapped file; bfloat16 alone is copied, widened to float32.
+def load(
+    path: str | os.PathLike, max_header_bytes: int = MAX_HEADER_BYTES, writable: bool = False
+) -> dict[str, np.ndarray]:
+    """The tensors as views of the mapped file, read-only unless ``writable``; bfloat16 is copied, widened to float32.
+
+    Writes stay in this process: a page of the file is copied when it is first written to.
 
     The views stay valid when the file is replaced or deleted, as `save` does, but not when another program shortens
     it in place.
@@ -53,7 +57,7 @@ def load(path: str | os.PathLike, max_header_bytes: int = MAX_HEADER_BYTES) -> d
     check_is_file(path)
     with open(path, "rb") as file:
         header, start = _read_header(file, path, max_header_bytes)
-        content = np.memmap(file, np.uint8, "r").view(np.ndarray)[start:]
+        content = np.memmap(file, np.uint8, "c" if writable else "r").view(np.ndarray)[start:]
     tensors = {}
     for name, entry in _checked_entries(header, content.size, path).items():
         begin, end = entry["data_offsets"]
