@@ -176,7 +176,6 @@ def functions_of_aarch64(tmp_path_factory):
     return listed_functions(target, f"{CROSS}objdump")
 
 
-@pytest.mark.xdist_group("aarch64")
 @pytest.mark.oracle
 @pytest.mark.parametrize("kind", ["panel", "dots"])
 @pytest.mark.parametrize("dtype", NEON)

@@ -18,8 +18,7 @@ CFLAGS = (
     *("--param", "asan-instrumentation-with-call-threshold=0"),
 )
 OPTIONS = {"PYTHONMALLOC": "malloc", "ASAN_OPTIONS": "detect_leaks=0", "UBSAN_OPTIONS": "print_stacktrace=1"}
-# One process compiles the copy, which takes minutes.
-pytestmark = [pytest.mark.oracle, pytest.mark.xdist_group("sanitizers")]
+pytestmark = pytest.mark.oracle
 
 
 def libasan():
