@@ -27,8 +27,10 @@ from fastconv.errors import (
     UnsupportedError,
 )
 from fastconv.explain import explain
+from fastconv.functional import cat
 from fastconv.rng import manual_seed
 
+concat = cat  # torch's second name for it
 __version__ = "0.1.0"
 __all__ = [
     "BackendUnavailableError",
@@ -40,6 +42,8 @@ __all__ = [
     "UnsafeFileError",
     "UnsupportedError",
     "available_backends",
+    "cat",
+    "concat",
     "explain",
     "functional",
     "get_backend",

@@ -108,8 +108,7 @@ def dense_4d(array: np.ndarray) -> tuple[np.ndarray, str]:
     found = memory_format(array)
     if found is not None:
         return array, found
-    # The layout that the strides resemble is kept, as torch does.
-    wanted = CHANNELS_LAST if abs(array.strides[1]) < abs(array.strides[3]) else CONTIGUOUS
+    wanted = nearest_format(array)
     return to_format(array, wanted), wanted
 
 
@@ -125,6 +124,14 @@ def memory_format(array: np.ndarray) -> str | None:
     if array.ndim == 4 and array.transpose(_TO_CHANNELS_LAST).flags.c_contiguous:
         return CHANNELS_LAST
     return None
+
+
+def nearest_format(array: np.ndarray) -> str:
+    """The memory format that an array is in, or that its strides resemble, which torch keeps, too."""
+    found = memory_format(array)
+    if found is None and array.ndim == 4 and abs(array.strides[1]) < abs(array.strides[3]):
+        found = CHANNELS_LAST
+    return found or CONTIGUOUS
 
 
 def to_format(array: np.ndarray, wanted: str) -> np.ndarray:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -139,8 +140,8 @@ class Listener:
     def launched(self, kernels: KernelSet, task: Task, kernel: Kernel, weight: str | None, run, operands: list) -> None:
         """``run(*operands)`` comes next; ``weight`` says what became of the weight."""
 
-    def copied(self, source: np.ndarray, target: np.ndarray) -> None:
-        """``target`` holds the values of ``source`` in C order, in memory of its own."""
+    def filled(self, call: Callable[..., Any], sources: tuple[np.ndarray, ...], target: np.ndarray) -> None:
+        """``call(*sources, target)`` has filled ``target``, which is in memory of its own."""
 
 
 class listening(Scope):  # noqa: N801 - a context manager, used like a function
@@ -155,11 +156,14 @@ def is_listened() -> bool:
     return _listener.get() is not None
 
 
-def copied(source: np.ndarray, target: np.ndarray) -> None:
-    """Says that an operation of no kernel copied all values, where it did."""
+def filled(call: Callable[..., Any], sources: tuple[np.ndarray, ...], target: np.ndarray) -> None:
+    """Says that an operation of no kernel fills an array in memory of its own, by ``call(*sources, target)``.
+
+    The same operation gives the same ``call`` every time, which returns nothing.
+    """
     listener = _listener.get()
-    if listener is not None and target.size and not np.may_share_memory(source, target):
-        listener.copied(source, target)
+    if listener is not None and target.size:
+        listener.filled(call, sources, target)
 
 
 class recording(Listener):  # noqa: N801 - a context manager, used like a function

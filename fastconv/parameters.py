@@ -137,6 +137,13 @@ def pool_padding(value, kernel: Pair) -> Pads:
     return pads
 
 
+def pad_ends(value) -> tuple[int, ...]:
+    """(left, right, top, bottom, ...) of some axes, the last first; negative numbers cut. Raises ValueError."""
+    if not _sequence(value) or len(value) % 2:
+        raise ValueError(f"pad must be an even number of ints, 2 for each axis, got {value!r}")
+    return tuple(_bounded("pad", integer("pad", item), value) for item in value)
+
+
 def _bounded(name, number, value):
     if number > LARGEST:
         raise ValueError(f"{name} is too large: {value!r} is above {LARGEST}")

@@ -72,11 +72,6 @@ def _shown(memory: np.ndarray, place: _Place) -> np.ndarray:
     return np.ndarray(shape, dtype, memory, offset, strides)
 
 
-def _copy(source: np.ndarray, target: np.ndarray) -> int:
-    np.copyto(target, source)
-    return contract.OK
-
-
 class Replay:
     """A recorded pass, which one thread at a time runs."""
 
@@ -212,10 +207,10 @@ class _Log(backends.Listener):
         outputs = [name for name in operation.outputs if name not in operation.optional or name in present]
         self._note(task.op, run, operands[: -len(outputs)], operands[-len(outputs) :])
 
-    def copied(self, source, target):
-        """A copy, which is a call, too."""
+    def filled(self, call, sources, target):
+        """What is no kernel is a call, too."""
         if self._is_on:
-            self._note("a copy", _copy, [source], [target.reshape(source.shape)])
+            self._note(getattr(call, "__name__", "a copy"), call, sources, [target])
 
     def compare(self, before: _Log) -> None:
         """Raise where another pass called other kernels, or found at another place what nobody was seen to fill."""

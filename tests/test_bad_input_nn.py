@@ -78,6 +78,11 @@ CONSTRUCTION = {
     "unpool kernel 0": (lambda: nn.MaxUnpool2d(0), ValueError, "kernel_size must be 2 positive ints, got 0"),
     "features 0": (lambda: nn.Linear(0, 5), ValueError, "in_features must be a positive int, got 0"),
     "features as float": (lambda: nn.Linear(3, 5.5), TypeError, "out_features must be an int, got 5.5"),
+    "response norm of size 0": (lambda: nn.LocalResponseNorm(0), ValueError, "size must be a positive int, got 0"),
+    "response norm, beta": (lambda: nn.LocalResponseNorm(5, beta="a"), TypeError, "beta must be a number, got 'a'"),
+    "hardtanh, ends": (lambda: nn.Hardtanh(1, -1), ValueError, "min_val must not be above max_val, got 1 and -1"),
+    "relu6, inplace": (lambda: nn.ReLU6(1), TypeError, "inplace must be True or False, got 1"),
+    "dropout2d -1": (lambda: nn.Dropout2d(-1), ValueError, "has to be between 0 and 1, but got -1"),
     "dropout 1.5": (lambda: nn.Dropout(1.5), ValueError, "has to be between 0 and 1, but got 1.5"),
     "reduction": (lambda: nn.CrossEntropyLoss(reduction="max"), ValueError, "reduction must be one of mean, sum, none"),
     "smoothing": (

@@ -409,7 +409,7 @@ class Copies(fc.backends.Listener):
     def __init__(self):
         self.count = 0
 
-    def copied(self, source, target):
+    def filled(self, call, sources, target):
         self.count += 1
 
 

@@ -6,9 +6,11 @@ from collections import OrderedDict
 
 import numpy as np
 import pytest
+from support.backends import every_backend
+from support.data import FORMATS, in_format
 
 import fastconv as fc
-from fastconv import functional, models, nn
+from fastconv import arrays, functional, models, nn
 from fastconv.errors import DTypeError, ShapeError
 
 
@@ -476,6 +478,30 @@ def test_dropout_follows_mode_and_seed():
     layer.eval()
     np.testing.assert_array_equal(layer(x).numpy(), x)
     assert not nn.Dropout(1.0)(x).numpy().any()
+
+
+@every_backend
+@pytest.mark.parametrize("shape", [(20, 30, 4, 5), (500, 4, 5)])
+@pytest.mark.parametrize("wanted", FORMATS)
+def test_dropout2d_drops_whole_channels(backend, shape, wanted, rng):
+    layer = nn.Dropout2d(0.25)
+    x = fc.tensor(in_format(rng.uniform(1, 2, shape).astype(np.float32), wanted), requires_grad=True)
+    fc.manual_seed(3)
+    with fc.use_backend(backend):
+        out = layer(x)
+        out.backward(in_format(np.ones(shape, np.float32), wanted))
+    factors = x.grad.numpy()
+    assert set(np.unique(factors)) == {np.float32(0), np.float32(1 / 0.75)}
+    assert not np.ptp(factors, axis=(-1, -2)).any()
+    assert 0.15 < (factors == 0).mean() < 0.35
+    np.testing.assert_allclose(out.numpy(), x.numpy() * factors, rtol=1e-6)
+    assert arrays.memory_format(out.numpy()) == arrays.memory_format(x.numpy())
+    assert layer.eval()(x) is x
+
+
+def test_dropout2d_of_infinite_values_and_of_nothing():
+    assert not nn.Dropout2d(1.0)(np.full((1, 2, 3, 3), np.inf, np.float32)).numpy().any()
+    assert nn.Dropout2d()(np.empty((0, 2, 3, 3), np.float32)).shape == (0, 2, 3, 3)
 
 
 def test_initial_values_follow_the_seed_and_the_bounds():

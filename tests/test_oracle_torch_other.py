@@ -92,6 +92,9 @@ def test_softmax_without_an_axis(torch, rng, name, ndim):
 ACTIVATIONS = {
     "tanh": lambda library, x: library.tanh(x),
     "sigmoid": lambda library, x: library.sigmoid(x),
+    "relu6": lambda library, x: library.relu6(x),
+    "hardtanh": lambda library, x: library.hardtanh(x),
+    "hardtanh between two": lambda library, x: library.hardtanh(x, -0.25, 1.5),
     "leaky_relu": lambda library, x: library.leaky_relu(x),
     "leaky_relu, steep": lambda library, x: library.leaky_relu(x, negative_slope=-1.5),
 }
@@ -108,7 +111,14 @@ def test_activations(torch, function, ndim, dtype, scale, seed):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("function", [*ACTIVATIONS.values(), lambda library, x: library.softmax(x, 1)])
 def test_activations_of_special_values(torch, function, dtype):
-    rows = [[np.nan, 0.0, 1.0], [np.inf, 0.0, 1.0], [-np.inf, 0.0, 800.0], [-np.inf] * 3, [-0.0, 1e-30, -1e-30]]
+    rows = [
+        [np.nan, 0.0, 1.0],
+        [np.inf, 0.0, 1.0],
+        [-np.inf, 0.0, 800.0],
+        [-np.inf] * 3,
+        [6.0, 0.0, 1.0],
+        [-0.0, 1e-30, -1e-30],
+    ]
     ours = fc.tensor(np.array(rows, dtype), requires_grad=True)
     theirs = torch.tensor(rows, dtype=getattr(torch, dtype), requires_grad=True)
     out, expected = function(F, ours), function(torch.nn.functional, theirs)

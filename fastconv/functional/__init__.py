@@ -9,20 +9,24 @@ from fastconv.functional.adaptive_max_pool2d import adaptive_max_pool2d
 from fastconv.functional.arithmetic import add, div, in_place, mul, neg, pow, sub
 from fastconv.functional.avg_pool2d import avg_pool2d
 from fastconv.functional.batch_norm import batch_norm
+from fastconv.functional.cat import cat
 from fastconv.functional.compare import comparison
 from fastconv.functional.conv2d import conv2d
 from fastconv.functional.cross_entropy import cross_entropy
-from fastconv.functional.dropout import dropout
+from fastconv.functional.dropout import dropout, dropout2d
+from fastconv.functional.hardtanh import hardtanh, relu6
 from fastconv.functional.leaky_relu import leaky_relu
 from fastconv.functional.linear import linear
+from fastconv.functional.local_response_norm import local_response_norm
 from fastconv.functional.log_softmax import log_softmax
 from fastconv.functional.matmul import matmul
 from fastconv.functional.max_pool2d import max_pool2d
 from fastconv.functional.max_unpool2d import max_unpool2d
+from fastconv.functional.pad import pad
 from fastconv.functional.place import cpu, cuda, to
 from fastconv.functional.reduce import argmax, mean, sum
 from fastconv.functional.relu import add_relu, relu
-from fastconv.functional.shape import cast, flatten, getitem, reshape
+from fastconv.functional.shape import cast, flatten, getitem, permute, reshape, transpose
 from fastconv.functional.sigmoid import sigmoid
 from fastconv.functional.softmax import softmax
 from fastconv.functional.tanh import tanh
@@ -36,14 +40,18 @@ __all__ = [
     "avg_pool2d",
     "batch_norm",
     "cast",
+    "cat",
     "conv2d",
     "cross_entropy",
     "div",
     "dropout",
+    "dropout2d",
     "flatten",
     "getitem",
+    "hardtanh",
     "leaky_relu",
     "linear",
+    "local_response_norm",
     "log_softmax",
     "matmul",
     "max_pool2d",
@@ -51,14 +59,18 @@ __all__ = [
     "mean",
     "mul",
     "neg",
+    "pad",
+    "permute",
     "pow",
     "relu",
+    "relu6",
     "reshape",
     "sigmoid",
     "softmax",
     "sub",
     "sum",
     "tanh",
+    "transpose",
 ]
 
 
@@ -97,9 +109,12 @@ _METHODS = {
     "argmax": argmax,
     "flatten": flatten,
     "mean": mean,
+    "permute": permute,
     "relu": relu,
     "reshape": reshape,
     "sum": sum,
+    "transpose": transpose,
+    "T": property(lambda self: permute(self, *reversed(range(self.ndim)))),
 }
 _METHODS |= {_operation.__name__: _operation for _operation in (cpu, cuda, to)}
 for _name, _operation in _METHODS.items():

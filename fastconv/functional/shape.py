@@ -1,4 +1,4 @@
-"""Operations that move no value or only select some: reshape, flatten, index, cast."""
+"""Operations that move no value or only select some: reshape, flatten, permute, transpose, index, cast."""
 
 import math
 
@@ -22,10 +22,35 @@ def flatten(x, start_dim=0, end_dim=-1):
     (2, 12)
     """
     shape = arrays.as_array(unwrap(x), "input", anywhere=True).shape
-    first, last = _axis("start_dim", start_dim, len(shape)), _axis("end_dim", end_dim, len(shape))
+    first, last = checked_axis("start_dim", start_dim, len(shape)), checked_axis("end_dim", end_dim, len(shape))
     if first > last:
         raise ShapeError(f"start_dim {start_dim} comes after end_dim {end_dim}")
     return Reshape.apply(x, (*shape[:first], math.prod(shape[first : last + 1]), *shape[last + 1 :]))
+
+
+def permute(x, *dims):
+    """The axes in another order, a view; each stands once in ``dims``, which may be one tuple. Raises ShapeError.
+
+    >>> import numpy as np
+    >>> permute(np.ones((2, 3, 4)), (2, 0, 1)).shape
+    (4, 2, 3)
+    """
+    return Permute.apply(x, tuple(dims[0]) if len(dims) == 1 and isinstance(dims[0], (tuple, list)) else dims)
+
+
+def transpose(x, dim0, dim1):
+    """Two axes exchanged, a view. Raises IndexError for one that is not there.
+
+    >>> import numpy as np
+    >>> transpose(np.ones((2, 3, 4)), 0, -1).shape
+    (4, 3, 2)
+    """
+    ndim = arrays.as_array(unwrap(x), "input", anywhere=True).ndim
+    first, second = checked_axis("dim0", dim0, ndim), checked_axis("dim1", dim1, ndim)
+    dims = list(range(ndim))
+    if ndim:
+        dims[first], dims[second] = second, first
+    return Permute.apply(x, tuple(dims))
 
 
 def getitem(x, index):
@@ -49,12 +74,34 @@ class Reshape(Function):
             out = x.reshape(tuple(parameters.integer("shape", extent) for extent in shape))
         except ValueError:
             raise ShapeError(f"shape {tuple(shape)} is invalid for input of shape {x.shape}") from None
-        backends.copied(x, out)
+        if not np.may_share_memory(x, out):
+            backends.filled(_copy_in_order, (x,), out)
         return out
 
     @staticmethod
     def backward(ctx, grad):
         return grad.reshape(ctx.shape), None
+
+
+class Permute(Function):
+    """The gradient has its axes back."""
+
+    @staticmethod
+    def forward(ctx, x, dims):
+        x = arrays.as_array(x, "input", anywhere=True)
+        order = tuple(checked_axis("dims", dim, x.ndim) for dim in dims)
+        if sorted(order) != list(range(x.ndim)):
+            raise ShapeError(f"dims must name each of the {x.ndim} axes of input once, got {dims}")
+        ctx.back = tuple(order.index(axis) for axis in range(x.ndim))
+        return x.transpose(order)
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad.transpose(ctx.back), None
+
+
+def _copy_in_order(source, target):
+    np.copyto(target.reshape(source.shape), source)
 
 
 class _Index:
@@ -112,7 +159,8 @@ class Cast(Function):
         return grad.astype(ctx.dtype), None
 
 
-def _axis(name, value, ndim):
+def checked_axis(name, value, ndim):
+    """An axis counted from the first; raises IndexError for one that is not there."""
     axis = parameters.integer(name, value)
     if not -max(ndim, 1) <= axis < max(ndim, 1):
         raise IndexError(f"{name} {axis} is out of range for {ndim} axes")

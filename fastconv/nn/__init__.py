@@ -1,16 +1,18 @@
 """Layers, containers and losses with torch's names, arguments and state-dict keys."""
 
 from fastconv.nn import init
-from fastconv.nn.activation import LeakyReLU, LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
+from fastconv.nn.activation import Hardtanh, LeakyReLU, LogSoftmax, ReLU, ReLU6, Sigmoid, Softmax, Tanh
 from fastconv.nn.batch_norm import BatchNorm1d, BatchNorm2d
 from fastconv.nn.container import Sequential
 from fastconv.nn.conv import Conv2d
-from fastconv.nn.dropout import Dropout
+from fastconv.nn.dropout import Dropout, Dropout2d
 from fastconv.nn.flatten import Flatten
 from fastconv.nn.fusion import fuse
 from fastconv.nn.linear import Identity, Linear
+from fastconv.nn.local_response_norm import LocalResponseNorm
 from fastconv.nn.loss import CrossEntropyLoss
 from fastconv.nn.module import Module
+from fastconv.nn.padding import ZeroPad2d
 from fastconv.nn.parameter import Parameter
 from fastconv.nn.pooling import AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, MaxPool2d, MaxUnpool2d
 
@@ -23,20 +25,25 @@ __all__ = [
     "Conv2d",
     "CrossEntropyLoss",
     "Dropout",
+    "Dropout2d",
     "Flatten",
+    "Hardtanh",
     "Identity",
     "LeakyReLU",
     "Linear",
+    "LocalResponseNorm",
     "LogSoftmax",
     "MaxPool2d",
     "MaxUnpool2d",
     "Module",
     "Parameter",
     "ReLU",
+    "ReLU6",
     "Sequential",
     "Sigmoid",
     "Softmax",
     "Tanh",
+    "ZeroPad2d",
     "fuse",
     "init",
 ]

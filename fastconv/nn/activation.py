@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fastconv import functional, parameters
+from fastconv.functional.hardtanh import checked_ends
 from fastconv.functional.log_softmax import checked_dim
 from fastconv.nn.module import Module
 
@@ -22,6 +23,46 @@ class ReLU(Module):
     def forward(self, x):
         """The rectified input."""
         return functional.relu(x)
+
+    def extra_repr(self) -> str:
+        """``inplace`` where it was asked for."""
+        return "inplace=True" if self.inplace else ""
+
+
+class Hardtanh(Module):
+    """min(max(x, min_val), max_val), elementwise, any shape: ``functional.hardtanh``.
+
+    ``inplace`` is accepted, and nothing is overwritten. Raises TypeError or ValueError.
+
+    >>> import numpy as np
+    >>> Hardtanh()(np.array([-3.0, 0.5])).tolist()
+    [-1.0, 0.5]
+    """
+
+    def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False):
+        super().__init__()
+        self.min_val, self.max_val = checked_ends(min_val, max_val)
+        self.inplace = parameters.flag("inplace", inplace)
+
+    def forward(self, x):
+        """The input, cut at both ends."""
+        return functional.hardtanh(x, self.min_val, self.max_val)
+
+    def extra_repr(self) -> str:
+        """The arguments."""
+        return f"min_val={self.min_val}, max_val={self.max_val}" + (", inplace=True" if self.inplace else "")
+
+
+class ReLU6(Hardtanh):
+    """min(max(x, 0), 6), elementwise, any shape: ``functional.relu6``; ``inplace`` is accepted.
+
+    >>> import numpy as np
+    >>> ReLU6()(np.array([-1.0, 2.0, 9.0])).tolist()
+    [0.0, 2.0, 6.0]
+    """
+
+    def __init__(self, inplace: bool = False):
+        super().__init__(0.0, 6.0, inplace)
 
     def extra_repr(self) -> str:
         """``inplace`` where it was asked for."""

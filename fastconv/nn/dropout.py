@@ -31,3 +31,17 @@ class Dropout(Module):
     def extra_repr(self) -> str:
         """The arguments."""
         return f"p={self.p}, inplace={self.inplace}"
+
+
+class Dropout2d(Dropout):
+    """In training, zero each channel of each image with probability ``p``, scale the rest: ``functional.dropout2d``.
+
+    Shapes: (N, C, H, W) or (C, H, W). The identity after ``eval()``; else as ``Dropout``.
+
+    >>> Dropout2d(0.5).eval()(np.ones((1, 1, 2, 2))).tolist()
+    [[[[1.0, 1.0], [1.0, 1.0]]]]
+    """
+
+    def forward(self, x):
+        """The thinned input in training, the input itself otherwise."""
+        return functional.dropout2d(x, self.p, self.training)

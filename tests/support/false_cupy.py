@@ -15,7 +15,7 @@ FUNCTIONS = {
     *("arange", "broadcast_to", "clip", "concatenate", "copyto", "empty_like", "expand_dims"),
     *("may_share_memory", "ones_like", "where", "zeros_like"),
 }
-_OPERATORS = ("add", "sub", "mul", "truediv", "pow", "matmul", "iadd", "isub", "imul", "itruediv")
+_OPERATORS = ("add", "and", "sub", "mul", "truediv", "pow", "matmul", "iadd", "isub", "imul", "itruediv")
 _REFLECTED = ("radd", "rsub", "rmul", "rtruediv", "rmatmul", "neg", "lt", "le", "gt", "ge", "eq", "ne")
 _METHODS = ("argmax", "astype", "copy", "max", "mean", "sum")
 # What only looks at the same memory otherwise needs no device.
