@@ -61,6 +61,13 @@ class Axis:
             out -= 1
         return cls(size, kernel, stride, low, high, dilation, out)
 
+    @classmethod
+    def transposed(cls, out: int, kernel: int, stride: int, padding, dilation: int, extra: int) -> Axis:
+        """The axis on which so many windows fit, and ``extra`` positions behind them."""
+        low, high = padding
+        size = (out - 1) * stride - low - high + dilation * (kernel - 1) + extra + 1
+        return cls(size, kernel, stride, low, high, dilation, out)
+
 
 @dataclass(frozen=True, slots=True)
 class AdaptiveAxis:
@@ -232,6 +239,53 @@ class Conv2dGeometry:
         if bias_shape is not None and bias_shape != (K,):
             raise ShapeError(f"bias must have shape ({K},), one value per output channel, got {bias_shape}")
         return cls(N, C, K, groups, rows, cols, padding_mode)
+
+    @classmethod
+    def transposed(
+        cls,
+        shape: Shape,
+        weight_shape: Shape,
+        bias_shape: Shape | None = None,
+        *,
+        stride=1,
+        padding=0,
+        output_padding=0,
+        dilation=1,
+        groups=1,
+    ) -> Conv2dGeometry:
+        """The convolution whose results have ``shape`` and whose inputs the transposed one makes of them.
+
+        Raises ShapeError, ValueError or TypeError.
+
+        >>> Conv2dGeometry.transposed((1, 96, 55, 55), (96, 3, 11, 11), stride=4).x_shape
+        (1, 3, 227, 227)
+        """
+        N, K, *sizes = shape
+        if len(weight_shape) != 4:
+            raise ShapeError(f"weight must have shape (C, K/groups, kH, kW), got shape {weight_shape}")
+        K_w, C_g, *kernel = weight_shape
+        groups = parameters.positive_int("groups", groups)
+        if K % groups or K_w != K:
+            raise ShapeError(
+                f"given transposed=True and groups={groups}, weight of shape {weight_shape} expects input to have "
+                f"{K_w} channels, a multiple of groups, but got input of shape {shape}"
+            )
+        _check_extents("input", shape)
+        _check_extents("weight", (1, *weight_shape[1:]))
+        kernel_size = parameters.kernel_size(tuple(kernel))
+        stride, dilation = parameters.stride(stride), parameters.dilation(dilation)
+        pads = parameters.explicit_padding(padding)
+        extra = parameters.output_padding(output_padding, stride, dilation)
+        rows, cols = map(Axis.transposed, sizes, kernel_size, stride, pads, dilation, extra)
+        if rows.size < 1 or cols.size < 1:
+            raise ShapeError(
+                f"output size (size - 1) * stride - padding + dilation * (kernel - 1) + output_padding + 1 = "
+                f"({rows.size} x {cols.size}) is too small, for input of shape {shape} and weight of {weight_shape}"
+            )
+        C = C_g * groups
+        if bias_shape is not None and bias_shape != (C,):
+            raise ShapeError(f"bias must have shape ({C},), one value per output channel, got {bias_shape}")
+        return cls(N, C, K, groups, rows, cols, "zeros")
 
     @property
     def C_g(self) -> int:

@@ -95,6 +95,17 @@ def output_size(value) -> tuple[int | None, int | None]:
     return first, second
 
 
+def output_padding(value, stride: Pair, dilation: Pair) -> Pair:
+    """(oH, oW) of a transposed convolution, each below the stride or the dilation; raises ValueError."""
+    pair = _pair("output_padding", value)
+    if any(not 0 <= o < max(s, d) for o, s, d in zip(pair, stride, dilation, strict=True)):
+        raise ValueError(
+            f"output padding must be smaller than either stride or dilation, and not negative, got "
+            f"output_padding={value!r} with stride={stride} and dilation={dilation}"
+        )
+    return pair
+
+
 def padding_mode(value) -> str:
     """One of PADDING_MODES."""
     if value not in PADDING_MODES:
@@ -135,6 +146,13 @@ def pool_padding(value, kernel: Pair) -> Pads:
                 f"but got pad={max(pair)}, kernel_size={k} in padding={value!r}"
             )
     return pads
+
+
+def explicit_padding(value) -> Pads:
+    """((top, bottom), (left, right)) from an int, a pair or explicit pads."""
+    if isinstance(value, str):
+        raise TypeError(f"padding of a transposed convolution must be an int, a pair or explicit pads, got {value!r}")
+    return _pads(value)
 
 
 def pad_ends(value) -> tuple[int, ...]:

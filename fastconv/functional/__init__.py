@@ -12,6 +12,7 @@ from fastconv.functional.batch_norm import batch_norm
 from fastconv.functional.cat import cat
 from fastconv.functional.compare import comparison
 from fastconv.functional.conv2d import conv2d
+from fastconv.functional.conv_transpose2d import conv_transpose2d
 from fastconv.functional.cross_entropy import cross_entropy
 from fastconv.functional.dropout import dropout, dropout2d
 from fastconv.functional.hardtanh import hardtanh, relu6
@@ -42,6 +43,7 @@ __all__ = [
     "cast",
     "cat",
     "conv2d",
+    "conv_transpose2d",
     "cross_entropy",
     "div",
     "dropout",

@@ -76,7 +76,7 @@ class Conv2d(Function):
         weight, bias = arrays.dense(weight), None if bias is None else arrays.dense(bias)
         needs_grad = ctx.needs_input_grad
         ctx.activation = checked_activation(activation)
-        out_format = ctx.x_format if memory_format is None else _format(memory_format)
+        out_format = ctx.x_format if memory_format is None else checked_format(memory_format)
         out = _forward(ctx, x, weight, bias, out_format, owner)
         rectified = out if activation and True in needs_grad else None
         ctx.save(x if needs_grad[1] else None, weight if needs_grad[0] else None, rectified)
@@ -139,7 +139,8 @@ def _forward(ctx, x, weight, bias, out_format, owner):
     return out
 
 
-def _format(memory_format):
+def checked_format(memory_format: str) -> str:
+    """One of the two memory formats; raises ValueError."""
     if memory_format not in arrays.FORMATS:
         known = " or ".join(map(repr, arrays.FORMATS))
         raise ValueError(f"memory_format must be None, {known}, got {memory_format!r}")

@@ -5,6 +5,7 @@ from fastconv.nn.activation import Hardtanh, LeakyReLU, LogSoftmax, ReLU, ReLU6,
 from fastconv.nn.batch_norm import BatchNorm1d, BatchNorm2d
 from fastconv.nn.container import Sequential
 from fastconv.nn.conv import Conv2d
+from fastconv.nn.conv_transpose import ConvTranspose2d
 from fastconv.nn.dropout import Dropout, Dropout2d
 from fastconv.nn.flatten import Flatten
 from fastconv.nn.fusion import fuse
@@ -23,6 +24,7 @@ __all__ = [
     "BatchNorm1d",
     "BatchNorm2d",
     "Conv2d",
+    "ConvTranspose2d",
     "CrossEntropyLoss",
     "Dropout",
     "Dropout2d",

@@ -13,6 +13,12 @@ def conv2d(in_channels: int, weight_shape: Shape, **parameters) -> Conv2dGeometr
     return Conv2dGeometry.of((1, in_channels, _UNBOUNDED, _UNBOUNDED), weight_shape, **parameters)
 
 
+def conv_transpose2d(weight_shape: Shape, padding, *, groups: int) -> Conv2dGeometry:
+    """Raise what ``Conv2dGeometry.transposed`` raises for these parameters and any large enough input."""
+    shape = (1, weight_shape[0], _UNBOUNDED, _UNBOUNDED)
+    return Conv2dGeometry.transposed(shape, weight_shape, padding=padding, groups=groups)
+
+
 def pool2d(kernel_size, stride, padding, dilation=1, *, ceil_mode=False) -> Pool2dGeometry:
     """Raise what ``Pool2dGeometry.of`` raises for these parameters and any large enough input."""
     plane = (1, 1, _UNBOUNDED, _UNBOUNDED)

@@ -8,7 +8,7 @@ from fastconv.nn.module import Module
 from fastconv.nn.parameter import Parameter, float_storage
 
 # From so many output channels on they fill a vector, and what follows is faster where they lie together.
-_CHANNELS_LAST = 16
+CHANNELS_LAST_FROM = 16
 
 
 class Conv2d(Module):
@@ -80,7 +80,7 @@ class Conv2d(Module):
             self.groups,
             padding_mode=self.padding_mode,
             activation=activation,
-            memory_format=arrays.CHANNELS_LAST if self.out_channels >= _CHANNELS_LAST else None,
+            memory_format=arrays.CHANNELS_LAST if self.out_channels >= CHANNELS_LAST_FROM else None,
         )
 
     def extra_repr(self) -> str:
