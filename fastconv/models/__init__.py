@@ -5,8 +5,16 @@ from fastconv.models.cifar_small import cifar_small
 from fastconv.models.digits_net import digits_net
 from fastconv.models.lenet5 import lenet5
 from fastconv.models.registry import Preprocessing, create, names, preprocessing
-from fastconv.models.resnet import resnet18
-from fastconv.models.vgg import vgg11
+from fastconv.models.resnet import (
+    resnet18,
+    resnet34,
+    resnet50,
+    resnet101,
+    resnet152,
+    resnext50_32x4d,
+    wide_resnet50_2,
+)
+from fastconv.models.vgg import vgg11, vgg11_bn, vgg13, vgg13_bn, vgg16, vgg16_bn, vgg19, vgg19_bn
 
 __all__ = [
     "Preprocessing",
@@ -18,5 +26,18 @@ __all__ = [
     "names",
     "preprocessing",
     "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "resnext50_32x4d",
     "vgg11",
+    "vgg11_bn",
+    "vgg13",
+    "vgg13_bn",
+    "vgg16",
+    "vgg16_bn",
+    "vgg19",
+    "vgg19_bn",
+    "wide_resnet50_2",
 ]

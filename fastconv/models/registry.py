@@ -53,7 +53,8 @@ def network(preprocessing: Preprocessing = Preprocessing()) -> Callable:
 
         given = inspect.signature(build)
         added = inspect.Parameter("weights", inspect.Parameter.KEYWORD_ONLY, default=None)
-        constructor.__signature__ = given.replace(parameters=[*given.parameters.values(), added])  # type: ignore[attr-defined]
+        listed = sorted([*given.parameters.values(), added], key=lambda parameter: parameter.kind)
+        constructor.__signature__ = given.replace(parameters=listed)  # type: ignore[attr-defined]
         _networks[build.__name__] = Network(constructor, preprocessing)
         return constructor
 

@@ -5,10 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fastconv.models.registry import network
-from fastconv.nn import AdaptiveAvgPool2d, Conv2d, Dropout, Flatten, Linear, MaxPool2d, Module, ReLU, Sequential, init
+from fastconv.nn import (
+    AdaptiveAvgPool2d,
+    BatchNorm2d,
+    Conv2d,
+    Dropout,
+    Flatten,
+    Linear,
+    MaxPool2d,
+    Module,
+    ReLU,
+    Sequential,
+    init,
+)
 
 # Maps of each convolution, stage by stage; each stage ends with a pooling. The configurations' names are the paper's.
 _A = ((64,), (128,), (256, 256), (512, 512), (512, 512))
+_B = ((64, 64), (128, 128), (256, 256), (512, 512), (512, 512))
+_D = ((64, 64), (128, 128), (256,) * 3, (512,) * 3, (512,) * 3)
+_E = ((64, 64), (128, 128), (256,) * 4, (512,) * 4, (512,) * 4)
 
 
 @network()
@@ -25,10 +40,52 @@ def vgg11(num_classes: int = 1000, *, dropout: float = 0.5, dtype=None) -> Seque
     return _vgg(_A, num_classes, dropout, dtype)
 
 
-def _vgg(stages: Sequence[Sequence[int]], num_classes: int, dropout: float, dtype) -> Sequential:
+@network()
+def vgg13(num_classes: int = 1000, *, dropout: float = 0.5, dtype=None) -> Sequential:
+    """Configuration B, with ten convolutions and 133,047,848 parameters; all else as ``vgg11``."""
+    return _vgg(_B, num_classes, dropout, dtype)
+
+
+@network()
+def vgg16(num_classes: int = 1000, *, dropout: float = 0.5, dtype=None) -> Sequential:
+    """Configuration D, with thirteen convolutions and 138,357,544 parameters; all else as ``vgg11``."""
+    return _vgg(_D, num_classes, dropout, dtype)
+
+
+@network()
+def vgg19(num_classes: int = 1000, *, dropout: float = 0.5, dtype=None) -> Sequential:
+    """Configuration E, with sixteen convolutions and 143,667,240 parameters; all else as ``vgg11``."""
+    return _vgg(_E, num_classes, dropout, dtype)
+
+
+@network()
+def vgg11_bn(num_classes: int = 1000, *, dropout: float = 0.5, dtype=None) -> Sequential:
+    """``vgg11`` with a batch normalisation behind every convolution: 132,868,840 parameters."""
+    return _vgg(_A, num_classes, dropout, dtype, normalised=True)
+
+
+@network()
+def vgg13_bn(num_classes: int = 1000, *, dropout: float = 0.5, dtype=None) -> Sequential:
+    """``vgg13`` with a batch normalisation behind every convolution: 133,053,736 parameters."""
+    return _vgg(_B, num_classes, dropout, dtype, normalised=True)
+
+
+@network()
+def vgg16_bn(num_classes: int = 1000, *, dropout: float = 0.5, dtype=None) -> Sequential:
+    """``vgg16`` with a batch normalisation behind every convolution: 138,365,992 parameters."""
+    return _vgg(_D, num_classes, dropout, dtype, normalised=True)
+
+
+@network()
+def vgg19_bn(num_classes: int = 1000, *, dropout: float = 0.5, dtype=None) -> Sequential:
+    """``vgg19`` with a batch normalisation behind every convolution: 143,678,248 parameters."""
+    return _vgg(_E, num_classes, dropout, dtype, normalised=True)
+
+
+def _vgg(stages: Sequence[Sequence[int]], num_classes: int, dropout: float, dtype, *, normalised=False) -> Sequential:
     network = Sequential(
         {
-            "features": _features(stages, dtype),
+            "features": _features(stages, normalised, dtype),
             "avgpool": AdaptiveAvgPool2d((7, 7)),
             "flatten": Flatten(),
             "classifier": Sequential(
@@ -46,12 +103,14 @@ def _vgg(stages: Sequence[Sequence[int]], num_classes: int, dropout: float, dtyp
     return network
 
 
-def _features(stages, dtype) -> Sequential:
+def _features(stages, normalised, dtype) -> Sequential:
     layers: list[Module] = []
     channels = 3
     for stage in stages:
         for maps in stage:
-            layers += [Conv2d(channels, maps, 3, padding=1, dtype=dtype), ReLU()]
+            layers.append(Conv2d(channels, maps, 3, padding=1, dtype=dtype))
+            layers += [BatchNorm2d(maps, dtype=dtype)] if normalised else []
+            layers.append(ReLU())
             channels = maps
         layers.append(MaxPool2d(2, 2))
     return Sequential(*layers)
