@@ -9,15 +9,22 @@ import pytest
 import fastconv as fc
 from fastconv import models, nn
 
-# Parameters for 1000 classes, as torchvision counts them.
+# Parameters for 1000 classes, as torchvision documents them; googlenet with its auxiliary classifiers, and
+# alexnet_2012 as Caffe's copy of it, which has the paper's groups.
 COUNTS = {
     "alexnet": 61_100_840,
+    "alexnet_2012": 60_965_224,
+    "googlenet": 13_004_888,
+    "inception_v3": 27_161_264,
+    "mobilenet_v2": 3_504_872,
     "resnet18": 11_689_512,
     "resnet34": 21_797_672,
     "resnet50": 25_557_032,
     "resnet101": 44_549_160,
     "resnet152": 60_192_808,
     "resnext50_32x4d": 25_028_904,
+    "squeezenet1_0": 1_248_424,
+    "squeezenet1_1": 1_235_496,
     "vgg11": 132_863_336,
     "vgg11_bn": 132_868_840,
     "vgg13": 133_047_848,
@@ -41,6 +48,12 @@ def count(model):
 def test_parameters_for_1000_classes_are_as_published(name):
     with nn.init.skipped():
         assert count(models.create(name)) == COUNTS[name]
+
+
+def test_auxiliary_classifiers_can_be_left_out():
+    with nn.init.skipped():
+        assert count(models.googlenet(aux_logits=False)) == 6_624_904
+        assert count(models.inception_v3(aux_logits=False)) == 27_161_264 - 3_326_696
 
 
 def test_every_network_of_1000_classes_has_a_count():
@@ -165,3 +178,31 @@ def test_options_of_residual_networks_move_strides_and_add_biases():
     assert model.layer1[0].conv1.stride == (1, 1)
     with pytest.raises(TypeError, match="stride_in_1x1"):
         models.resnet18(5, stride_in_1x1=True)
+
+
+def test_a_wider_and_a_narrower_mobilenet():
+    with nn.init.skipped():
+        narrow, wide = models.mobilenet_v2(5, 0.35), models.mobilenet_v2(5, width_mult=1.4)
+    assert [layer.conv[-2].out_channels for layer in narrow.features[1:4]] == [8, 8, 8]
+    assert (wide.features[0][0].out_channels, wide.classifier[1].in_features) == (48, 1792)
+
+
+def test_options_that_weights_of_keras_need():
+    with nn.init.skipped():
+        mobile = models.mobilenet_v2(5, pad_behind=True, eps=1e-3)
+        inception = models.inception_v3(5, count_include_pad=False)
+    strided = [module for module in mobile.modules() if isinstance(module, nn.Conv2d) and module.stride == (2, 2)]
+    assert {module.padding for module in strided} == {((0, 1), (0, 1))}
+    assert len(strided) == 5
+    assert {module.eps for module in mobile.modules() if isinstance(module, nn.BatchNorm2d)} == {1e-3}
+    averages = [module for module in inception.modules() if isinstance(module, nn.AvgPool2d)]
+    assert {module.count_include_pad for module in averages} == {False}
+
+
+def test_the_network_of_2012_normalises_as_its_paper_says(rng):
+    with nn.init.skipped():
+        model = models.alexnet_2012(3)
+    x = rng.uniform(0, 100, (1, 96, 1, 1))
+    squares = np.array([(x[0, max(0, i - 2) : i + 3, 0, 0] ** 2).sum() for i in range(96)])
+    expected = x[0, :, 0, 0] / (2 + 1e-4 * squares) ** 0.75
+    np.testing.assert_allclose(model.features[2](x).numpy()[0, :, 0, 0], expected, rtol=1e-12)

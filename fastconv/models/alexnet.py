@@ -33,6 +33,11 @@ def alexnet(num_classes: int = 1000, *, dropout: float = 0.5, dtype=None) -> Seq
         ReLU(),
         MaxPool2d(3, 2),
     )
+    return with_classifier(features, num_classes, dropout, dtype)
+
+
+def with_classifier(features: Sequential, num_classes: int, dropout: float, dtype) -> Sequential:
+    """The network whose 256 maps of any size go to three fully connected layers, as 6 x 6."""
     classifier = Sequential(
         Dropout(dropout),
         Linear(256 * 6 * 6, 4096, dtype=dtype),

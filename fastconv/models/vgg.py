@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fastconv.models.blocks import initialise
 from fastconv.models.registry import network
 from fastconv.nn import (
     AdaptiveAvgPool2d,
@@ -16,7 +17,6 @@ from fastconv.nn import (
     Module,
     ReLU,
     Sequential,
-    init,
 )
 
 # Maps of each convolution, stage by stage; each stage ends with a pooling. The configurations' names are the paper's.
@@ -99,7 +99,7 @@ def _vgg(stages: Sequence[Sequence[int]], num_classes: int, dropout: float, dtyp
             ),
         }
     )
-    network.apply(_initialise)
+    network.apply(initialise)
     return network
 
 
@@ -114,13 +114,3 @@ def _features(stages, normalised, dtype) -> Sequential:
             channels = maps
         layers.append(MaxPool2d(2, 2))
     return Sequential(*layers)
-
-
-def _initialise(module: Module) -> None:
-    """What torchvision starts from: weights that keep the variance of gradients, or N(0, 0.01²), and biases of zero."""
-    if isinstance(module, Conv2d):
-        init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        init.zeros_(module.bias)
-    elif isinstance(module, Linear):
-        init.normal_(module.weight, 0.0, 0.01)
-        init.zeros_(module.bias)
