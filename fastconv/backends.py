@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -69,6 +69,9 @@ class KernelSet:
         ``version`` counts the writes to the weight among the operands, for ``packed_weights``; ``owner`` is the array
         that the weight is a view of, where it is one made for this call alone.
         """
+        listener = _listener.get()
+        if listener is not None and listener.replaced(task, operands):
+            return
         kernel = task.kernels.get(self.module)
         if kernel is None:
             kernel = self._prepared(task)
@@ -77,7 +80,6 @@ class KernelSet:
             given[at], weight = packed_weights.packed(kernel, given[at], version, owner)
             if weight == UNPACKED and kernel.run_unpacked:
                 run = kernel.run_unpacked
-        listener = _listener.get()
         if listener is not None:
             listener.launched(self, task, kernel, weight, run, given)
         if run(*given) == contract.OUT_OF_MEMORY:
@@ -105,6 +107,12 @@ class Task:
         self.kernels: dict[ModuleType, Kernel] = {}
         names = contract.OPERATIONS[op].inputs
         self.weight_at = names.index("weight") if "weight" in names else -1
+
+    def outputs(self, operands: Sequence) -> Sequence:
+        """Those operands that a call fills."""
+        operation = contract.OPERATIONS[self.op]
+        absent = set(operation.optional) - self.problem.optional
+        return operands[-len([name for name in operation.outputs if name not in absent]) :]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +144,10 @@ class use_backend(Scope):  # noqa: N801 - a context manager, used like a functio
 
 class Listener:
     """Who is told of everything that fills an array, before it does; subclasses say what they do with it."""
+
+    def replaced(self, task: Task, operands: Sequence) -> bool:
+        """Whether no kernel is to run, as the outputs among the operands have been filled here."""
+        return False
 
     def launched(self, kernels: KernelSet, task: Task, kernel: Kernel, weight: str | None, run, operands: list) -> None:
         """``run(*operands)`` comes next; ``weight`` says what became of the weight."""

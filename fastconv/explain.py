@@ -176,7 +176,7 @@ def _aligned(cells, widths):
     return "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
 
 
-def _kind(target) -> tuple[np.dtype, str]:
+def expected_kind(target) -> tuple[np.dtype, str]:
     """The dtype and the device of a model's first parameter; float32 and the host of all else."""
     parameters = target.parameters() if hasattr(target, "parameters") else ()
     return next(((item.dtype, item.device) for item in parameters), (np.dtype(np.float32), arrays.HOST))
@@ -184,7 +184,7 @@ def _kind(target) -> tuple[np.dtype, str]:
 
 def _arrays(target, args, kwargs) -> tuple[tuple, dict[str, Any]]:
     """The arguments, with zeros in the place of shapes."""
-    dtype, device = _kind(target)
+    dtype, device = expected_kind(target)
     if str(getattr(target, "__module__", "")).startswith("fastconv.functional."):
         dtypes = {**dict.fromkeys(_FLOATS, dtype), **_INTEGERS}
         names = [*inspect.signature(target).parameters, *[""] * len(args)]
@@ -223,7 +223,7 @@ def _step(record: LaunchRecord, layer: str) -> Step:
         nbytes=_elements(record, operands) * np.dtype(problem.dtype).itemsize,
         workspace_bytes=record.workspace_bytes,
         weight=record.weight,
-        fused=_fused(problem),
+        fused=fused(problem),
     )
 
 
@@ -238,7 +238,7 @@ def _elements(record, operands) -> int:
     return math.prod(problem.geometry.x_shape) * len([name for name in named if name not in {*absent, *_SMALL}])
 
 
-def _fused(problem) -> tuple[str, ...]:
+def fused(problem) -> tuple[str, ...]:
     """What a forward pass does besides: the operands that could be absent, and the activation."""
     added = [name for name in ("bias", "residual") if name in problem.optional]
     return (*added, *([problem.activation] if problem.activation else []))

@@ -203,9 +203,8 @@ class _Log(backends.Listener):
             return
         if task.op.endswith("_"):
             raise CannotReplayError(f"{task.op} changes what it reads")
-        operation, present = contract.OPERATIONS[task.op], task.problem.optional
-        outputs = [name for name in operation.outputs if name not in operation.optional or name in present]
-        self._note(task.op, run, operands[: -len(outputs)], operands[-len(outputs) :])
+        outputs = task.outputs(operands)
+        self._note(task.op, run, operands[: -len(outputs)], outputs)
 
     def filled(self, call, sources, target):
         """What is no kernel is a call, too."""

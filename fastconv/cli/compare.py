@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 
-from fastconv.cli.tables import table
+from fastconv.tables import table
 
 # What a ratio says -> how it is printed; a slower second side must catch the eye.
 _VERDICTS = {"faster": "faster", "slower": "SLOWER", "even": "noise", "unknown": "unknown"}

@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 
 from fastconv.cli import check_folder, check_suffix, device, positive
-from fastconv.cli.tables import table
 from fastconv.cli.train import print_epoch
+from fastconv.tables import table
 
 BATCH = 64
 

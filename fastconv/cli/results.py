@@ -9,8 +9,8 @@ from collections.abc import Callable
 from functools import partial
 
 from fastconv.cli import check_folder, check_suffix
-from fastconv.cli.tables import table
 from fastconv.errors import missing_extra
+from fastconv.tables import table
 
 # Seconds between two lines where no bar is shown, and between two rewritings of the JSON file.
 INTERVAL = 30.0
