@@ -35,8 +35,8 @@ COUNTS = {
     "vgg19_bn": 143_678_248,
     "wide_resnet50_2": 68_883_240,
 }
-BUILT = ("alexnet", "vgg11", "resnet18")
-every_network = pytest.mark.parametrize("name", BUILT)
+LISTED = ("alexnet", "vgg11", "resnet18")
+SMALL = ("googlenet", "mobilenet_v2", "squeezenet1_0", "squeezenet1_1")
 
 
 def count(model):
@@ -65,7 +65,7 @@ def test_every_network_of_1000_classes_has_a_count():
 def networks():
     """Each network once, for few classes; none of it may be changed."""
     fc.manual_seed(5)
-    return {name: getattr(models, name)(7).eval() for name in BUILT}
+    return {name: getattr(models, name)(7).eval() for name in (*LISTED, *SMALL, "inception_v3")}
 
 
 def layers(prefix, shapes):
@@ -111,13 +111,13 @@ def expected(name, classes):
     return found | {"fc.weight": (classes, 512), "fc.bias": (classes,)}
 
 
-@every_network
+@pytest.mark.parametrize("name", LISTED)
 def test_names_and_shapes_are_torchvisions(name, networks):
     state = networks[name].state_dict()
     assert [(key, tensor.shape) for key, tensor in state.items()] == list(expected(name, 7).items())
 
 
-@every_network
+@pytest.mark.parametrize("name", [*LISTED, *SMALL])
 def test_batches_of_any_size(name, networks, rng):
     x = rng.standard_normal((3, 3, 67, 71), np.float32)
     with fc.no_grad():
@@ -148,6 +148,17 @@ def test_a_small_network_in_float64_gives_gradients_to_all_of_its_parameters(rng
         ("resnet18", "fc.weight", 1 / math.sqrt(3 * 512)),
         ("alexnet", "features.3.weight", 1 / math.sqrt(3 * 64 * 25)),
         ("alexnet", "classifier.4.bias", 1 / math.sqrt(3 * 4096)),
+        ("googlenet", "inception4a.branch3.1.conv.weight", 0.01),
+        ("googlenet", "fc.weight", 0.01),
+        ("inception_v3", "Mixed_6c.branch7x7_2.conv.weight", 0.1),
+        ("inception_v3", "AuxLogits.conv1.conv.weight", 0.1),
+        ("inception_v3", "AuxLogits.fc.weight", 0.001),
+        ("mobilenet_v2", "features.17.conv.2.weight", math.sqrt(2 / 320)),
+        ("mobilenet_v2", "features.17.conv.1.0.weight", math.sqrt(2 / (960 * 9))),
+        ("mobilenet_v2", "classifier.1.weight", 0.01),
+        ("squeezenet1_1", "features.12.expand3x3.weight", math.sqrt(2 / (64 * 9))),
+        ("squeezenet1_1", "classifier.1.weight", 0.01),
+        ("squeezenet1_0", "features.0.bias", 0.0),
     ],
 )
 def test_starting_values_are_spread_as_in_torchvision(name, key, deviation, networks):
@@ -156,9 +167,18 @@ def test_starting_values_are_spread_as_in_torchvision(name, key, deviation, netw
     assert abs(values.mean() - key.endswith("bn2.weight")) <= 6 * deviation / math.sqrt(values.size)
 
 
+@pytest.mark.parametrize("name", ["googlenet", "resnet18", "squeezenet1_1"])
+def test_folded_networks_are_repeated_without_reordering(name, networks):
+    explained = fc.explain(fc.fuse(networks[name]), (1, 3, 67, 71))
+    assert "batch_norm_forward" not in {step.op for step in explained.steps}
+    assert {step.layout for step in explained.steps[1:]} == {"channels_last"}
+    assert "are repeated" in explained.passes
+
+
 def test_dropout_is_an_argument():
-    rates = [module.p for module in models.alexnet(2, dropout=0.25).modules() if isinstance(module, nn.Dropout)]
-    assert rates == [0.25, 0.25]
+    with nn.init.skipped():
+        model = models.alexnet(2, dropout=0.25)
+    assert [module.p for module in model.modules() if isinstance(module, nn.Dropout)] == [0.25, 0.25]
 
 
 def test_a_block_that_adds_nothing_starts_as_the_identity(rng):
