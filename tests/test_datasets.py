@@ -24,10 +24,8 @@ from hypothesis import strategies as st
 import fastconv
 from fastconv.datasets import (
     DataUnavailableError,
-    cache,
     cifar10,
     digits,
-    download,
     load_cifar10,
     load_digits,
     load_mnist,
@@ -36,8 +34,9 @@ from fastconv.datasets import (
 from fastconv.datasets.archive import read_members
 from fastconv.datasets.idx import read_idx
 from fastconv.datasets.pickled_batch import read_batch
-from fastconv.datasets.remote import RemoteFile
 from fastconv.errors import FormatError, UnsafeFileError
+from fastconv.files import cache, download
+from fastconv.files.remote import RemoteFile
 
 FUZZ = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 PAYLOAD = np.random.default_rng(7).bytes(300_000)

@@ -181,7 +181,7 @@ def _openmp_copies() -> list[str]:
 
 
 def _home() -> str:
-    from fastconv.datasets import cache
+    from fastconv.files import cache
 
     return str(cache.home())
 

@@ -3,6 +3,6 @@
 from fastconv.datasets.cifar10 import load_cifar10
 from fastconv.datasets.digits import load_digits
 from fastconv.datasets.mnist import load_mnist
-from fastconv.datasets.remote import DataUnavailableError
+from fastconv.files.remote import DataUnavailableError
 
 __all__ = ["DataUnavailableError", "load_cifar10", "load_digits", "load_mnist"]

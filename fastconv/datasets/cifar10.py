@@ -8,10 +8,10 @@ import os
 import numpy as np
 
 from fastconv.datasets.archive import MAX_BYTES, read_members
-from fastconv.datasets.cache import dataset_folder, fetch
 from fastconv.datasets.images import check_labels, check_split, scaled
-from fastconv.datasets.remote import RemoteFile
 from fastconv.errors import FormatError
+from fastconv.files.cache import dataset_folder, fetch
+from fastconv.files.remote import RemoteFile
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 BINARY = RemoteFile(

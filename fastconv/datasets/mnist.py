@@ -7,11 +7,11 @@ import os
 
 import numpy as np
 
-from fastconv.datasets.cache import dataset_folder, fetch
 from fastconv.datasets.idx import read_idx
 from fastconv.datasets.images import check_labels, check_split, scaled
-from fastconv.datasets.remote import RemoteFile
 from fastconv.errors import FormatError
+from fastconv.files.cache import dataset_folder, fetch
+from fastconv.files.remote import RemoteFile
 
 _MIRRORS = ("https://storage.googleapis.com/cvdf-datasets/mnist/", "https://ossci-datasets.s3.amazonaws.com/mnist/")
 

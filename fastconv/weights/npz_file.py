@@ -3,22 +3,20 @@
 The directory of the archive is checked before any member is opened, and each `.npy` header before memory is taken.
 """
 
-import errno
 import json
 import math
 import os
-import stat
-import struct
 import tokenize
 import warnings
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from typing import IO, Any
 
 import numpy as np
 
 from fastconv.errors import FormatError, UnsafeFileError
+from fastconv.files import zip_archive
+from fastconv.files.zip_archive import MAX_BYTES, MAX_RATIO, escapes
 from fastconv.weights.atomic import atomic_write
 from fastconv.weights.entries import (
     DTYPES,
@@ -31,21 +29,8 @@ from fastconv.weights.entries import (
     shape_error,
 )
 
-MAX_BYTES = 1 << 33
-MAX_RATIO = 100.0
-_RATIO_MATTERS_FROM = 1 << 26
 _MAX_NPY_HEADER = 4096
 _HEADER_READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-_ZIP_ERRORS = (
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    EOFError,
-    NotImplementedError,
-    ValueError,
-    RuntimeError,
-    OverflowError,
-)
 _HEADER_ERRORS = (ValueError, SyntaxError, TypeError, MemoryError, RecursionError, tokenize.TokenError, OverflowError)
 
 
@@ -55,7 +40,7 @@ def save(state: Mapping[str, Any], path: str | os.PathLike, metadata: Mapping[st
     Metadata becomes a member `__metadata__`: a uint8 array that holds JSON.
     """
     arrays, texts = as_arrays(state), as_texts(metadata)
-    if escaping := [name for name in arrays if _escapes(name)]:
+    if escaping := [name for name in arrays if escapes(name)]:
         raise ValueError(f"cannot save: the tensor name {escaping[0]!r:.100} looks like a path out of the folder")
     if texts:
         arrays[METADATA_NAME] = np.frombuffer(json.dumps(texts).encode(), np.uint8)
@@ -98,71 +83,20 @@ def _members(
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Name and array of the members, after the whole directory has been checked."""
     check_is_file(path)
-    size = os.path.getsize(path)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            _check_directory(archive.infolist(), size, path, max_bytes, max_ratio)
-            for info in archive.infolist():
-                name = info.filename.removesuffix(".npy")
-                if only in (None, name):
-                    with archive.open(info) as member:
-                        yield name, _read_array(member, info.file_size, f"{path}: member {info.filename!r}")
-    except FormatError:
-        raise
-    except OSError as error:
-        if error.errno != errno.EINVAL:
-            raise
-        raise FormatError(f"{path}: a damaged zip archive: it points outside of itself") from error
-    except _ZIP_ERRORS as error:
-        raise FormatError(f"{path}: not a zip archive, or a damaged one ({error!s:.200})") from error
+    with zip_archive.opened(path, max_bytes, max_ratio, lambda name: _check_name(name, path)) as archive:
+        for info in archive.infolist():
+            name = info.filename.removesuffix(".npy")
+            if only in (None, name):
+                with archive.open(info) as member:
+                    yield name, _read_array(member, info.file_size, f"{path}: member {info.filename!r}")
 
 
-def _check_directory(
-    infos: list[zipfile.ZipInfo], size: int, path: str | os.PathLike, max_bytes: int, max_ratio: float
-) -> None:
-    """Refuse an archive by what its directory says."""
-    seen: set[str] = set()
-    for info in infos:
-        _check_member(info, path)
-        if info.filename in seen:
-            raise FormatError(f"{path}: member {info.filename!r} occurs twice")
-        seen.add(info.filename)
-    total, packed = sum(info.file_size for info in infos), sum(info.compress_size for info in infos)
-    if packed > size:
-        raise UnsafeFileError(f"{path}: members overlap: {packed} packed bytes in a file of {size}")
-    if total > max_bytes:
-        raise UnsafeFileError(
-            f"{path}: unpacks to {total} bytes, above the limit of {max_bytes}; "
-            "if you trust the file, pass a larger max_bytes="
-        )
-    if total > _RATIO_MATTERS_FROM and total > max_ratio * size:
-        raise UnsafeFileError(
-            f"{path}: unpacks to {total} bytes, {total / size:.0f} times its size and above the limit of "
-            f"{max_ratio:g} times; if you trust the file, pass a larger max_ratio="
-        )
-
-
-def _check_member(info: zipfile.ZipInfo, path: str | os.PathLike) -> None:
-    name = info.filename.removesuffix(".npy")
-    if name == info.filename:
-        raise FormatError(f"{path}: member {info.filename!r:.100} is not an array: its name does not end in .npy")
-    if stat.S_ISLNK(info.external_attr >> 16):
-        raise UnsafeFileError(f"{path}: member {info.filename!r:.100} is a link")
+def _check_name(member: str, path: str | os.PathLike) -> None:
+    name = member.removesuffix(".npy")
+    if name == member:
+        raise FormatError(f"{path}: member {member!r:.100} is not an array: its name does not end in .npy")
     if name != METADATA_NAME and (reason := name_error(name)):
         raise FormatError(f"{path}: {reason}")
-    if _escapes(name):
-        raise UnsafeFileError(f"{path}: member {info.filename!r:.100} is a path out of the folder")
-    if info.flag_bits & 1:
-        raise FormatError(f"{path}: member {info.filename!r:.100} is encrypted")
-    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise FormatError(f"{path}: member {info.filename!r:.100} is packed by an unsupported method")
-    if info.compress_type == zipfile.ZIP_STORED and info.file_size != info.compress_size:
-        raise FormatError(f"{path}: member {info.filename!r:.100} has two different sizes")
-
-
-def _escapes(name: str) -> bool:
-    """Whether a tool that unpacks the archive could write this member elsewhere."""
-    return name.startswith("/") or "\\" in name or ".." in name.split("/")
 
 
 def _read_array(member: IO[bytes], size: int, where: str) -> np.ndarray:
@@ -200,5 +134,5 @@ def _read_header(member: IO[bytes], where: str) -> tuple[tuple[int, ...], bool, 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return _HEADER_READERS[version](member, max_header_size=_MAX_NPY_HEADER)
-    except (*_HEADER_ERRORS, *_ZIP_ERRORS) as error:
+    except (*_HEADER_ERRORS, *zip_archive.ERRORS) as error:
         raise FormatError(f"{where}: damaged npy header ({error!s:.200})") from error

@@ -6,8 +6,8 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from fastconv.datasets.remote import DataUnavailableError, RemoteFile, how_to_provide, mismatch
 from fastconv.errors import FormatError
+from fastconv.files.remote import DataUnavailableError, RemoteFile, how_to_provide, mismatch
 
 
 def home() -> Path:
@@ -38,7 +38,7 @@ def fetch(remote: RemoteFile, folder: Path, download: bool = True) -> Path:
         raise DataUnavailableError(
             f"{remote.name} is not in {folder}, and download=False. {how_to_provide(remote, path)}"
         )
-    from fastconv.datasets.download import download_to
+    from fastconv.files.download import download_to
 
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder / f"{remote.name}.lock"):

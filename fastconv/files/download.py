@@ -9,7 +9,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from fastconv.datasets.remote import DataUnavailableError, RemoteFile, how_to_provide, mismatch
+from fastconv.files.remote import DataUnavailableError, RemoteFile, how_to_provide, mismatch
 
 TIMEOUT_SECONDS = 30.0
 ATTEMPTS_PER_MIRROR = 4
