@@ -137,8 +137,10 @@ def test_save_refuses_and_leaves_the_old_file(tmp_path, suffix, state, metadata,
 
 def test_unknown_suffix_and_missing_package(tmp_path, monkeypatch):
     for call in (lambda path: weights.save({}, path), weights.load, weights.load_metadata):
-        with pytest.raises(ValueError, match=r"unknown suffix '\.pt' of .* supported are \.safetensors, \.npz"):
-            call(tmp_path / "model.pt")
+        with pytest.raises(ValueError, match=r"unknown suffix '\.tar' of .* supported are \.safetensors, \.npz"):
+            call(tmp_path / "model.tar")
+    with pytest.raises(ValueError, match=r"unknown suffix '\.pth' of .* supported are \.safetensors, \.npz$"):
+        weights.save({}, tmp_path / "model.pth")
     monkeypatch.setitem(sys.modules, "safetensors", None)
     monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
     with pytest.raises(BackendUnavailableError, match=r"pip install 'fastconv\[weights\]'"):

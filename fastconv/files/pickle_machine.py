@@ -37,13 +37,14 @@ class Dialect:
 
     ``kind`` says in errors what such a pickle is; ``names`` maps "module name" to constructors and constants; ``keys``
     are the types of keys of a dict (hashing a hostile tuple may take for ever); ``persistent`` gives what stands for a
-    reference to something outside of the pickle.
+    reference to something outside of the pickle; ``remedy`` says what to do about a name that is not allowed.
     """
 
     kind: str
     names: Mapping[str, Any]
     keys: tuple[type, ...] = (bytes, str)
     persistent: Callable[[Any], Any] | None = None
+    remedy: str = ""
 
 
 def interpret(program: bytes, dialect: Dialect, where: str | os.PathLike) -> Any:
@@ -150,7 +151,8 @@ class Machine:
     def name(self, argument: str) -> None:
         """Push what one of the allowed names stands for."""
         if argument not in self._dialect.names:
-            raise UnsafeFileError(f"the pickle asks for {argument.replace(' ', '.')!r:.80}, which is not allowed")
+            asked = argument.replace(" ", ".")
+            raise UnsafeFileError(f"the pickle asks for {asked!r:.80}, which is not allowed{self._dialect.remedy}")
         self._stack.append(self._dialect.names[argument])
 
     def name_from_stack(self, _: Any) -> None:

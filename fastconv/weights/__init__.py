@@ -1,6 +1,7 @@
 """Weight files: dictionaries from names to NumPy arrays, in formats that hold no code.
 
-The format follows from the suffix of the path: `.safetensors` or `.npz`.
+The format follows from the suffix of the path: `.safetensors` or `.npz` are written and read, PyTorch's `.pth`, `.pt`
+and `.bin` and Keras' `.keras` and `.h5` are read.
 """
 
 import importlib
@@ -15,7 +16,12 @@ from fastconv.weights.atomic import atomic_write
 
 __all__ = ["atomic_write", "load", "load_metadata", "save"]
 
-_FORMATS = {".safetensors": "fastconv.weights.safetensors_file", ".npz": "fastconv.weights.npz_file"}
+_WRITTEN = {".safetensors": "fastconv.weights.safetensors_file", ".npz": "fastconv.weights.npz_file"}
+_READ = {
+    **_WRITTEN,
+    **dict.fromkeys((".pth", ".pt", ".bin"), "fastconv.weights.torch_file"),
+    **dict.fromkeys((".keras", ".h5", ".hdf5"), "fastconv.weights.keras_file"),
+}
 
 
 def save(state: Mapping[str, Any], path: str | os.PathLike, metadata: Mapping[str, str] | None = None) -> None:
@@ -35,31 +41,34 @@ def save(state: Mapping[str, Any], path: str | os.PathLike, metadata: Mapping[st
     (2, 3)
     """
     name = os.fsdecode(path)
-    _format_of(name).save(state, name, metadata)
+    _format_of(name, _WRITTEN).save(state, name, metadata)
 
 
 def load(path: str | os.PathLike, *, writable: bool = False, **limits: Any) -> dict[str, np.ndarray]:
     """The named arrays in a weight file; nothing in the file is ever executed.
 
-    Arrays of a `.safetensors` file are read-only views of the mapped file (bfloat16 is widened to float32), with
-    `writable=True` views whose changes the file never sees; those of an `.npz` file are copies. `limits` raises what a
-    reader accepts: `max_bytes`, `max_ratio` for `.npz`, `max_header_bytes` for `.safetensors`.
+    Arrays of `.safetensors` and PyTorch's files are read-only views of the mapped file (bfloat16 is widened to
+    float32), with `writable=True` views whose changes the file never sees; those of `.npz` and Keras' files are copies.
+    A checkpoint of PyTorch gives its state dict alone. Keras' names and layouts stay (`conv1.kernel`, HWIO):
+    the constructors of `fastconv.models` translate them. `limits` raises what a reader accepts: `max_bytes`, and
+    `max_ratio` for archives, `max_header_bytes` for `.safetensors`, `max_pickle_bytes` for PyTorch's.
 
     Raises ValueError for an unknown suffix, FormatError for a damaged or foreign file, UnsafeFileError for one above a
-    limit, OSError from the file system.
+    limit or with anything executable, BackendUnavailableError (an ImportError) for Keras' without the package h5py,
+    OSError from the file system.
     """
     name = os.fsdecode(path)
-    return _format_of(name).load(name, writable=writable, **limits)
+    return _format_of(name, _READ).load(name, writable=writable, **limits)
 
 
 def load_metadata(path: str | os.PathLike, **limits: Any) -> dict[str, str]:
     """The texts that were saved with the arrays; empty if there are none. Raises what `load` raises."""
     name = os.fsdecode(path)
-    return _format_of(name).load_metadata(name, **limits)
+    return _format_of(name, _READ).load_metadata(name, **limits)
 
 
-def _format_of(path: str) -> ModuleType:
+def _format_of(path: str, formats: Mapping[str, str]) -> ModuleType:
     suffix = os.path.splitext(path)[1].lower()
-    if suffix not in _FORMATS:
-        raise ValueError(f"unknown suffix {suffix!r} of {path!r}; supported are {', '.join(_FORMATS)}")
-    return importlib.import_module(_FORMATS[suffix])
+    if suffix not in formats:
+        raise ValueError(f"unknown suffix {suffix!r} of {path!r}; supported are {', '.join(formats)}")
+    return importlib.import_module(formats[suffix])

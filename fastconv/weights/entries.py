@@ -64,6 +64,11 @@ def bool_error(raw: np.ndarray, dtype: np.dtype) -> str:
     return ""
 
 
+def widened(bits: np.ndarray) -> np.ndarray:
+    """The float32 values of bfloat16 bits, which are the upper halves of float32 bits."""
+    return (bits.astype(np.uint32) << 16).view(np.float32)
+
+
 def as_arrays(state: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """The values of a state dict as dense, little-endian arrays of a supported dtype, under checked names.
 

@@ -22,6 +22,7 @@ from fastconv.weights.entries import (
     check_is_file,
     name_error,
     shape_error,
+    widened,
 )
 
 MAX_HEADER_BYTES = 1 << 24
@@ -65,7 +66,7 @@ def load(
         if reason := bool_error(raw, dtype):
             raise FormatError(f"{path}: tensor {name!r}: {reason}")
         values = raw.view(dtype).reshape(entry["shape"])
-        tensors[name] = _widened(values) if entry["dtype"] == _BFLOAT16 else values
+        tensors[name] = widened(values) if entry["dtype"] == _BFLOAT16 else values
     return tensors
 
 
@@ -164,8 +165,3 @@ def _entry_error(entry: Any) -> str:
     if offsets[0] < 0 or offsets[1] - offsets[0] != needed:
         return f"data_offsets {offsets[0]}..{offsets[1]} do not enclose the {needed} bytes of the shape"
     return ""
-
-
-def _widened(bits: np.ndarray) -> np.ndarray:
-    """The float32 values of bfloat16 bits, which are the upper halves of float32 bits."""
-    return (bits.astype(np.uint32) << 16).view(np.float32)
