@@ -1,21 +1,87 @@
-"""Networks whose weights come from a file."""
+"""Networks whose weights come from a file, which also decides what their constructor was not told."""
 
 from __future__ import annotations
 
+import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
 
 from fastconv import weights
+from fastconv.errors import ShapeError
 from fastconv.nn import Module, init
 
+# Options that a file decides by whether it has a key with such a beginning.
+_PRESENT = {"aux_logits": ("AuxLogits.", "aux1.")}
 
-def load(build: Callable[[], Module], path: str | os.PathLike) -> Module:
+
+def load(
+    build: Callable[..., Module], arguments: Sequence[Any], options: Mapping[str, Any], path: str | os.PathLike
+) -> Module:
     """Build a network without drawing weights, and have it hold those of the file.
 
-    Raises what ``weights.load`` raises, and ShapeError for missing, unexpected and misshapen keys, in one report.
+    Where they are not given, ``num_classes`` and ``aux_logits`` follow the file, and for a file of Keras the options
+    that give its graph. Raises what ``weights.load`` raises, and ShapeError for missing, unexpected and misshapen keys,
+    in one report.
     """
-    state = weights.load(path, writable=True)
-    with init.skipped():
-        model = build()
-    model.load_state_dict(state, assign=True)
+    state: Mapping[str, np.ndarray] = weights.load(path, writable=True)
+    given = {*inspect.signature(build).bind_partial(*arguments, **options).arguments, *options}
+    if weights.is_keras(path):
+        return _from_keras(build, arguments, options, state, given, path)
+    found = {
+        option: any(name.startswith(beginnings) for name in state)
+        for option, beginnings in _PRESENT.items()
+        if option in inspect.signature(build).parameters and option not in given
+    }
+    return _filled(_fitting(build, arguments, {**options, **found}, state, given), state, path)
+
+
+def _from_keras(build, arguments, options, arrays, given, path) -> Module:
+    from fastconv.models.from_keras import conversion
+
+    convert = conversion(build.__name__)
+    asked = {name: value for name, value in convert.options_for(arrays).items() if name not in given}
+    options = {**options, **asked}
+    keys = list(_undrawn(build, arguments, options).state_dict())
+    state = convert.translate(arrays, keys)
+    model = _fitting(build, arguments, options, state, given)
+    head = [name for name in keys if name.startswith(f"{convert.head}.")]
+    if any(name in state for name in head):
+        return _filled(model, state, path)
+    targets = model.state_dict()
+    state |= {name: np.empty(targets[name].shape, targets[name].dtype) for name in head}
+    model = _filled(model, state, path)
+    _draw(getattr(model, convert.head).modules())
     return model
+
+
+def _undrawn(build, arguments, options) -> Module:
+    with init.skipped():
+        return build(*arguments, **options)
+
+
+def _fitting(build, arguments, options, state, given) -> Module:
+    """The network, with as many classes as the last layer of the file has, unless that was said."""
+    model = _undrawn(build, arguments, options)
+    *_, (name, bias) = model.named_parameters()
+    rows = state[name].shape[:1] if name in state else bias.shape
+    if "num_classes" in given or rows == bias.shape or not rows:
+        return model
+    return _undrawn(build, arguments, {**options, "num_classes": rows[0]})
+
+
+def _filled(model: Module, state: Mapping[str, np.ndarray], path) -> Module:
+    try:
+        model.load_state_dict(state, assign=True)
+    except ShapeError as error:
+        raise ShapeError(f"{os.fsdecode(path)}: {error}") from error
+    return model
+
+
+def _draw(modules: Iterable[Module]) -> None:
+    """Give layers that the file lacks what they start from."""
+    for module in modules:
+        if hasattr(module, "reset_parameters"):
+            module.reset_parameters()

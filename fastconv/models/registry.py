@@ -39,7 +39,8 @@ _networks: dict[str, Network] = {}
 def network(preprocessing: Preprocessing = Preprocessing()) -> Callable:
     """Decorator of a constructor: registers it under its name, and gives it the argument ``weights``.
 
-    ``weights`` is the path of a file; values then come from there and are not drawn.
+    ``weights`` is the path of a file, of any format that ``fastconv.weights.load`` reads; values then come from there
+    and are not drawn, and the file decides about ``num_classes`` and other options that are not given.
     """
 
     def register(build: Callable[..., Module]) -> Callable[..., Module]:
@@ -49,7 +50,7 @@ def network(preprocessing: Preprocessing = Preprocessing()) -> Callable:
                 return build(*args, **options)
             from fastconv.models import pretrained
 
-            return pretrained.load(functools.partial(build, *args, **options), weights)
+            return pretrained.load(build, args, options, weights)
 
         given = inspect.signature(build)
         added = inspect.Parameter("weights", inspect.Parameter.KEYWORD_ONLY, default=None)

@@ -14,13 +14,14 @@ import numpy as np
 
 from fastconv.weights.atomic import atomic_write
 
-__all__ = ["atomic_write", "load", "load_metadata", "save"]
+__all__ = ["atomic_write", "is_keras", "load", "load_metadata", "save"]
 
+_KERAS = "fastconv.weights.keras_file"
 _WRITTEN = {".safetensors": "fastconv.weights.safetensors_file", ".npz": "fastconv.weights.npz_file"}
 _READ = {
     **_WRITTEN,
     **dict.fromkeys((".pth", ".pt", ".bin"), "fastconv.weights.torch_file"),
-    **dict.fromkeys((".keras", ".h5", ".hdf5"), "fastconv.weights.keras_file"),
+    **dict.fromkeys((".keras", ".h5", ".hdf5"), _KERAS),
 }
 
 
@@ -67,8 +68,21 @@ def load_metadata(path: str | os.PathLike, **limits: Any) -> dict[str, str]:
     return _format_of(name, _READ).load_metadata(name, **limits)
 
 
+def is_keras(path: str | os.PathLike) -> bool:
+    """Whether the suffix is one of Keras', whose weights have other names and layouts.
+
+    >>> is_keras("resnet50.weights.h5"), is_keras("resnet50.safetensors")
+    (True, False)
+    """
+    return _READ.get(_suffix(os.fsdecode(path))) == _KERAS
+
+
+def _suffix(path: str) -> str:
+    return os.path.splitext(path)[1].lower()
+
+
 def _format_of(path: str, formats: Mapping[str, str]) -> ModuleType:
-    suffix = os.path.splitext(path)[1].lower()
+    suffix = _suffix(path)
     if suffix not in formats:
         raise ValueError(f"unknown suffix {suffix!r} of {path!r}; supported are {', '.join(formats)}")
     return importlib.import_module(formats[suffix])
