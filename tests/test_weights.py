@@ -434,7 +434,7 @@ def test_npz_refuses_names_that_leave_the_folder_and_bad_metadata(tmp_path):
 
 
 def test_documented_examples_run():
-    assert doctest.testmod(weights) == (0, 3)
+    assert doctest.testmod(weights) == (0, 4)
     assert doctest.testmod(atomic) == (0, 2)
 
 

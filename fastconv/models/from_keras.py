@@ -98,15 +98,13 @@ def _laid_out(values: np.ndarray, is_depthwise: bool, is_flattened: bool) -> np.
 
 
 def _completed(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """What Keras does not store of a normalisation: the count of batches, and scales where all are 1."""
-    added: dict[str, np.ndarray] = {}
-    for name, values in state.items():
-        module, _, role = name.rpartition(".")
-        if role == _ROLES["moving_variance"]:
-            added[f"{module}.num_batches_tracked"] = np.zeros((), np.int64)
-            if f"{module}.weight" not in state:
-                added[f"{module}.weight"] = np.ones_like(values)
-    return added
+    """The scales of normalisations where all are 1, which Keras does not store."""
+    variances = {name.rpartition(".")[0]: values for name, values in state.items() if name.endswith(".running_var")}
+    return {
+        f"{module}.weight": np.ones_like(values)
+        for module, values in variances.items()
+        if f"{module}.weight" not in state
+    }
 
 
 def _by_pattern(pattern: str, place: Callable[[re.Match], str], fixed: _Places) -> Callable[..., _Places]:

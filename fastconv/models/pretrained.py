@@ -11,21 +11,24 @@ import numpy as np
 
 from fastconv import weights
 from fastconv.errors import ShapeError
+from fastconv.files import hub
 from fastconv.nn import Module, init
 
+_VARIANCE = ".running_var"
 # Options that a file decides by whether it has a key with such a beginning.
 _PRESENT = {"aux_logits": ("AuxLogits.", "aux1.")}
 
 
 def load(
-    build: Callable[..., Module], arguments: Sequence[Any], options: Mapping[str, Any], path: str | os.PathLike
+    build: Callable[..., Module], arguments: Sequence[Any], options: Mapping[str, Any], source: str | os.PathLike
 ) -> Module:
-    """Build a network without drawing weights, and have it hold those of the file.
+    """Build a network without drawing weights, and have it hold those of a file, or of a name on the hub.
 
     Where they are not given, ``num_classes`` and ``aux_logits`` follow the file, and for a file of Keras the options
     that give its graph. Raises what ``weights.load`` raises, and ShapeError for missing, unexpected and misshapen keys,
-    in one report.
+    in one report; DataUnavailableError for a name on the hub where there is no network.
     """
+    path = hub.fetch(str(source)) if hub.is_name(source, weights.suffixes()) else source
     state: Mapping[str, np.ndarray] = weights.load(path, writable=True)
     given = {*inspect.signature(build).bind_partial(*arguments, **options).arguments, *options}
     if weights.is_keras(path):
@@ -73,11 +76,18 @@ def _fitting(build, arguments, options, state, given) -> Module:
 
 
 def _filled(model: Module, state: Mapping[str, np.ndarray], path) -> Module:
+    state = _counted(state)
     try:
         model.load_state_dict(state, assign=True)
     except ShapeError as error:
         raise ShapeError(f"{os.fsdecode(path)}: {error}") from error
     return model
+
+
+def _counted(state: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+    """The state with counts of batches, which Keras and old files of PyTorch lack."""
+    modules = (name.removesuffix(_VARIANCE) for name in state if name.endswith(_VARIANCE))
+    return {f"{module}.num_batches_tracked": np.zeros((), np.int64) for module in modules} | dict(state)
 
 
 def _draw(modules: Iterable[Module]) -> None:

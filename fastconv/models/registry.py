@@ -39,8 +39,9 @@ _networks: dict[str, Network] = {}
 def network(preprocessing: Preprocessing = Preprocessing()) -> Callable:
     """Decorator of a constructor: registers it under its name, and gives it the argument ``weights``.
 
-    ``weights`` is the path of a file, of any format that ``fastconv.weights.load`` reads; values then come from there
-    and are not drawn, and the file decides about ``num_classes`` and other options that are not given.
+    ``weights`` is the path of a file, of any format that ``fastconv.weights.load`` reads, or a name on the Hugging Face
+    hub such as "timm/resnet18.tv_in1k"; values then come from there and are not drawn, and the file decides about
+    ``num_classes`` and other options that are not given.
     """
 
     def register(build: Callable[..., Module]) -> Callable[..., Module]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from fastconv.weights.atomic import atomic_write
 
-__all__ = ["atomic_write", "is_keras", "load", "load_metadata", "save"]
+__all__ = ["atomic_write", "is_keras", "load", "load_metadata", "save", "suffixes"]
 
 _KERAS = "fastconv.weights.keras_file"
 _WRITTEN = {".safetensors": "fastconv.weights.safetensors_file", ".npz": "fastconv.weights.npz_file"}
@@ -75,6 +75,15 @@ def is_keras(path: str | os.PathLike) -> bool:
     (True, False)
     """
     return _READ.get(_suffix(os.fsdecode(path))) == _KERAS
+
+
+def suffixes() -> tuple[str, ...]:
+    """Those of all formats that can be read.
+
+    >>> ".npz" in suffixes()
+    True
+    """
+    return tuple(_READ)
 
 
 def _suffix(path: str) -> str:
