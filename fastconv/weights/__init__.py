@@ -48,15 +48,14 @@ def save(state: Mapping[str, Any], path: str | os.PathLike, metadata: Mapping[st
 def load(path: str | os.PathLike, *, writable: bool = False, **limits: Any) -> dict[str, np.ndarray]:
     """The named arrays in a weight file; nothing in the file is ever executed.
 
-    Arrays of `.safetensors` and PyTorch's files are read-only views of the mapped file (bfloat16 is widened to
-    float32), with `writable=True` views whose changes the file never sees; those of `.npz` and Keras' files are copies.
+    Arrays are read-only views of the mapped file, with `writable=True` views whose changes the file never sees; copies
+    are those of `.npz`, of compressed parts, and of bfloat16, which is widened to float32.
     A checkpoint of PyTorch gives its state dict alone. Keras' names and layouts stay (`conv1.kernel`, HWIO):
     the constructors of `fastconv.models` translate them. `limits` raises what a reader accepts: `max_bytes`, and
     `max_ratio` for archives, `max_header_bytes` for `.safetensors`, `max_pickle_bytes` for PyTorch's.
 
     Raises ValueError for an unknown suffix, FormatError for a damaged or foreign file, UnsafeFileError for one above a
-    limit or with anything executable, BackendUnavailableError (an ImportError) for Keras' without the package h5py,
-    OSError from the file system.
+    limit or with anything executable, OSError from the file system.
     """
     name = os.fsdecode(path)
     return _format_of(name, _READ).load(name, writable=writable, **limits)

@@ -4,24 +4,19 @@ Only the weights are read, never the description of the model. They are named `l
 its layouts: `conv1.kernel` (kH, kW, C, K), `fc.kernel` (inputs, outputs), `bn.gamma`, `bn.moving_mean`.
 """
 
-import contextlib
-import io
 import os
-from collections import Counter
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
-from fastconv.errors import FormatError, missing_extra
+from fastconv.errors import FormatError, UnsafeFileError
 from fastconv.files import zip_archive
-from fastconv.files.region import Region
 from fastconv.files.zip_archive import MAX_BYTES, MAX_RATIO
 from fastconv.weights import hdf5
 from fastconv.weights.entries import check_is_file, name_error
+from fastconv.weights.hdf5 import Limits, Node
 
 _WEIGHTS_MEMBER = "model.weights.h5"
-_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _MODEL_GROUP = "model_weights"
 _ROLES = {
     **dict.fromkeys(("conv2d", "depthwise_conv2d", "dense"), ("kernel", "bias")),
@@ -30,86 +25,82 @@ _ROLES = {
 _NORM = "batch_normalization"
 # Not of the network: what an optimiser remembers, and the states of random generators.
 _ASIDE = ("optimizer", "seed_generator")
+_MAX_DEPTH = 16
 
 
 def load(
-    path: str | os.PathLike, max_bytes: int = MAX_BYTES, max_ratio: float = MAX_RATIO, writable: bool = True
+    path: str | os.PathLike, max_bytes: int = MAX_BYTES, max_ratio: float = MAX_RATIO, writable: bool = False
 ) -> dict[str, np.ndarray]:
-    """The weights as copies, which can be written to whatever ``writable`` says.
+    """The weights as views of the mapped file, read-only unless ``writable``; copies of those that are compressed.
 
     Raises FormatError when the file is damaged or foreign or holds other things than numbers, UnsafeFileError for links
-    other than plain ones, for data in other files, for filters that HDF5 would look for elsewhere, and when it unpacks
-    to more than ``max_bytes``, or to more than 64 MiB and ``max_ratio`` times its own size; BackendUnavailableError (an
-    ImportError) without h5py, OSError from the file system.
+    to elsewhere, data in other files, structure in circles, and when it unpacks to more than ``max_bytes``, or to more
+    than 64 MiB and ``max_ratio`` times its own size; OSError from the file system.
     """
-    with _opened(path, max_bytes, max_ratio) as reader:
-        root = reader.group("/")
-        named = _by_position(reader, root) if "layers" in reader.names(root) else _by_name(reader, root)
-        arrays: dict[str, np.ndarray] = {}
-        for name, dataset in named:
-            if reason := name_error(name):
-                raise FormatError(f"{path}: {reason}")
-            if name in arrays:
-                raise FormatError(f"{path}: the weight {name!r} occurs twice")
-            arrays[name] = reader.array(dataset)
-        return arrays
+    root = _root(path, max_bytes, max_ratio, writable)
+    arrays: dict[str, np.ndarray] = {}
+    for name, node in _by_position(root, path) if "layers" in root.names else _by_name(root, path):
+        if reason := name_error(name):
+            raise FormatError(f"{path}: {reason}")
+        if name in arrays:
+            raise FormatError(f"{path}: the weight {name!r} occurs twice")
+        arrays[name] = node.array()
+    return arrays
 
 
 def load_metadata(path: str | os.PathLike, max_bytes: int = MAX_BYTES, max_ratio: float = MAX_RATIO) -> dict[str, str]:
     """The version of Keras where the file says it; raises what `load` raises for the structure."""
-    with _opened(path, max_bytes, max_ratio) as reader:
-        version = reader.text(reader.group("/"), "keras_version")
-        return {} if version is None else {"keras_version": version}
+    version = _root(path, max_bytes, max_ratio, False).texts("keras_version")
+    return {"keras_version": version[0]} if version else {}
 
 
-@contextlib.contextmanager
-def _opened(path: str | os.PathLike, max_bytes: int, max_ratio: float) -> Iterator["hdf5.Reader"]:
+def _root(path: str | os.PathLike, max_bytes: int, max_ratio: float, writable: bool) -> Node:
+    content = _content(path, max_bytes, max_ratio, writable)
+    if content[: len(hdf5.SIGNATURE)].tobytes() != hdf5.SIGNATURE:
+        raise FormatError(f"{path}: not a file of Keras: it does not begin as HDF5 does")
+    return hdf5.root(content, path, Limits(max_bytes, max_ratio))
+
+
+def _content(path: str | os.PathLike, max_bytes: int, max_ratio: float, writable: bool) -> np.ndarray:
+    """The bytes of HDF5, which a `.keras` archive has as a member."""
     check_is_file(path)
-    try:
-        import h5py  # noqa: F401
-    except ImportError as error:
-        raise missing_extra("h5py", "keras", "reading a file of Keras") from error
     with open(path, "rb") as file:
-        if file.read(4) != b"PK\3\4":
-            with hdf5.Reader.opened(_checked(file, path), path, max_bytes, max_ratio) as reader:
-                yield reader
-            return
+        is_archive = file.read(4) == b"PK\3\4"
+        if not os.fstat(file.fileno()).st_size:
+            raise FormatError(f"{path}: empty")
+        mapped = np.memmap(file, np.uint8, "c" if writable else "r").view(np.ndarray)
+        if not is_archive:
+            return mapped
         with zip_archive.opened(path, max_bytes, max_ratio) as archive:
             if _WEIGHTS_MEMBER not in archive.NameToInfo:
                 raise FormatError(f"{path}: a zip archive, but not of Keras: it lacks {_WEIGHTS_MEMBER}")
             info = archive.getinfo(_WEIGHTS_MEMBER)
             if info.compress_type:
-                source: Any = io.BytesIO(archive.read(info))
-            else:
-                source = Region(file, zip_archive.place(file, info, path))
-            with hdf5.Reader.opened(_checked(source, path), path, max_bytes, max_ratio) as reader:
-                yield reader
+                unpacked = np.frombuffer(archive.read(info), np.uint8)
+                return unpacked.copy() if writable else unpacked
+            place = zip_archive.place(file, info, path)
+            return mapped[place.start : place.stop]
 
 
-def _checked(file: Any, path: str | os.PathLike) -> Any:
-    file.seek(0)
-    if file.read(len(_SIGNATURE)) != _SIGNATURE:
-        raise FormatError(f"{path}: not a file of Keras: it does not begin as HDF5 does")
-    return file
-
-
-def _by_position(reader: "hdf5.Reader", group: Any, depth: int = 0) -> Iterator[tuple[str, Any]]:
+def _by_position(group: Node, path: str | os.PathLike, depth: int = 0) -> Iterator[tuple[str, Node]]:
     """The weights of Keras 3: groups named by class and position; the layer's own name is an attribute."""
-    for key in reader.names(group):
-        if key.startswith(_ASIDE) or not reader.is_group(group, key):
+    if depth > _MAX_DEPTH:
+        raise UnsafeFileError(f"{path}: groups lie more than {_MAX_DEPTH} deep in each other")
+    for key in group.names:
+        child = group.child(key)
+        if key.startswith(_ASIDE) or not child.is_group:
             continue
-        child = reader.child(group, key)
-        if "vars" in reader.names(child) and reader.names(variables := reader.child(child, "vars")):
-            layer = reader.text(variables, "name")
-            if layer is None:
+        variables = child.child("vars") if "vars" in child.names else None
+        if variables and variables.names:
+            layer = variables.texts("name")
+            if not layer:
                 raise FormatError(
-                    f"{reader.path}: {key} has weights but no name, as early versions of Keras 3 wrote: "
+                    f"{path}: {key} has weights but no name, as early versions of Keras 3 wrote: "
                     "load it with Keras and save the whole model as .h5"
                 )
-            count = len(reader.names(variables))
-            for position, role in enumerate(_roles(key.rstrip("0123456789").rstrip("_"), count)):
-                yield f"{layer}.{role}", reader.child(variables, str(position))
-        yield from _by_position(reader, child, reader.deeper(depth))
+            for position, role in enumerate(_roles(key.rstrip("0123456789").rstrip("_"), len(variables.names))):
+                yield f"{layer[0]}.{role}", variables.child(str(position))
+        yield from _by_position(child, path, depth + 1)
 
 
 def _roles(kind: str, count: int) -> tuple[str, ...]:
@@ -120,19 +111,19 @@ def _roles(kind: str, count: int) -> tuple[str, ...]:
     return roles[:count] if count <= len(roles) else tuple(map(str, range(count)))
 
 
-def _by_name(reader: "hdf5.Reader", root: Any) -> Iterator[tuple[str, Any]]:
+def _by_name(root: Node, path: str | os.PathLike) -> Iterator[tuple[str, Node]]:
     """The weights of Keras 2: attributes list the layers, and the paths of each one's weights."""
-    group = reader.child(root, _MODEL_GROUP) if _MODEL_GROUP in reader.names(root) else root
-    layers = reader.texts(group, "layer_names")
+    group = root.child(_MODEL_GROUP) if _MODEL_GROUP in root.names else root
+    layers = group.texts("layer_names")
     if layers is None:
-        raise FormatError(f"{reader.path}: HDF5, but without weights that Keras wrote: neither layers nor layer_names")
+        raise FormatError(f"{path}: HDF5, but without weights that Keras wrote: neither layers nor layer_names")
     for layer in layers:
-        child = reader.child(group, layer)
-        paths = [path.split("/") for path in reader.texts(child, "weight_names") or ()]
-        nested = len(Counter(tuple(parts[:-1]) for parts in paths)) > 1  # a model as a layer names its own layers
+        child = group.child(layer)
+        paths = [name.split("/") for name in child.texts("weight_names") or ()]
+        is_nested = len({tuple(parts[:-1]) for parts in paths}) > 1  # a model as a layer names its own layers
         for parts in paths:
-            dataset = child
+            node = child
             for part in parts:
-                dataset = reader.child(dataset, part)
-            owner = parts[-2] if nested and len(parts) > 1 else layer
-            yield f"{owner}.{parts[-1].partition(':')[0]}", dataset
+                node = node.child(part)
+            owner = parts[-2] if is_nested and len(parts) > 1 else layer
+            yield f"{owner}.{parts[-1].partition(':')[0]}", node
