@@ -8,7 +8,9 @@ from fastconv.nn.conv import Conv2d
 from fastconv.nn.conv_transpose import ConvTranspose2d
 from fastconv.nn.dropout import Dropout, Dropout2d
 from fastconv.nn.flatten import Flatten
+from fastconv.nn.freezing import freeze, unfreeze
 from fastconv.nn.fusion import fuse
+from fastconv.nn.heads import head_names, replace_head
 from fastconv.nn.linear import Identity, Linear
 from fastconv.nn.local_response_norm import LocalResponseNorm
 from fastconv.nn.loss import CrossEntropyLoss
@@ -46,6 +48,10 @@ __all__ = [
     "Softmax",
     "Tanh",
     "ZeroPad2d",
+    "freeze",
     "fuse",
+    "head_names",
     "init",
+    "replace_head",
+    "unfreeze",
 ]

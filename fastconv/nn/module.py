@@ -45,6 +45,8 @@ class Module:
     """
 
     training: bool
+    # ``nn.freeze`` says what this means.
+    frozen: bool = False
     _parameters: dict[str, Parameter | None]
     _buffers: dict[str, Tensor | None]
     _modules: dict[str, Module | None]
@@ -137,10 +139,10 @@ class Module:
         return (buffer for _, buffer in self.named_buffers(recurse=recurse))
 
     def train(self, mode: bool = True) -> Module:
-        """Switch this module and all below it to training (or evaluation) behaviour."""
+        """Switch this module and all below it, but for frozen ones, to training (or evaluation) behaviour."""
         mode = parameters.flag("mode", mode)
         for module in self.modules():
-            module.training = mode
+            module.training = mode and not module.frozen
         return self
 
     def eval(self) -> Module:
