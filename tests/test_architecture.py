@@ -42,7 +42,7 @@ MAY_IMPORT = {
     "fastconv.optim": FUNCTIONAL | {"fastconv.nn"},
     "fastconv.models": FUNCTIONAL | {"fastconv.nn", "fastconv.weights", "fastconv.files"},
     "fastconv.files": {"fastconv.errors"},
-    "fastconv.datasets": {"fastconv.arrays", "fastconv.errors", "fastconv.files", "fastconv.nn"},
+    "fastconv.datasets": {"fastconv.arrays", "fastconv.errors", "fastconv.files", "fastconv.nn", "fastconv.parameters"},
     "fastconv.weights": {"fastconv.arrays", "fastconv.errors", "fastconv.files", "fastconv.nn"},
     "fastconv._kernels": set(),
     "fastconv._kernels.contract": LEAVES,

@@ -1,6 +1,6 @@
 """Training, evaluation and prediction on arrays, with checkpoints that continue bit for bit."""
 
-from fastconv.training.augmentation import random_shift
+from fastconv.datasets.transforms import random_shift
 from fastconv.training.checkpoint import model_state
 from fastconv.training.evaluation import Evaluation, evaluate, predict
 from fastconv.training.history import Epoch, History

@@ -21,7 +21,7 @@ class Evaluation(NamedTuple):
 
 
 def predict(model: Module, images, batch_size: int = 256) -> np.ndarray:
-    """The logits (N, classes) of images (N, C, H, W), in evaluation mode, without gradients.
+    """The logits (N, classes) of images (N, C, H, W), or of ``datasets.LazyImages``, in evaluation mode.
 
     Batches are copied to the device of the model's parameters, results back to the host. Raises ShapeError, DTypeError,
     TypeError or ValueError.
@@ -33,12 +33,11 @@ def predict(model: Module, images, batch_size: int = 256) -> np.ndarray:
     images = checked_images(images)
     size, device = parameters.positive_int("batch_size", batch_size), device_of(model)
     with mode(model, training=False), no_grad():
-        parts = (arrays.moved(images[part], device) for part in batches(len(images), size))
-        return np.concatenate([model(part).cpu().numpy() for part in parts])
+        return np.concatenate([model(arrays.moved(batch, device)).cpu().numpy() for _, batch in batches(images, size)])
 
 
 def evaluate(model: Module, data, batch_size: int = 256, *, loss=None) -> Evaluation:
-    """Mean loss and accuracy on ``data``, a pair (images, labels), in evaluation mode, without gradients.
+    """Mean loss and accuracy on ``data``, a pair (images, labels) or an ImageFolder, in evaluation mode.
 
     ``loss`` is a function of logits and labels that averages over the batch; cross-entropy by default. Batches are
     copied to the device of the model's parameters. Raises ShapeError, DTypeError, TypeError or ValueError.
@@ -52,8 +51,8 @@ def evaluate(model: Module, data, batch_size: int = 256, *, loss=None) -> Evalua
     loss = CrossEntropyLoss() if loss is None else loss
     total, correct = 0.0, 0
     with mode(model, training=False), no_grad():
-        for part in batches(len(images), size):
-            logits = model(arrays.moved(images[part], device))
+        for part, batch in batches(images, size):
+            logits = model(arrays.moved(batch, device))
             total += loss(logits, arrays.moved(labels[part], device)).item() * len(labels[part])
             correct += count_correct(logits, labels[part])
     return Evaluation(total / len(labels), correct / len(labels))

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from fastconv import arrays, parameters
+from fastconv.datasets.transforms import Augmentation
 from fastconv.nn import CrossEntropyLoss, Module
 from fastconv.optim import Adam
 from fastconv.training import checkpoint as checkpoints
 from fastconv.training import progress as bars
-from fastconv.training.augmentation import Augmentation
-from fastconv.training.data import checked_pair, device_of
+from fastconv.training.data import AHEAD, Images, checked_pair, device_of, read
 from fastconv.training.evaluation import count_correct, evaluate
 from fastconv.training.history import Epoch, History
 from fastconv.training.interrupts import NEVER, Interrupts
@@ -42,12 +42,13 @@ def fit(
     progress: bool | None = None,
     callback: Callable[[Epoch], Any] | None = None,
 ) -> History:
-    """Train on ``data``, a pair (images, labels), until ``epochs`` passes over it are done in all.
+    """Train on ``data``, (images, labels) or a ``datasets.ImageFolder``, until ``epochs`` passes are done in all.
 
-    Defaults: Adam, cross-entropy. ``scheduler`` steps and ``callback`` is called after every epoch; ``validation`` is a
-    pair, too; ``augment(images, generator)`` changes every batch. ``seed`` restarts the generator of ``fastconv.rng``
-    and fixes the order of the samples: the same seed gives the same numbers. Batches are copied to the device of the
-    model's parameters. ``progress`` draws bars: None where tqdm is installed and stderr is a terminal.
+    Defaults: Adam, cross-entropy. ``scheduler`` steps and ``callback`` is called after every epoch; ``validation`` is
+    such data, too; ``augment(images, generator)``, as in ``datasets.transforms``, changes every batch. ``seed``
+    restarts the generator of ``fastconv.rng`` and fixes the order of the samples: the same seed gives the same numbers.
+    Batches are copied to the device of the model's parameters. ``progress`` draws bars: None where tqdm is installed
+    and stderr is a terminal.
 
     ``checkpoint``, an .npz path, is rewritten in one step every ``checkpoint_every`` epochs, at the end, and when
     Ctrl-C stops the run, after the current batch; KeyboardInterrupt is raised then. A second Ctrl-C does not wait for
@@ -89,9 +90,9 @@ def fit(
 class _Job:
     """What does not change during a run."""
 
-    images: np.ndarray
+    images: Images
     labels: np.ndarray
-    validation: tuple[np.ndarray, np.ndarray] | None
+    validation: tuple[Images, np.ndarray] | None
     loss: Callable
     augment: Augmentation | None
     epochs: int
@@ -150,7 +151,7 @@ def _train_batch(job: _Job, run: Run, interrupts: Interrupts) -> None:
     """One batch: done and committed, or without a trace once the run is rolled back."""
     began = time.perf_counter()
     rows = run.next_rows()
-    images, labels = job.images[rows], job.labels[rows]
+    images, labels = read(job.images, rows, run.coming_rows(AHEAD)), job.labels[rows]
     if job.augment is not None:
         images = job.augment(images, run.shuffling)
     run.optimizer.zero_grad()

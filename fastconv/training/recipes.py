@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastconv import datasets, models, parameters, rng
+from fastconv.datasets.transforms import random_shift
 from fastconv.nn import Module
 from fastconv.optim import AdamW, CosineAnnealingLR
-from fastconv.training.augmentation import random_shift
 from fastconv.training.evaluation import Evaluation, evaluate
 from fastconv.training.history import Epoch, History
 from fastconv.training.loop import fit

@@ -53,8 +53,15 @@ class Run:
         """The samples of the next batch; draws the order of the epoch first where it begins."""
         if self.order is None:
             self.order = self.shuffling.permutation(self.count)
-        start = self.position * self.batch_size
-        return self.order[start : start + self.batch_size]
+        return self._rows(self.order, self.position)
+
+    def coming_rows(self, count: int) -> list[np.ndarray]:
+        """The samples of so many batches behind the next one, as far as the epoch has them."""
+        ahead = range(self.position + 1, min(self.position + 1 + count, self.batches))
+        return [] if self.order is None else [self._rows(self.order, position) for position in ahead]
+
+    def _rows(self, order: np.ndarray, position: int) -> np.ndarray:
+        return order[position * self.batch_size : (position + 1) * self.batch_size]
 
     def commit(self, loss: float, correct: int, seconds: float) -> None:
         """One more batch is done."""
