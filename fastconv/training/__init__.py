@@ -1,9 +1,23 @@
-"""Training, evaluation and prediction on arrays, with checkpoints that continue bit for bit."""
+"""Training, evaluation and prediction, with checkpoints that continue bit for bit, and from frozen features."""
 
 from fastconv.datasets.transforms import random_shift
 from fastconv.training.checkpoint import model_state
 from fastconv.training.evaluation import Evaluation, evaluate, predict
+from fastconv.training.features import features, split
+from fastconv.training.finetuning import finetune
 from fastconv.training.history import Epoch, History
 from fastconv.training.loop import fit
 
-__all__ = ["Epoch", "Evaluation", "History", "evaluate", "fit", "model_state", "predict", "random_shift"]
+__all__ = [
+    "Epoch",
+    "Evaluation",
+    "History",
+    "evaluate",
+    "features",
+    "finetune",
+    "fit",
+    "model_state",
+    "predict",
+    "random_shift",
+    "split",
+]
