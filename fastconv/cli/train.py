@@ -85,9 +85,9 @@ def check_targets(options) -> None:
         check_folder(options.save)
 
 
-def print_epoch(epoch) -> None:
+def print_epoch(epoch, name: str = "test") -> None:
     """One line per epoch, so that a log file shows what a progress bar would."""
     line = f"epoch {epoch.number:3d}  loss {epoch.loss:.4f}  accuracy {epoch.accuracy:.2%}"
     if epoch.validation_accuracy is not None:
-        line += f"  test {epoch.validation_accuracy:.2%}"
+        line += f"  {name} {epoch.validation_accuracy:.2%}"
     print(line, file=sys.stdout, flush=True)

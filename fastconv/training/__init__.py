@@ -7,6 +7,7 @@ from fastconv.training.features import features, split
 from fastconv.training.finetuning import finetune
 from fastconv.training.history import Epoch, History
 from fastconv.training.loop import fit
+from fastconv.training.network_files import load_network, save_network
 
 __all__ = [
     "Epoch",
@@ -16,8 +17,10 @@ __all__ = [
     "features",
     "finetune",
     "fit",
+    "load_network",
     "model_state",
     "predict",
     "random_shift",
+    "save_network",
     "split",
 ]
