@@ -215,7 +215,7 @@ def check_memory(shape: tuple[int, ...], dtype) -> int:
     return nbytes
 
 
-def accumulate_(target: np.ndarray, addend: np.ndarray, kernels=None) -> None:
+def accumulate_(target: np.ndarray, addend, kernels=None) -> None:
     """target += addend, in place; NumPy needs no kernels for that."""
     with device_arrays.beside(target):
         np.add(target, addend, out=target)

@@ -114,7 +114,9 @@ def returned(results, given: tuple):
 def empty(shape: tuple[int, ...], dtype: np.dtype, near) -> Any:
     """An uninitialised array in C order beside another one; raises MemoryError with bytes and shape."""
     with beside(near), _told_of_memory(shape, dtype):
-        return np.empty_like(near, dtype=dtype, order="C", shape=shape)
+        # CuPy takes a shape without axes for none, and then has that of ``near``.
+        made = np.empty_like(near, dtype=dtype, order="C", shape=shape or (1,))
+        return made if shape else made.reshape(shape)
 
 
 @contextlib.contextmanager

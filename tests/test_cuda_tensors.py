@@ -129,6 +129,13 @@ def test_an_unused_output_gets_zeros_of_the_same_device():
     assert x.grad.tolist() == [1.0, 0.0]
 
 
+def test_a_device_array_without_axes_has_none():
+    near = unwrap(fc.tensor(np.ones((2, 3), np.float32)).cuda(1))
+    for make in (arrays.empty, arrays.zeros):
+        made = make((), near.dtype, near=near)
+        assert (made.shape, arrays.device_of(made)) == ((), "cuda:1")
+
+
 class Layer(nn.Module):
     """Classes of images, by operations of the tape alone."""
 

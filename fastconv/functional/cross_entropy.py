@@ -117,7 +117,8 @@ def _checked(x, target):
 
 def _class_weight(weight, C, x):
     if weight is None:
-        return np.ones(C, x.dtype, like=x)
+        # CuPy has no ``np.ones(..., like=x)``.
+        return np.ones_like(x, shape=(C,))
     weight = arrays.as_array(weight, "weight", anywhere=True)
     dtypes.common_float_type(input=x, weight=weight)
     arrays.common_device(input=x, weight=weight)

@@ -6,8 +6,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from fastconv import functional, parameters
-from fastconv.autograd import Tensor, no_grad
+from fastconv import arrays, functional, parameters
+from fastconv.autograd import Tensor, no_grad, unwrap
 from fastconv.errors import ShapeError
 from fastconv.nn.module import Module
 from fastconv.nn.parameter import Parameter, float_storage
@@ -73,8 +73,9 @@ class _BatchNorm(Module):
             activation=activation,
         )
         if tracks:
-            # An operator of Tensors takes several times as long.
-            self.num_batches_tracked.copy_(self.num_batches_tracked.item() + 1)
+            # An operator of Tensors takes several times as long, and reading the number would wait for a GPU.
+            arrays.accumulate_(unwrap(self.num_batches_tracked), 1)
+            self.num_batches_tracked.bump_version()
         return out
 
     def _check(self, x) -> None:

@@ -81,13 +81,13 @@ class Optimizer:
                         tensor.bump_version()
 
     def state_dict(self) -> dict[str, Any]:
-        """Copies of everything, in plain arrays, numbers and lists; parameters are known by their position."""
+        """Copies of everything, in NumPy's arrays, numbers and lists; parameters are known by their position."""
         positions = {id(tensor): position for position, tensor in enumerate(self._tensors())}
         groups = [
             {**group, "params": [positions[id(tensor)] for tensor in group["params"]]} for group in self.param_groups
         ]
         state = {
-            positions[id(tensor)]: {name: np.copy(item) if name in self.slots else item for name, item in kept.items()}
+            positions[id(tensor)]: {name: _saved(item) if name in self.slots else item for name, item in kept.items()}
             for tensor, kept in self.state.items()
         }
         return {"state": state, "param_groups": groups}
@@ -121,10 +121,11 @@ class Optimizer:
         if strangers := [name for name in kept if name not in self.slots]:
             raise ValueError(f"a {type(self).__name__} does not remember {strangers[0]!r}")
         for name, item in kept.items():
-            array = arrays.as_array(item, name)
+            array = arrays.moved(arrays.as_array(item, name, anywhere=True), arrays.HOST)
             if array.shape != tensor.shape:
                 raise ShapeError(f"{name} has shape {array.shape}, its parameter has shape {tensor.shape}")
-            restored[name] = array.astype(tensor.dtype, order="C", casting="same_kind", copy=True)
+            copy = array.astype(tensor.dtype, order="C", casting="same_kind", copy=True)
+            restored[name] = arrays.moved(copy, tensor.device)
         return restored
 
     def _tensors(self) -> Iterable[Tensor]:
@@ -161,6 +162,12 @@ class Optimizer:
         ]
         body = "".join(f"Parameter Group {index}{line}\n" for index, line in enumerate(lines))
         return f"{type(self).__name__} (\n{body})"
+
+
+def _saved(array: np.ndarray) -> np.ndarray:
+    """A copy in the memory of the host."""
+    saved = arrays.moved(array, arrays.HOST)
+    return saved.copy() if saved is array else saved
 
 
 def _listed(params: Iterable) -> list:

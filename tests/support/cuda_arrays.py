@@ -1,9 +1,19 @@
-"""Arrays on a device that does not exist: the simulator's kernels find their elements in the host's memory."""
+"""Arrays on a GPU, or on one that does not exist: the simulator's kernels find their elements in the host's memory."""
+
+import contextlib
+import os
 
 import numpy as np
+import pytest
 
+from fastconv import arrays
+from fastconv._kernels import cuda_driver
+from support import false_cupy
 from support.data import Aligned, Fenced
 from support.false_cupy import Device
+
+# Where kernels run: on a GPU, or, with NUMBA_ENABLE_CUDASIM=1, in the simulator.
+HAS_GPU = os.environ.get("NUMBA_ENABLE_CUDASIM", "0") in ("", "0") and cuda_driver.missing() is None
 
 
 class DeviceArray(np.ndarray):
@@ -32,15 +42,36 @@ def on_device(array) -> DeviceArray:
     return np.array(array, order="K", copy=True).view(DeviceArray)
 
 
-class DeviceFenced(Fenced):
-    """Guard bands around a device array, whose elements no vectors may begin with."""
+@contextlib.contextmanager
+def a_gpu():
+    """The name of a GPU for arrays of CuPy, or of the last one of a false CuPy."""
+    with pytest.MonkeyPatch.context() as patch:
+        if not HAS_GPU:
+            false_cupy.installed(patch)
+        yield "cuda:0" if HAS_GPU else f"cuda:{false_cupy.GPUS - 1}"
 
-    def _memory(self, count, dtype):
-        return super()._memory(count, dtype).view(DeviceArray)
+
+class _Placed:
+    """Guard bands around an array of a device."""
+
+    def _placed(self, memory):
+        return self._uploaded(memory) if HAS_GPU else memory.view(DeviceArray)
+
+    def write(self, values):
+        """What an output holds before."""
+        self.array[...] = arrays.moved(values, "cuda:0") if HAS_GPU else values
 
 
-class DeviceAligned(Aligned):
-    """The same around one that vectors may begin with."""
+class DeviceFenced(_Placed, Fenced):
+    """One whose elements no vectors may begin with."""
 
-    def _memory(self, count, dtype):
-        return super()._memory(count, dtype).view(DeviceArray)
+    def _uploaded(self, memory):
+        return arrays.moved(memory, "cuda:0")
+
+
+class DeviceAligned(_Placed, Aligned):
+    """One that vectors may begin with: arrays of a GPU begin with a line, guard bands so many elements behind it."""
+
+    def _uploaded(self, memory):
+        ahead = self.lead(memory.dtype, 0)
+        return arrays.moved(np.append(np.zeros(ahead, memory.dtype), memory), "cuda:0")[ahead:]

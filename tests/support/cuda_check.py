@@ -1,26 +1,36 @@
-"""Kernels for GPUs in Numba's simulator: ``NUMBA_ENABLE_CUDASIM=1 python -m support.cuda_check NAME``."""
+"""Kernels for GPUs: ``python -m support.cuda_check NAME``; in Numba's simulator with ``NUMBA_ENABLE_CUDASIM=1``."""
 
 import itertools
 import sys
 
 import numpy as np
-import pytest
 
 import fastconv as fc
 import fastconv.functional as F
-from fastconv import nn
+from fastconv import arrays, nn
 from fastconv._kernels import numba_cuda
 from fastconv._kernels.contract import Kernel
-from fastconv._kernels.numba_cuda import conv2d_grads, conv2d_sum, conv2d_sums, conv2d_weight_sums, machine, tiles
+from fastconv._kernels.numba_cuda import (
+    conv2d_grads,
+    conv2d_sum,
+    conv2d_sums,
+    conv2d_weight_sums,
+    launch,
+    machine,
+    tiles,
+)
 from fastconv._kernels.numba_cuda.settings import SIMULATED
 from fastconv.dtypes import FLOAT_TYPES
-from support import false_cupy
-from support.cuda_arrays import DeviceAligned, DeviceArray, DeviceFenced, on_device
+from support.cuda_arrays import HAS_GPU, DeviceAligned, DeviceFenced, a_gpu
 from support.cuda_cases import CONVS, ORDERED, POOLS, TILED, VARIANTS, conv
-from support.data import FORMATS, assert_same_bits, in_format, named_rng
+from support.data import FORMATS, assert_same_bits, in_format, named_rng, on_host
 from support.kernel_calls import (
+    CONV_CASES,
     CONV_OPERATIONS,
+    POOL_CASES,
+    POOL_OPERATIONS,
     activations,
+    assert_exact,
     geometry_of,
     problem_of,
     reference_outputs,
@@ -192,13 +202,16 @@ def rounded_once():
 
 def limits():
     """The loops that read what a GPU can do: every element is copied, every thread has done its sums."""
-    source = on_device(np.arange(1030, dtype=np.float32))
-    target, out = np.zeros_like(source), np.zeros_like(source[:130])
-    machine.copy(source, target)
-    assert_same_bits(np.asarray(target), np.append(np.asarray(source)[:1028], np.float32([0, 0])))
-    assert machine.multiply_add(out, 2) == 2 * 128 * machine.CHAINS * machine.STEPS * 2
-    # total = total / 2 + 1 comes to 2, from wherever it began.
-    assert_same_bits(np.asarray(out), np.append(np.full(128, 2 * machine.CHAINS), [0, 0]).astype(np.float32))
+    with a_gpu() as gpu:
+        source = arrays.moved(np.arange(1030, dtype=np.float32), gpu)
+        blocks = 130 // launch.THREADS or 1
+        target, out = (arrays.zeros((size,), source.dtype, near=source) for size in (1030, blocks * launch.THREADS + 2))
+        machine.copy(source, target)
+        assert_same_bits(on_host(target), np.append(on_host(source)[:1028], np.float32([0, 0])))
+        sums = blocks * launch.THREADS
+        assert machine.multiply_add(out, 2) == 2 * sums * machine.CHAINS * machine.STEPS * 2
+        # total = total / 2 + 1 comes to 2, from wherever it began.
+        assert_same_bits(on_host(out), np.append(np.full(sums, 2 * machine.CHAINS), [0, 0]).astype(np.float32))
 
 
 def users():
@@ -207,38 +220,37 @@ def users():
     x, weight = rng.integers(-3, 4, (2, 2, 5, 4)), rng.integers(-3, 4, (3, 2, 3, 2))
     host = [array.astype(np.float32) for array in (x, weight, np.arange(3))]
     host[0] = in_format(host[0], FORMATS[1])
-    given = [on_device(array) for array in host]
-    found = F.conv2d(*given, padding=1, activation="relu")
-    assert type(found) is DeviceArray
-    assert found.strides == F.conv2d(*host, padding=1).strides
-    assert_same_bits(np.asarray(found), F.conv2d(*host, padding=1, activation="relu"))
-    for expected, result in zip(
-        F.max_pool2d(host[0], 2, return_indices=True), F.max_pool2d(given[0], 2, return_indices=True), strict=True
-    ):
-        assert_same_bits(np.asarray(result), expected)
-    assert_same_bits(np.asarray(F.conv2d(given[0][0], given[1])), F.conv2d(host[0][0], host[1]))
-    assert F.conv2d(given[0][:0], given[1]).shape == (0, 3, 3, 3)
-    leaves, others = ([fc.tensor(array, requires_grad=True) for array in arrays] for arrays in (given, host))
-    for tensors in (leaves, others):
-        pooled = F.max_pool2d(F.conv2d(*tensors), 2)
-        ones = np.ones(pooled.shape, np.float32)
-        pooled.backward(on_device(ones) if tensors is leaves else ones)
-    for leaf, other in zip(leaves, others, strict=True):
-        assert type(leaf.grad._array) is DeviceArray
-        assert_same_bits(np.asarray(leaf.grad._array), other.grad.numpy())
-    steps = fc.explain(F.conv2d, *given[:2]).steps
-    assert [(step.backend, step.variant) for step in steps] == [("cuda", "first_layer")]
+    with a_gpu() as gpu:
+        given = [arrays.moved(array, gpu) for array in host]
+        found = F.conv2d(*given, padding=1, activation="relu")
+        assert arrays.device_of(found) == gpu
+        assert found.strides == F.conv2d(*host, padding=1).strides
+        assert_same_bits(on_host(found), F.conv2d(*host, padding=1, activation="relu"))
+        for expected, result in zip(
+            F.max_pool2d(host[0], 2, return_indices=True), F.max_pool2d(given[0], 2, return_indices=True), strict=True
+        ):
+            assert_same_bits(on_host(result), expected)
+        assert_same_bits(on_host(F.conv2d(given[0][0], given[1])), F.conv2d(host[0][0], host[1]))
+        assert F.conv2d(given[0][:0], given[1]).shape == (0, 3, 3, 3)
+        leaves, others = ([fc.tensor(array, requires_grad=True) for array in each] for each in (given, host))
+        for tensors in (leaves, others):
+            pooled = F.max_pool2d(F.conv2d(*tensors), 2)
+            pooled.backward(arrays.moved(np.ones(pooled.shape, np.float32), pooled.device))
+        for leaf, other in zip(leaves, others, strict=True):
+            assert leaf.grad.device == gpu
+            assert_same_bits(leaf.grad.cpu().numpy(), other.grad.numpy())
+        steps = fc.explain(F.conv2d, *given[:2]).steps
+        assert [(step.backend, step.variant) for step in steps] == [("cuda", "first_layer")]
 
 
 def networks():
-    """A model on the second of two GPUs: every kernel finds its arrays there, and gives the bits of the host."""
+    """A model on the last GPU: every kernel finds its arrays there, and gives the bits of the host."""
     rng = named_rng("networks")
     x = rng.integers(-3, 4, (2, 2, 6, 5)).astype(np.float32)
     weight, bias = rng.integers(-3, 4, (4, 2, 3, 3)).astype(np.float32), np.arange(4, dtype=np.float32)
     found = []
-    with pytest.MonkeyPatch.context() as patch:
-        false_cupy.installed(patch)
-        for device in ("cpu", "cuda:1"):
+    with a_gpu() as gpu:
+        for device in ("cpu", gpu):
             model = nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.MaxPool2d(2))
             model.load_state_dict({"0.weight": weight, "0.bias": bias})
             model.to(device)
@@ -250,6 +262,13 @@ def networks():
             assert_same_bits(result.cpu().numpy(), expected.numpy())
 
 
+def case_list(op):
+    """Every case of the CPU's kernels, in all variants, formats and dtypes, with vectors and without: for real GPUs."""
+    cases = POOL_CASES if op in POOL_OPERATIONS else CONV_CASES
+    for case, dtype, fence in itertools.product(cases, tiles.TILES, (DeviceFenced, DeviceAligned)):
+        assert_exact("cuda", op, case, dtype, fence)
+
+
 CHECKS = {op: lambda op=op: all_cases(op) for op in CONV_OPERATIONS}
 CHECKS |= {f"variant {name}": lambda name=name: variant(name) for name in VARIANTS}
 CHECKS |= {
@@ -259,10 +278,11 @@ CHECKS |= {
         *(vectors, infinite_weights, special_maxima, rounded_once, limits, users, networks),
     )
 }
+CHECKS |= {f"cases {op}": lambda op=op: case_list(op) for op in (*CONV_OPERATIONS, *POOL_OPERATIONS)}
 
 
 def main():
-    assert SIMULATED
+    assert HAS_GPU or SIMULATED
     assert set(VARIANTS) == {variant.name for op in CONV_OPERATIONS for variant in numba_cuda.VARIANTS[op]}
     for name in sys.argv[1:]:
         CHECKS[name]()

@@ -1,23 +1,24 @@
-"""Passes over whole arrays in Numba's simulator: ``NUMBA_ENABLE_CUDASIM=1 python -m support.cuda_passes NAME``."""
+"""Passes over whole arrays, as ``support.cuda_check`` does for the others: ``python -m support.cuda_passes NAME``."""
 
+import contextlib
 import itertools
 import sys
-import types
 
 import numpy as np
 
 import fastconv as fc
 import fastconv.functional as F
-from fastconv import optim
+from fastconv import arrays, nn, optim
 from fastconv._kernels import numba_cuda
 from fastconv._kernels.contract import ADAM_SETTINGS, OPERATIONS, RELU, SGD_SETTINGS
 from fastconv._kernels.numba_cuda import batch_norm
 from fastconv._kernels.numba_cuda.settings import SIMULATED
 from fastconv.geometry import ChannelsGeometry, ClassesGeometry, ElementsGeometry
-from support.cuda_arrays import DeviceAligned, DeviceArray, DeviceFenced, on_device
+from support import false_cupy
+from support.cuda_arrays import HAS_GPU, DeviceAligned, DeviceFenced, a_gpu
 from support.cuda_cases import POOLS
 from support.cuda_check import exact
-from support.data import DTYPES, FORMATS, assert_same_bits, in_format, integers, named_rng
+from support.data import DTYPES, FORMATS, assert_same_bits, in_format, integers, named_rng, on_host
 from support.kernel_calls import activations, operand_dtype, operand_shape, problem_of, run_fenced
 
 SIZES = ((1,), (37,), (2, 3, 3, 4))
@@ -169,16 +170,18 @@ def averages():
             exact(op, case, DTYPES[index % 3 == 2], (layout, layout))
 
 
-def results(calls, place):
+def results(calls, device):
     """What some calls give on one device, and the gradients of all that they are given."""
     found = []
     for call, *given in calls:
-        tensors = [fc.tensor(place(array), requires_grad=array.dtype.kind == "f") for array in given]
+        tensors = [fc.tensor(array).to(device) for array in given]
+        for tensor in tensors:
+            tensor.requires_grad_(tensor.dtype.kind == "f")
         fc.manual_seed(0)
         out = call(*tensors)
-        out.backward(place(np.linspace(-1, 1, out.numel(), dtype=out.dtype).reshape(out.shape)))
-        assert type(out._array) is type(place(given[0]))
-        found += [np.asarray(tensor._array) for tensor in (out, *(t.grad for t in tensors if t.grad is not None))]
+        out.backward(fc.tensor(np.linspace(-1, 1, out.numel(), dtype=out.dtype).reshape(out.shape)).to(device))
+        assert out.device == device
+        found += [tensor.cpu().numpy() for tensor in (out, *(t.grad for t in tensors if t.grad is not None))]
     return found
 
 
@@ -216,83 +219,91 @@ def users():
         (lambda given: F.max_pool2d(given, 2, activation="relu"), x),
     ]
     with fc.use_backend("reference"):
-        expected = results(calls, lambda array: array)
-    found = results(calls, on_device)
-    for one, other in zip(found, expected, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
-    moving = [on_device(channels), on_device(channels)]
-    F.batch_norm(on_device(x), *moving, training=True)
-    np.testing.assert_allclose(moving[0], 0.9 * channels + 0.1 * x.mean(axis=(0, 2, 3)), rtol=1e-5)
-    # No check waits for the device: what no class can be is NaN there.
-    assert np.isnan(np.asarray(F.cross_entropy(on_device(rows), on_device(np.array([1, 5, 0])))))
+        expected = results(calls, "cpu")
+    with a_gpu() as gpu:
+        for one, other in zip(results(calls, gpu), expected, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+        moving = [arrays.moved(channels, gpu) for _ in range(2)]
+        F.batch_norm(arrays.moved(x, gpu), *moving, training=True)
+        np.testing.assert_allclose(on_host(moving[0]), 0.9 * channels + 0.1 * x.mean(axis=(0, 2, 3)), rtol=1e-5)
+        # No check waits for the device: what no class can be is NaN there.
+        strange = F.cross_entropy(*(arrays.moved(array, gpu) for array in (rows, np.array([1, 5, 0]))))
+        assert np.isnan(on_host(strange))
 
 
 def network():
-    """A step of training a small network changes its parameters as it does on the host."""
+    """Steps of training change a network as they do on the host, and wait for nothing."""
     rng = named_rng("network")
-    x = rng.standard_normal((2, 1, 4, 4)).astype(np.float32)
-    shapes = ((2, 1, 3, 3), (2,), (2,), (2,), (3, 8), (3,))
-    initial = [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
+    x, labels = rng.standard_normal((2, 1, 4, 4)).astype(np.float32), np.array([0, 2])
+    layers = nn.Conv2d(1, 2, 3, padding=1), nn.BatchNorm2d(2), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(8, 3)
+    initial = {name: tensor.numpy().copy() for name, tensor in nn.Sequential(*layers).state_dict().items()}
 
-    def trained(place):
-        weight, bias, scale, shift, matrix, last = leaves = [fc.tensor(place(a), requires_grad=True) for a in initial]
-        running = [fc.tensor(place(np.zeros(2, np.float32))), fc.tensor(place(np.ones(2, np.float32)))]
-        optimizer = optim.SGD(leaves, lr=0.1, momentum=0.9)
-        out = F.conv2d(place(x), weight, bias, padding=1, activation="relu")
-        out = F.batch_norm(out, *running, scale, shift, training=True, activation="relu")
-        out = F.linear(F.flatten(F.max_pool2d(out, 2), 1), matrix, last)
-        # Used twice, so that gradients are added up on the way.
-        loss = F.cross_entropy(F.add_relu(out, out), place(np.array([0, 2])))
-        loss.backward()
-        optimizer.step()
-        tensors = [*leaves, *(leaf.grad for leaf in leaves), *running, loss]
-        assert {type(tensor._array) for tensor in tensors} == {type(place(x))}
-        return [np.asarray(tensor._array) for tensor in tensors]
+    def trained(device, waiting):
+        model, loss = nn.Sequential(*layers), nn.CrossEntropyLoss()
+        model.load_state_dict(initial)
+        model.zero_grad()
+        model.to(device)
+        optimizer = optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+        given = [fc.tensor(array).to(device) for array in (x, labels)]
+        with waiting():
+            for _ in range(2):
+                out = model(given[0])
+                # Used twice, so that gradients are added up on the way.
+                value = loss(F.add_relu(out, out), given[1])
+                optimizer.zero_grad()
+                value.backward()
+                optimizer.step()
+        tensors = [value, *(parameter.grad for parameter in model.parameters()), *model.state_dict().values()]
+        assert {tensor.device for tensor in tensors} == {device}
+        return [tensor.cpu().numpy().copy() for tensor in tensors]
 
     with fc.use_backend("reference"):
-        expected = trained(lambda array: array)
-    for one, other in zip(trained(on_device), expected, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+        expected = trained("cpu", contextlib.nullcontext)
+    with a_gpu() as gpu:
+        for one, other in zip(trained(gpu, never_waiting), expected, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
-class Unprotected(DeviceArray):
-    """As on a GPU, no flag says whether it may be written."""
-
-    @property
-    def flags(self):
-        return types.SimpleNamespace(c_contiguous=super().flags.c_contiguous)
+def never_waiting():
+    """A ``with`` block in which no value of a simulated device is asked for."""
+    return contextlib.nullcontext() if HAS_GPU else false_cupy.never_waiting()
 
 
 def optimizers():
-    """Adam keeps what it remembers on the device; a gradient there may be of another memory format."""
+    """What optimisers remember stays on the device, is saved from it and loaded onto it again.
+
+    A gradient there may be of another memory format.
+    """
     rng = named_rng("optimizers")
     initial, grad = (rng.standard_normal((2, 3, 2, 2)).astype(np.float32) for _ in range(2))
 
-    def stepped(place):
-        leaf = fc.tensor(place(initial), requires_grad=True)
-        leaf.grad = fc.tensor(place(in_format(grad, FORMATS[1])))
+    def stepped(device):
+        leaf = fc.tensor(initial).to(device).requires_grad_()
+        leaf.grad = fc.tensor(in_format(grad, FORMATS[1])).to(device)
         optimizer = optim.AdamW([leaf], amsgrad=True)
         optimizer.step()
-        if place is on_device:
-            kept = optimizer.state[leaf].items()
-            optimizer.state[leaf] = {n: v.view(Unprotected) if isinstance(v, np.ndarray) else v for n, v in kept}
+        saved = optimizer.state_dict()
+        (kept,) = saved["state"].values()
+        assert {type(kept[slot]) for slot in optimizer.slots} == {np.ndarray}
+        optimizer = optim.AdamW([leaf], amsgrad=True)
+        optimizer.load_state_dict(saved)
         optimizer.step()
-        kept = [array for array in optimizer.state[leaf].values() if isinstance(array, np.ndarray)]
-        assert {isinstance(array, DeviceArray) for array in (leaf._array, *kept)} == {place is on_device}
-        return [np.asarray(array) for array in (leaf._array, *kept)]
+        kept = [optimizer.state[leaf][slot] for slot in optimizer.slots]
+        assert {arrays.device_of(array) for array in (leaf._array, *kept)} == {device}
+        return [on_host(array) for array in (leaf._array, *kept)]
 
     with fc.use_backend("reference"):
-        expected = stepped(lambda array: array)
-    for one, other in zip(stepped(on_device), expected, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-5)
+        expected = stepped("cpu")
+    with a_gpu() as gpu:
+        for one, other in zip(stepped(gpu), expected, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-5)
 
 
 CHECKS = (operations, elementwise, dropout, steps, classes, norms, statistics, averages, users, optimizers, network)
 
 
 def main():
-    assert SIMULATED
-    assert issubclass(DeviceArray, np.ndarray)
+    assert HAS_GPU or SIMULATED
     checks = {check.__name__: check for check in CHECKS}
     for name in sys.argv[1:]:
         checks[name]()

@@ -49,31 +49,47 @@ def shaped(flat, shape, wanted):
     return flat.reshape(N, H, W, C).transpose(0, 3, 1, 2)
 
 
+def on_host(array):
+    """What NumPy sees of an array of any device."""
+    return array if isinstance(array, np.ndarray) else arrays.moved(array, arrays.HOST)
+
+
 class Fenced:
     """A dense array inside a larger buffer; ``check`` fails where something was written beside it."""
 
     def __init__(self, shape, dtype, wanted=arrays.CONTIGUOUS, values=None):
         dtype = np.dtype(dtype)
         size = int(np.prod(shape))
-        self.buffer = self._memory(size + 2 * FENCE, dtype)
-        self.buffer[...] = np.nan if dtype.kind == "f" else 0xEE
-        self.array = shaped(self.buffer[FENCE : FENCE + size], shape, wanted)
+        memory = self._memory(size + 2 * FENCE, dtype)
+        memory[...] = np.nan if dtype.kind == "f" else 0xEE
+        inside = slice(FENCE, FENCE + size)
         if values is not None:
-            self.array[...] = values
-            self.buffer.flags.writeable = self.array.flags.writeable = False
-        self.before = self.buffer.copy()
+            shaped(memory[inside], shape, wanted)[...] = values
+            memory.flags.writeable = False
+        self.before = memory.copy()
+        self.buffer = self._placed(memory)
+        self.array = shaped(self.buffer[inside], shape, wanted)
 
     def _memory(self, count, dtype):
         return np.empty(count, dtype)
 
+    def _placed(self, memory):
+        """The same memory, or a copy on some device."""
+        return memory
+
+    def write(self, values):
+        """What an output holds before."""
+        self.array[...] = values
+
     def check(self, message=""):
         """The fence is as it was."""
-        for side in (slice(None, FENCE), slice(len(self.buffer) - FENCE, None)):
-            assert_same_bits(self.buffer[side], self.before[side], f"{message}: written outside an array")
+        found = on_host(self.buffer)
+        for side in (slice(None, FENCE), slice(len(found) - FENCE, None)):
+            assert_same_bits(found[side], self.before[side], f"{message}: written outside an array")
 
     def check_unchanged(self, message=""):
         """Everything is as it was."""
-        assert_same_bits(self.buffer, self.before, f"{message}: an input was written")
+        assert_same_bits(on_host(self.buffer), self.before, f"{message}: an input was written")
 
 
 class Aligned(Fenced):
@@ -81,5 +97,10 @@ class Aligned(Fenced):
 
     def _memory(self, count, dtype):
         spare = np.empty(count + LINE // dtype.itemsize, dtype)
-        begin = -(spare.ctypes.data + FENCE * dtype.itemsize) % LINE // dtype.itemsize
+        begin = self.lead(dtype, spare.ctypes.data)
         return spare[begin : begin + count]
+
+    @staticmethod
+    def lead(dtype, address):
+        """How many elements behind an address the fence must begin for the array to begin with a line."""
+        return -(address + FENCE * dtype.itemsize) % LINE // dtype.itemsize

@@ -4,18 +4,20 @@ They answer NumPy's protocols for the functions that CuPy 14 was seen to take, a
 own. Arrays are on a device of a number, on the current one when they are made.
 """
 
+import contextlib
 import sys
 import types
 
 import numpy as np
+import pytest
 
 GPUS = 2
 # What the package calls; of ``like=``, CuPy takes that of ``arange`` but not that of ``ones`` and ``zeros``.
 FUNCTIONS = {
-    *("arange", "broadcast_to", "clip", "concatenate", "copyto", "empty_like", "expand_dims"),
+    *("arange", "asarray", "broadcast_to", "clip", "concatenate", "copyto", "empty_like", "expand_dims"),
     *("may_share_memory", "ones_like", "where", "zeros_like"),
 }
-_OPERATORS = ("add", "and", "sub", "mul", "truediv", "pow", "matmul", "iadd", "isub", "imul", "itruediv")
+_OPERATORS = ("add", "sub", "mul", "truediv", "pow", "matmul", "iadd", "isub", "imul", "itruediv", "and", "or")
 _REFLECTED = ("radd", "rsub", "rmul", "rtruediv", "rmatmul", "neg", "lt", "le", "gt", "ge", "eq", "ne")
 _METHODS = ("argmax", "astype", "copy", "max", "mean", "sum")
 # What only looks at the same memory otherwise needs no device.
@@ -95,6 +97,8 @@ class ndarray:  # noqa: N801 - CuPy's name
             return NotImplemented
         if "shape" in kwargs:
             _allocate(kwargs["shape"], kwargs.get("dtype", self.dtype))
+            # One without axes counts as none.
+            kwargs["shape"] = kwargs["shape"] or args[0].shape
         return computed(function, *args, **kwargs)
 
     def __getitem__(self, index):
@@ -125,6 +129,20 @@ class ndarray:  # noqa: N801 - CuPy's name
     def get(self):
         """A copy for NumPy."""
         return self._values.copy()
+
+
+@contextlib.contextmanager
+def never_waiting():
+    """A ``with`` block in which no value may be asked for: the host would wait until it is computed."""
+
+    def refused(self, *args, **kwargs):
+        raise AssertionError("waits for a GPU")
+
+    names = "get", "item", "tolist", "__bool__", "__float__", "__int__"
+    with pytest.MonkeyPatch.context() as patch:
+        for name in names:
+            patch.setattr(ndarray, name, refused, raising=False)
+        yield
 
 
 def computed(function, *args, **kwargs):

@@ -22,7 +22,7 @@ from fastconv._kernels.contract import (
 from fastconv.bench.cases import AWKWARD_CONVS, AWKWARD_POOLS
 from fastconv.geometry import ChannelsGeometry, ClassesGeometry, Conv2dGeometry, ElementsGeometry, Pool2dGeometry
 from support.cases import DEPTHWISE, FEW_PIXELS, POOLS, WHOLE_LINES
-from support.data import DTYPES, FORMATS, Fenced, assert_same_bits, integers, named_rng
+from support.data import DTYPES, FORMATS, Fenced, assert_same_bits, integers, named_rng, on_host
 
 CONV_OPERATIONS = tuple(name for name in OPERATIONS if name.startswith("conv2d"))
 CONV_CASES = AWKWARD_CONVS + DEPTHWISE + WHOLE_LINES + FEW_PIXELS
@@ -128,14 +128,14 @@ def _run_fenced(kernel, op, problem, inputs, fence):
         values = inputs[name] if name in operation.inputs else None
         fenced[name] = fence(shape, dtype, formats.get(name, FORMATS[0]), values)
         if op.endswith("_") and name in operation.outputs:
-            fenced[name].array[...] = inputs[name]
+            fenced[name].write(inputs[name])
     operands = {name: item.array for name, item in fenced.items()}
     if kernel.pack is not None:
         operands["weight"] = kernel.pack(operands["weight"])
     assert kernel(*operands.values()) == OK
     for name, item in fenced.items():
         item.check_unchanged((op, name)) if name in operation.inputs else item.check((op, name))
-    return {name: fenced[name].array for name in operation.outputs if name in fenced}
+    return {name: on_host(fenced[name].array) for name in operation.outputs if name in fenced}
 
 
 def integer_inputs(case, dtype):
