@@ -1,4 +1,7 @@
-"""Every GPU kernel compiled for two compute capabilities, on any machine: types, registers, memory."""
+"""Every GPU kernel compiled for two compute capabilities, on any machine: types, registers, memory; and launched there.
+
+What is launched does not run: numbers and addresses go as far as to the driver.
+"""
 
 import json
 
@@ -36,3 +39,10 @@ def test_every_kernel_is_in_some_part():
         names = script(code.format(dtype)).splitlines()
         assert names
         assert not [name for name in names if not any(part in name for part in PARTS + DEPTHWISE + OTHERS)]
+
+
+@pytest.mark.parametrize("dtype", FLOAT_TYPES)
+def test_every_launch_is_one_that_a_driver_takes(dtype):
+    count, *names = run_python("-m", "support.cuda_launches", dtype).split()
+    assert int(count) > 10_000
+    assert {"conv2d_sum", "conv2d_weight_sum", "conv2d_join", "conv2d_depthwise", "elementwise"} <= set(names)

@@ -27,6 +27,9 @@ ALIGNMENT = None if SIMULATED else 16
 _OPTIONS = {"fastmath": False}
 # A function that is called cannot keep arrays of its caller in registers.
 _INLINED = {} if SIMULATED else {"forceinline": True}
+# Kernels are linked with nothing. Numba's default, to optimise while linking, compiles everything a second time, for
+# four times as long, and to other code than ``CudaKernel.ptx`` has.
+_AS_PTX = {} if SIMULATED else {"lto": False}
 
 
 class CudaKernel:
@@ -41,7 +44,7 @@ class CudaKernel:
     @cached_property
     def dispatcher(self):
         """What launches it; needs a GPU, and compiles for that."""
-        return cuda.jit(self.signature, **_OPTIONS)(self.function)
+        return cuda.jit(self.signature, **_OPTIONS, **_AS_PTX)(self.function)
 
     def ptx(self, capability: tuple[int, int]) -> str:
         """What Numba makes of it for a compute capability; needs no GPU."""
