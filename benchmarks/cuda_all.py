@@ -1,10 +1,14 @@
 """Everything that is to be known of the CUDA backend on one machine with a GPU: ``python -P benchmarks/cuda_all.py``.
 
-Measures with ``fastconv bench``, one file for each question, in benchmarks/results or another FOLDER, and prints for
-each what is reached and what should be. Runs for about an hour; what was measured already is not measured again.
+First come the tests on that GPU, and all kernels under NVIDIA's ``compute-sanitizer``. Then it measures with ``fastconv
+bench``, one file for each question, in benchmarks/results or another FOLDER, and prints for each what is reached and
+what should be. Runs for about two hours; what was measured already is not measured again.
 """
 
 import argparse
+import os
+import shutil
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +20,12 @@ from fastconv.bench import records
 from fastconv.bench.ratios import geometric_mean
 from fastconv.bench.records import TIMED
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS, TESTS = Path(__file__).parent / "results", Path(__file__).parents[1] / "tests"
+SANITIZER, TOOLS = "compute-sanitizer", ("memcheck", "racecheck")
+# Modules of checks, which print the names of theirs.
+MODULES = ("support.cuda_check", "support.cuda_passes")
+# Every array has memory of its own, from no pool: beyond its end there is nothing.
+BARE = {"FASTCONV_TEST_BARE": "1"}
 LAYER_BATCHES = "16,64"
 # Floating-point operations of a layer that fills a GPU.
 _LARGE = 4e9
@@ -101,6 +110,35 @@ def are_same_bits():
     return all(np.array_equal(first, second) for first, second in zip(*runs, strict=True))
 
 
+def checked():
+    """(what, 1 where it went well or else 0, 1) of the tests, and of all kernels under each tool."""
+    tests = sorted(map(str, TESTS.glob("test_cuda_*.py")))
+    yield "tests of the CUDA backend", float(_passes([sys.executable, "-P", "-m", "pytest", "-q", *tests])), 1.0
+    if shutil.which(SANITIZER) is None:
+        print(f"{SANITIZER} is not there: it comes with the CUDA toolkit", file=sys.stderr)
+        yield SANITIZER, 0.0, 1.0
+        return
+    for tool in TOOLS:
+        watched = [SANITIZER, "--tool", tool, "--error-exitcode", "1", sys.executable, "-P", "-m"]
+        failed = [name for module in MODULES for name in _names(module) if not _passes([*watched, module, name], BARE)]
+        yield f"{SANITIZER} --tool {tool}{', which failed: ' if failed else ''}{', '.join(failed)}", not failed, 1.0
+
+
+def _names(module):
+    """The checks of a module but for whole lists of cases, which would take hours."""
+    printed = subprocess.run([sys.executable, "-P", "-m", module], env=_environment(), capture_output=True, check=True)
+    return [name for name in printed.stdout.decode().splitlines() if not name.startswith("cases ")]
+
+
+def _passes(command, variables=()):
+    return subprocess.run(command, env=_environment() | dict(variables), check=False).returncode == 0
+
+
+def _environment():
+    path = [str(TESTS), str(TESTS.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(path)}
+
+
 def main(arguments=None):
     """Status 0 where everything that was wanted is reached."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -108,7 +146,8 @@ def main(arguments=None):
     folder = parser.parse_args(arguments).folder
     folder.mkdir(parents=True, exist_ok=True)
     cli.device("cuda")
-    rows = [row for question in QUESTIONS for row in answers(question, measure(question, folder))]
+    rows = list(checked())
+    rows += [row for question in QUESTIONS for row in answers(question, measure(question, folder))]
     rows.append(("the same bits in two runs", float(are_same_bits()), 1.0))
     for what, reached, wanted in sorted(rows, key=lambda row: row[1] / row[2]):
         print(f"{'ok  ' if reached >= wanted else 'LOSS'} {reached:.2f} (wanted {wanted:.2f})  {what}")

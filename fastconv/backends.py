@@ -77,13 +77,16 @@ class KernelSet:
             kernel = self._prepared(task)
         given, at, weight, run = [*operands], task.weight_at, None, kernel.run
         if kernel.pack is not None:
-            given[at], weight = packed_weights.packed(kernel, given[at], version, owner)
+            try:
+                given[at], weight = packed_weights.packed(kernel, given[at], version, owner)
+            except MemoryError:
+                raise _no_memory(task, kernel) from None
             if weight == UNPACKED and kernel.run_unpacked:
                 run = kernel.run_unpacked
         if listener is not None:
             listener.launched(self, task, kernel, weight, run, given)
         if run(*given) == contract.OUT_OF_MEMORY:
-            raise MemoryError(f"{task.op}: no memory for {kernel.workspace_bytes:,} bytes of workspace")
+            raise _no_memory(task, kernel)
 
     def _prepared(self, task: Task) -> Kernel:
         kernel = _prepare(self.module, task.op, task.problem)
@@ -126,6 +129,13 @@ class LaunchRecord:
     why: str
     workspace_bytes: int
     weight: str | None
+
+
+def _no_memory(task: Task, kernel: Kernel) -> MemoryError:
+    geometry = task.problem.geometry
+    shape = getattr(geometry, "x_shape", None) or geometry.shape
+    wanted = f"{kernel.workspace_bytes:,} bytes of workspace"
+    return MemoryError(f"{task.op} of an input of shape {shape}: no memory for {wanted}")
 
 
 class use_backend(Scope):  # noqa: N801 - a context manager, used like a function

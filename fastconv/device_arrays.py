@@ -85,10 +85,19 @@ def checked(device: str) -> str:
 
 
 def uploaded(array, device: str) -> Any:
-    """A copy, in C order, on a ``checked`` GPU; raises MemoryError with bytes and shape where it has no room."""
-    cupy = sys.modules["cupy"]
+    """A copy, in C order, on a ``checked`` GPU; raises MemoryError with bytes and shape where it has no room.
+
+    From another GPU, what computes the array is waited for, and then the copy: the queues know nothing of each other.
+    """
+    cupy, is_on_gpu = sys.modules["cupy"], type(array) is not np.ndarray
+    if is_on_gpu:
+        with beside(array):
+            wait()
     with cupy.cuda.Device(int(device.partition(":")[2])), _told_of_memory(array.shape, array.dtype):
-        return cupy.array(array, order="C")
+        copy = cupy.array(array, order="C")
+        if is_on_gpu:
+            wait()
+        return copy
 
 
 def downloaded(array) -> np.ndarray:
@@ -99,6 +108,12 @@ def downloaded(array) -> np.ndarray:
 def wait() -> None:
     """Return when all that is queued on the current stream of the current GPU is done."""
     _cupy("waiting for a GPU").cuda.get_current_stream().synchronize()
+
+
+def queue_of(array) -> int:
+    """The stream on which work for an array is queued now: a number of the library's; 0 is the default one."""
+    cupy = sys.modules.get("cupy")
+    return 0 if cupy is None or type(array) is np.ndarray else cupy.cuda.get_current_stream().ptr
 
 
 def returned(results, given: tuple):

@@ -7,7 +7,9 @@ import threading
 import weakref
 from typing import Any
 
-from fastconv import memory, parameters
+import numpy as np
+
+from fastconv import device_arrays, memory, parameters
 
 _LEAST = 1 << 28
 # What a kernel is given: the weight packed for this call, or kept from an earlier one, or as it is.
@@ -85,9 +87,10 @@ class PackedWeights:
         # Read before packing: whoever writes meanwhile counts after it, and what was packed is not found again.
         count = version.count
         known = weight if owner is None else owner
-        entry = version.derived.get(_key(kernel))
+        key = _key(kernel, weight)
+        entry = version.derived.get(key)
         if entry is None or entry.count != count or entry.weight() is not known:
-            self._note(version, _Entry(kernel, known, count))
+            self._note(version, key, _Entry(kernel, known, count))
             return _once(kernel, weight)
         packed = entry.packed
         if packed is not None:
@@ -97,15 +100,15 @@ class PackedWeights:
         self._keep(entry, packed)
         return packed, PACKED
 
-    def _note(self, version, entry: _Entry) -> None:
+    def _note(self, version, key, entry: _Entry) -> None:
         """Remember that the values were used; forget what belongs to earlier ones."""
         with self._lock:
             derived = version.derived
-            for key in [key for key, other in derived.items() if other.count != entry.count]:
-                del derived[key]
+            for old in [old for old, other in derived.items() if other.count != entry.count]:
+                del derived[old]
             while len(derived) >= _KERNELS:
                 del derived[next(iter(derived))]
-            derived[_key(entry.kernel)] = entry
+            derived[key] = entry
 
     def _keep(self, entry: _Entry, packed) -> None:
         with self._lock:
@@ -137,9 +140,13 @@ class PackedWeights:
             user.forget()
 
 
-def _key(kernel):
-    """What kernels that pack alike have in common."""
-    return id(kernel) if kernel.packing is None else kernel.packing
+def _key(kernel, weight):
+    """What kernels that pack alike have in common.
+
+    On a GPU each stream has its own: no other one would wait until it is packed, nor its memory for them to be done.
+    """
+    packing = id(kernel) if kernel.packing is None else kernel.packing
+    return packing if type(weight) is np.ndarray else (packing, device_arrays.queue_of(weight))
 
 
 def _once(kernel, weight) -> tuple[Any, str]:

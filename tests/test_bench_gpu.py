@@ -144,13 +144,38 @@ def test_the_limits_are_operations_and_bytes_over_the_time_of_the_queue(gpu, mon
     assert limits.bandwidths[0].copy == pytest.approx(2**31 / seconds)
 
 
-def test_one_command_answers_what_is_to_be_reached_losses_first(monkeypatch, tmp_path, capsys):
+@pytest.fixture
+def cuda_all(monkeypatch):
+    """The script as a module."""
     place = Path(__file__).parents[1] / "benchmarks" / "cuda_all.py"
     specification = importlib.util.spec_from_file_location("cuda_all", place)
-    cuda_all = importlib.util.module_from_spec(specification)
-    monkeypatch.setitem(sys.modules, "cuda_all", cuda_all)
-    specification.loader.exec_module(cuda_all)
+    module = importlib.util.module_from_spec(specification)
+    monkeypatch.setitem(sys.modules, "cuda_all", module)
+    specification.loader.exec_module(module)
+    return module
 
+
+def test_the_tests_and_the_kernels_under_a_sanitizer_come_first(cuda_all, monkeypatch):
+    ran = []
+    monkeypatch.setattr(cuda_all.shutil, "which", lambda name: f"/opt/{name}")
+    monkeypatch.setattr(cuda_all, "_names", lambda module: ["pools"])
+
+    def run(command, env, check):
+        ran.append(" ".join(command[-4:]))
+        return types.SimpleNamespace(returncode=int("racecheck" in command and "support.cuda_check" in command))
+
+    monkeypatch.setattr(cuda_all.subprocess, "run", run)
+    tests, memcheck, racecheck = cuda_all.checked()
+    assert tests == ("tests of the CUDA backend", 1.0, 1.0)
+    assert memcheck == ("compute-sanitizer --tool memcheck", True, 1.0)
+    assert racecheck == ("compute-sanitizer --tool racecheck, which failed: pools", False, 1.0)
+    assert "test_cuda_kernels.py" in ran[0]
+    assert ran[1:] == [f"-P -m {module} pools" for module in cuda_all.MODULES] * 2
+    monkeypatch.setattr(cuda_all.shutil, "which", lambda name: None)
+    assert list(cuda_all.checked())[1:] == [("compute-sanitizer", 0.0, 1.0)]
+
+
+def test_one_command_answers_what_is_to_be_reached_losses_first(cuda_all, monkeypatch, tmp_path, capsys):
     def record(case, ratio, flops, **others):
         shares = {"peak_fraction": 0.5, "roofline_fraction": 0.7} | others
         known = {"direction": "forward", "status": "timed", "ratio_to_best_peer": ratio, "flops": flops}
@@ -162,10 +187,12 @@ def test_one_command_answers_what_is_to_be_reached_losses_first(monkeypatch, tmp
     }
     monkeypatch.setattr(cuda_all, "measure", lambda question, folder: found.get(question.name, []))
     monkeypatch.setattr(cuda_all, "are_same_bits", lambda: True)
+    monkeypatch.setattr(cuda_all, "checked", lambda: [("tests", 1.0, 1.0)])
     monkeypatch.setattr(cuda_all.cli, "device", str)
     assert cuda_all.main([str(tmp_path)]) == 1
     assert capsys.readouterr().out.splitlines() == [
         "LOSS 0.80 (wanted 0.85)  dense forward, 2 cases: over cuDNN, lowest 0.80",
+        "ok   1.00 (wanted 1.00)  tests",
         "ok   1.00 (wanted 1.00)  the same bits in two runs",
         "ok   0.70 (wanted 0.65)  dense forward, 2 cases: of the roofline, lowest 0.70",
         "ok   2.00 (wanted 1.00)  first forward, 1 cases: over cuDNN, lowest 2.00",

@@ -1,15 +1,19 @@
 """Tensors, modules and training on a GPU that does not exist: arrays of a false CuPy, which are never copied unseen."""
 
+import types
+
 import numpy as np
 import pytest
 from support import false_cupy
 
 import fastconv as fc
 import fastconv.functional as F
-from fastconv import arrays, device_arrays, nn, training, weights
+from fastconv import arrays, backends, device_arrays, nn, training, weights
+from fastconv._kernels.contract import Kernel
 from fastconv.autograd import unwrap
 from fastconv.errors import BackendUnavailableError, DeviceError
 from fastconv.optim import Optimizer
+from fastconv.packed_weights import PackedWeights
 
 OPERATIONS = {
     "add": lambda x, y: x + y,
@@ -127,6 +131,44 @@ def test_an_unused_output_gets_zeros_of_the_same_device():
     first, _ = Halves.apply(x)
     first.backward()
     assert x.grad.tolist() == [1.0, 0.0]
+
+
+def test_a_copy_to_another_gpu_waits_for_both_queues(pair):
+    x = fc.tensor(pair[0]).cuda(1)
+    false_cupy.waits.clear()
+    assert x.to("cuda:0").tolist() == x.tolist()
+    assert false_cupy.waits == {1: 1, 0: 1}
+    x.cpu().cuda()
+    assert false_cupy.waits == {1: 1, 0: 1}
+
+
+def packing(pack):
+    """A kernel that wants its weight packed."""
+    return Kernel("packed", lambda *operands: 0, pack, 1 << 20, packing="kind")
+
+
+def test_each_queue_has_packed_weights_of_its_own(pair):
+    kernel, store = packing(lambda weight: np.ones_like(weight)), PackedWeights(1 << 20)
+    weight = fc.tensor(pair[0]).cuda()
+    for stream in (false_cupy.Stream(0), false_cupy.Stream(7)):
+        with stream:
+            told = [store.packed(kernel, unwrap(weight), weight._version) for _ in range(3)]
+            assert [word for _, word in told] == ["packed", "packed", "kept"]
+    with false_cupy.Stream(0):
+        first, word = store.packed(kernel, unwrap(weight), weight._version)
+    assert word == "kept"
+    assert first is not told[-1][0]
+
+
+def test_no_memory_for_a_packed_weight_is_told_in_bytes_and_shape(monkeypatch):
+    def pack(weight):
+        raise MemoryError("Out of memory allocating 1,152 bytes")
+
+    module = types.ModuleType("packing")
+    module.prepare = lambda op, problem: packing(pack)
+    monkeypatch.setattr(backends, "select", lambda *given: backends.KernelSet("packing", module, "here"))
+    with pytest.raises(MemoryError, match=r"forward of an input of shape \(1, 2, 3, 4\): no memory for 1,048,576 "):
+        F.conv2d(np.ones((1, 2, 3, 4)), np.ones((1, 2, 1, 1)))
 
 
 def test_a_device_array_without_axes_has_none():

@@ -1,4 +1,7 @@
-"""Kernels for GPUs: ``python -m support.cuda_check NAME``; in Numba's simulator with ``NUMBA_ENABLE_CUDASIM=1``."""
+"""Kernels for GPUs: ``python -m support.cuda_check NAME``; in Numba's simulator with ``NUMBA_ENABLE_CUDASIM=1``.
+
+Without a name it prints all of them.
+"""
 
 import itertools
 import sys
@@ -284,6 +287,8 @@ CHECKS |= {f"cases {op}": lambda op=op: case_list(op) for op in (*CONV_OPERATION
 def main():
     assert HAS_GPU or SIMULATED
     assert set(VARIANTS) == {variant.name for op in CONV_OPERATIONS for variant in numba_cuda.VARIANTS[op]}
+    if not sys.argv[1:]:
+        print(*CHECKS, sep="\n")
     for name in sys.argv[1:]:
         CHECKS[name]()
         print("checked:", name)

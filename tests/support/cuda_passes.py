@@ -305,6 +305,8 @@ CHECKS = (operations, elementwise, dropout, steps, classes, norms, statistics, a
 def main():
     assert HAS_GPU or SIMULATED
     checks = {check.__name__: check for check in CHECKS}
+    if not sys.argv[1:]:
+        print(*checks, sep="\n")
     for name in sys.argv[1:]:
         checks[name]()
         print("checked:", name)

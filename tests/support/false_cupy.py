@@ -4,6 +4,7 @@ They answer NumPy's protocols for the functions that CuPy 14 was seen to take, a
 own. Arrays are on a device of a number, on the current one when they are made.
 """
 
+import collections
 import contextlib
 import sys
 import types
@@ -23,6 +24,8 @@ _METHODS = ("argmax", "astype", "copy", "max", "mean", "sum")
 # What only looks at the same memory otherwise needs no device.
 _VIEWS = ("reshape", "swapaxes", "transpose")
 _limits = {"bytes": None}
+# How often each device was waited for.
+waits = collections.Counter()
 
 
 class Device:
@@ -189,6 +192,25 @@ def array(values, order="K"):
     return ndarray(np.array(_plain(values), order="C"))
 
 
+class Stream:
+    """A queue, and a block in which it is the current one; who waits for it is counted."""
+
+    current = None
+
+    def __init__(self, ptr):
+        self.ptr = ptr
+
+    def __enter__(self):
+        self._before, Stream.current = Stream.current, self
+
+    def __exit__(self, *exc_info):
+        Stream.current = self._before
+
+    def synchronize(self):
+        """Count it."""
+        waits[Device.current] += 1
+
+
 def installed(monkeypatch, most_bytes=None):
     """``import cupy`` finds this one, on a machine with a driver; ``most_bytes`` is the largest array that fits."""
     from fastconv._kernels import cuda_driver
@@ -197,6 +219,7 @@ def installed(monkeypatch, most_bytes=None):
     module = types.ModuleType("cupy")
     module.array, module.ndarray = array, ndarray
     module.cuda = types.SimpleNamespace(runtime=runtime, Device=Device)
+    module.cuda.get_current_stream = lambda: Stream.current or Stream(0)
     monkeypatch.setitem(sys.modules, "cupy", module)
     monkeypatch.setattr(cuda_driver, "missing", lambda: None)
     monkeypatch.setitem(_limits, "bytes", most_bytes)
