@@ -64,7 +64,7 @@ QUESTIONS = (
     Question("dense", ("--suite", "resnet50,vgg16", *LAYERS), _is_dense, 0.85, 0.65),
     Question("first", ("--suite", "resnet50,vgg16,alexnet,mobilenet", "--case", "3,", *LAYERS), _is_first, 1.0),
     Question("depthwise", ("--suite", "mobilenet", "--case", "g", *LAYERS), lambda record: True, 1.0),
-    Question("grouped", ("--suite", "alexnet", "--case", "g2", *LAYERS), lambda record: True, 1.0),
+    Question("grouped", ("--suite", "alexnet,resnext50", "--case", "g", *LAYERS), lambda record: True, 1.0),
     Question("pooling", ("--suite", "pool", "--case", "k", *LAYERS), _is_maximum, 1.2, 0.8),
     Question("training", ("--suite", "training", "--case", "resnet18", "--batch", "64"), lambda record: True, 0.7),
 )

@@ -37,6 +37,11 @@ VARIANTS = {
         conv("depthwise, strides", (1, 33, 6, 3), (33, 1, 3, 3), stride=2, padding=((1, 1), (1, 0)), groups=33),
         conv("depthwise, wide", (1, 2, 3, 9), (2, 1, 5, 5), stride=2, padding=3, groups=2),
     ),
+    "grouped": (
+        conv("few channels a group", (2, 6, 4, 5), (10, 3, 3, 2), padding=(1, 0), stride=(1, 2), groups=2),
+        conv("fours of channels", (1, 12, 3, 5), (12, 4, 3, 3), padding=1, dilation=(1, 2), groups=3),
+        conv("eights of channels", (1, 16, 5, 2), (16, 8, 2, 2), padding=((1, 1), (0, 1)), stride=2, groups=2),
+    ),
     "first_layer": (conv("few channels", (2, 3, 5, 4), (3, 3, 3, 2), stride=(2, 1), padding=1),),
     "split": (
         conv("few pixels", (1, 6, 2, 4), (5, 6, 2, 2), padding=(0, 1)),

@@ -173,7 +173,8 @@ def vectors():
 def infinite_weights():
     """Padding is not summed, so that it makes no NaN."""
     shorten_runs()
-    for case, op in itertools.product((CONVS[0], VARIANTS["depthwise"][0]), CONV_OPERATIONS[:3]):
+    cases = CONVS[0], VARIANTS["depthwise"][0], VARIANTS["grouped"][1]
+    for case, op in itertools.product(cases, CONV_OPERATIONS[:3]):
         inputs, _ = reference_outputs(case, "float32", "conv2d_forward")
         weight, grad_out = inputs["weight"].copy(), inputs["grad_out"].copy()
         weight[::2, :, 0], weight[1, -1, 2, 2] = np.inf, np.nan

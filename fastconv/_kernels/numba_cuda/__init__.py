@@ -6,6 +6,7 @@ from fastconv._kernels.numba_cuda import (
     conv2d,
     conv2d_depthwise,
     conv2d_grads,
+    conv2d_grouped,
     elementwise,
     machine,
     pool2d,
@@ -16,7 +17,7 @@ from fastconv._kernels.numba_cuda.settings import CudaKernel
 __all__ = ["VARIANTS", "kernels", "prepare"]
 
 _MODULES = (conv2d, conv2d_grads, pool2d, elementwise, batch_norm, softmax)
-_LAUNCHED = (*_MODULES, conv2d_depthwise, machine)
+_LAUNCHED = (*_MODULES, conv2d_depthwise, conv2d_grouped, machine)
 VARIANTS = {op: table for module in _MODULES for op, table in module.VARIANTS.items()}
 
 

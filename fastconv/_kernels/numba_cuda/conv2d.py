@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from fastconv._kernels.contract import Declined, Kernel, Problem, Variant
-from fastconv._kernels.numba_cuda import conv2d_depthwise
+from fastconv._kernels.numba_cuda import conv2d_depthwise, conv2d_grouped
 from fastconv._kernels.numba_cuda.conv2d_join import join_kernel
 from fastconv._kernels.numba_cuda.conv2d_pack import fold_kernel, pack_kernel
 from fastconv._kernels.numba_cuda.conv2d_sum import sum_kernel
@@ -74,6 +74,7 @@ def _prepared(problem, transposed, name, order):
 
 _PREPARE = {
     conv2d_depthwise.NAME: conv2d_depthwise.prepare_sum,
+    conv2d_grouped.NAME: conv2d_grouped.prepare_sum,
     "first_layer": _prepare_first_layer,
     "split": _prepare_split,
     "pointwise": _prepare_pointwise,

@@ -8,7 +8,7 @@ import numpy as np
 
 from fastconv import arrays
 from fastconv._kernels.contract import OK, OUT_OF_MEMORY, Declined, Kernel, Problem, Variant
-from fastconv._kernels.numba_cuda import conv2d_depthwise
+from fastconv._kernels.numba_cuda import conv2d_depthwise, conv2d_grouped
 from fastconv._kernels.numba_cuda.conv2d_bias_sums import CHANNELS, PART_DTYPE, add_bias_parts_kernel, bias_sum_kernel
 from fastconv._kernels.numba_cuda.conv2d_taps import MODES
 from fastconv._kernels.numba_cuda.conv2d_weight_sums import add_parts_kernel, weight_sum_kernel
@@ -132,6 +132,7 @@ def _variant(name, make):
 VARIANTS = {
     "conv2d_grad_weight": (
         Variant(conv2d_depthwise.NAME, conv2d_depthwise.prepare_grad_weight),
+        Variant(conv2d_grouped.NAME, conv2d_grouped.prepare_grad_weight),
         Variant("flattened", _prepare_flattened),
         _variant("tiled", _GradWeight),
     ),

@@ -37,6 +37,7 @@ from fastconv.bench.cases.networks import (
     POOLS,
     RESNET50,
     RESNET_LAYER,
+    RESNEXT50,
     VGG16,
 )
 from fastconv.bench.cases.passes import PASSES
@@ -76,6 +77,7 @@ SUITES: dict[str, tuple[Case, ...]] = {
     "vgg16": VGG16,
     "googlenet": GOOGLENET,
     "resnet50": RESNET50,
+    "resnext50": RESNEXT50,
     "mobilenet": MOBILENET,
     "pool": POOLS,
     "linear": LINEAR,

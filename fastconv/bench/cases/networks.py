@@ -94,6 +94,14 @@ RESNET50 = (
     _resnet(512, 7, 2048, 1, count=3),
     _resnet(2048, 7, 512, 1, count=2),
 )
+# Xie et al. 2017: of "32x4d" the layers of 32 groups, of 4 to 32 channels.
+RESNEXT50 = tuple(
+    conv("resnext50", C, H, C, 3, stride, bias=False, groups=32, count=count)
+    for C, H, stride, count in (
+        *((128, 56, 1, 3), (256, 56, 2, 1), (256, 28, 1, 3), (512, 28, 2, 1)),
+        *((512, 14, 1, 5), (1024, 14, 2, 1), (1024, 7, 1, 2)),
+    )
+)
 # The layer that stands for many: large, 3x3, as deep networks have them.
 RESNET_LAYER = RESNET50[2]
 # Howard et al. 2017, width 1.0.
