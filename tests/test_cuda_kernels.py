@@ -30,6 +30,16 @@ PASSES = (
 )
 
 
+HALVES = (("convolutions",), ("padding_modes", "pools"), ("runs", "infinite_weights", "passes", "rounding"))
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("checks", HALVES)
+def test_halves_are_those_of_the_reference_rounded_once(checks, place):
+    printed = run_python("-W", "ignore", "-m", "support.cuda_halves", *checks, NUMBA_ENABLE_CUDASIM=PLACES[place])
+    assert printed.splitlines() == [f"checked: {check}" for check in checks]
+
+
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("checks", PASSES)
 def test_passes_agree_with_the_reference(checks, place):

@@ -78,8 +78,8 @@ def pools():
 
 def every_tile():
     """Large tiles, which small problems do not ask for, and their vectors."""
-    for dtype, table in tiles.TILES.items():
-        for index, tile in enumerate(table):
+    for dtype in FLOAT_TYPES:
+        for index, tile in enumerate(tiles.TILES[dtype]):
             conv2d_sums.tile_for = conv2d_grads.tile_for = lambda *sizes, tile=tile: tile
             for op, layout in zip(("conv2d_forward", "conv2d_grad_weight"), (FORMATS * 2)[index % 2 :], strict=False):
                 exact(op, TILED[0], dtype, (layout, layout), fence=DeviceAligned, variant="tiled")

@@ -31,7 +31,7 @@ def in_format(array, wanted):
 def bits(array):
     """Values as integers, so that NaN equals itself and -0.0 differs from 0.0."""
     array = np.ascontiguousarray(array)
-    return array.view(f"u{array.itemsize}") if array.dtype.kind == "f" else array
+    return array.view(f"u{array.itemsize}") if array.dtype.kind in "fV" else array
 
 
 def assert_same_bits(found, expected, message=""):
@@ -61,7 +61,7 @@ class Fenced:
         dtype = np.dtype(dtype)
         size = int(np.prod(shape))
         memory = self._memory(size + 2 * FENCE, dtype)
-        memory[...] = np.nan if dtype.kind == "f" else 0xEE
+        memory[...] = np.nan if dtype.kind in "fV" else 0xEE
         inside = slice(FENCE, FENCE + size)
         if values is not None:
             shaped(memory[inside], shape, wanted)[...] = values

@@ -12,18 +12,21 @@ from fastconv._kernels.numba_cuda import (
     pool2d,
     softmax,
 )
-from fastconv._kernels.numba_cuda.settings import CudaKernel
+from fastconv._kernels.numba_cuda.settings import WORDS, CudaKernel
 
 __all__ = ["VARIANTS", "kernels", "prepare"]
 
 _MODULES = (conv2d, conv2d_grads, pool2d, elementwise, batch_norm, softmax)
 _LAUNCHED = (*_MODULES, conv2d_depthwise, conv2d_grouped, machine)
+# What takes arrays whose numbers have 16 bits.
+_LAUNCHED_ON_WORDS = (conv2d, conv2d_grads, conv2d_depthwise, pool2d, elementwise)
 VARIANTS = {op: table for module in _MODULES for op, table in module.VARIANTS.items()}
 
 
 def kernels(dtype: str) -> dict[str, CudaKernel]:
     """Everything that can be launched for arrays of one dtype, by name."""
-    return {name: kernel for module in _LAUNCHED for name, kernel in module.kernels(dtype)}
+    modules = _LAUNCHED_ON_WORDS if dtype in WORDS else _LAUNCHED
+    return {name: kernel for module in modules for name, kernel in module.kernels(dtype)}
 
 
 def prepare(op: str, problem: contract.Problem) -> contract.Kernel | contract.Declined:

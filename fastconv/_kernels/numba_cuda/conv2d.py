@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 
 import numpy as np
 
@@ -14,9 +15,22 @@ from fastconv._kernels.numba_cuda.conv2d_sum import sum_kernel
 from fastconv._kernels.numba_cuda.conv2d_sums import MOST_PIXELS, Folded, Sum, is_pointwise
 from fastconv._kernels.numba_cuda.conv2d_taps import MODES, ZEROS
 from fastconv._kernels.numba_cuda.settings import CudaKernel
-from fastconv._kernels.numba_cuda.tiles import ACCESSES, DEPTH, ELEMENTS, PIXELS, RUN_TERMS, TERMS, TILES, TINY
+from fastconv._kernels.numba_cuda.storage import wide
+from fastconv._kernels.numba_cuda.tiles import (
+    ACCESSES,
+    CHANNELS,
+    DEPTH,
+    ELEMENTS,
+    PIXELS,
+    RUN_TERMS,
+    TERMS,
+    TILES,
+    TINY,
+)
 
 _SCALAR = ((ELEMENTS, ELEMENTS), (TERMS, ELEMENTS))
+# Of padded gradients that are to be folded.
+_FOLDED = tuple(access for access in ACCESSES if access[0] in (ELEMENTS, CHANNELS))
 
 
 def kernels(dtype: str) -> Iterator[tuple[str, CudaKernel]]:
@@ -24,9 +38,10 @@ def kernels(dtype: str) -> Iterator[tuple[str, CudaKernel]]:
     yield "conv2d_pack", pack_kernel(dtype)
     yield "conv2d_fold", fold_kernel(dtype)
     yield "conv2d_join", join_kernel(dtype)
-    for tile in TILES[dtype]:
-        for gathers, stores in ACCESSES if tile is not TINY else _SCALAR:
-            yield f"conv2d_sum {tile.rows}x{tile.cols} {gathers} {stores}", sum_kernel(dtype, tile, gathers, stores)
+    for tile, into in product(TILES[dtype], dict.fromkeys((dtype, wide(dtype)))):
+        kind = f"{tile.rows}x{tile.cols}{'' if into == dtype else ' into ' + into}"
+        for gathers, stores in _SCALAR if tile is TINY else ACCESSES if into == dtype else _FOLDED:
+            yield f"conv2d_sum {kind} {gathers} {stores}", sum_kernel(dtype, into, tile, gathers, stores)
 
 
 def _prepare_first_layer(problem: Problem, transposed: bool) -> Kernel | Declined:
@@ -67,9 +82,9 @@ def _prepared(problem, transposed, name, order):
     if folds and name != "tiled":
         return Declined("the padding repeats inputs")
     run = Folded(problem) if folds else Sum(problem, g, transposed, order, splits=name == "split")
-    count = run.packed_count + (run.padded_count if folds else run.part_count)
+    count = run.packed_count + (run.padded_count if folds else run.kept_count)
     packing = (__name__, problem.dtype, g.weight_shape, g.groups, transposed)
-    return Kernel(name, run, run.pack, count * np.dtype(problem.dtype).itemsize, packing=packing)
+    return Kernel(name, run, run.pack, count * np.dtype(wide(problem.dtype)).itemsize, packing=packing)
 
 
 _PREPARE = {

@@ -18,13 +18,15 @@ from fastconv._kernels.numba_cuda.conv2d_depthwise_kernels import (
 from fastconv._kernels.numba_cuda.conv2d_pack import pack_kernel
 from fastconv._kernels.numba_cuda.conv2d_weight_sums import add_parts_kernel
 from fastconv._kernels.numba_cuda.launch import launch, launch_elements, memory, temporary
-from fastconv._kernels.numba_cuda.settings import CudaKernel
+from fastconv._kernels.numba_cuda.settings import WORDS, CudaKernel
+from fastconv._kernels.numba_cuda.storage import wide
 from fastconv._kernels.numba_cuda.tiles import BLOCKS
 
 NAME = "depthwise"
 # The edges of windows that there are kernels for, and their strides.
 _COMMON = (3, 1), (3, 2)
 WINDOWS = {"float32": (*_COMMON, (5, 1), (5, 2), (7, 1)), "float64": _COMMON}
+WINDOWS |= {dtype: WINDOWS[wide] for dtype, wide in WORDS.items()}
 _MOST_ELEMENTS = 2**31 - 2**16
 # Fewer columns are not worth a part of their own, and more blocks than this keep no GPU busier.
 _LEAST_ITEMS, _MOST_BLOCKS = 1024, 4 * BLOCKS
@@ -56,7 +58,7 @@ class _Sum:
     def pack(self, weight):
         """Neighbouring channels side by side."""
         K, taps = self._geometry.K, self._taps
-        packed = temporary(weight, K * taps, self._dtype)
+        packed = temporary(weight, K * taps, wide(self._dtype))
         sizes, strides = (1, taps, 1, K, K), (0, 0, taps)
         launch_elements(pack_kernel(self._dtype), K * taps, memory(weight), memory(packed), sizes, strides)
         return packed
@@ -90,7 +92,7 @@ class _GradWeight:
 
     def __call__(self, grad_out, x, grad_weight) -> int:
         try:
-            part = temporary(grad_weight, self.count, self._dtype)
+            part = temporary(grad_weight, self.count, wide(self._dtype))
         except MemoryError:
             return OUT_OF_MEMORY
         kernel, operands = depthwise_weight_kernel(self._dtype, *self._kernel), map(memory, (grad_out, x, part))
@@ -115,7 +117,7 @@ def prepare_sum(problem: Problem, transposed: bool) -> Kernel | Declined:
     if reason:
         return Declined(reason)
     run, g = _Sum(problem, transposed), problem.geometry
-    nbytes = g.K * g.rows.kernel * g.cols.kernel * np.dtype(problem.dtype).itemsize
+    nbytes = g.K * g.rows.kernel * g.cols.kernel * np.dtype(wide(problem.dtype)).itemsize
     return Kernel(NAME, run, run.pack, nbytes, packing=(__name__, problem.dtype, g.weight_shape))
 
 
@@ -125,7 +127,7 @@ def prepare_grad_weight(problem: Problem) -> Kernel | Declined:
     if reason:
         return Declined(reason)
     run = _GradWeight(problem)
-    return Kernel(NAME, run, workspace_bytes=run.count * np.dtype(problem.dtype).itemsize)
+    return Kernel(NAME, run, workspace_bytes=run.count * np.dtype(wide(problem.dtype)).itemsize)
 
 
 def _window(g):

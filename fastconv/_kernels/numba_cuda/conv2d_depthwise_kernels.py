@@ -5,6 +5,7 @@ from functools import cache
 from fastconv._kernels.numba_cuda.conv2d_depthwise_lines import met_lines, place, position_under
 from fastconv._kernels.numba_cuda.conv2d_settle import finished
 from fastconv._kernels.numba_cuda.settings import FLOATS, address, compiled, cuda, inlined, int64, integers
+from fastconv._kernels.numba_cuda.storage import stored
 
 # (N, C, blocks of rows, H, W, has_bias, relu, channels are last) of the target; (size, low) of the source's axes; the
 # first line under a block is ``block*step + first``, and its first row is ``block*own - shift``.
@@ -27,8 +28,9 @@ def weight_threads(dtype: str) -> int:
 def depthwise_kernel(dtype: str, edge: int, stride: int, transposed: bool):
     """target[n, c, i, j] = Σ packed[tap, c] * source[n, c, position(i, tap), position(j, tap)]"""
     own, taps, zero, number = own_rows(stride, transposed), edge * edge, FLOATS[dtype](0), FLOATS[dtype]
-    add_lines, position = met_lines(edge, stride, own, transposed, False), position_under(stride, transposed)
-    finish, repair = finished(dtype), _repaired(edge, position)
+    add_lines, position = met_lines(dtype, edge, stride, own, transposed, False), position_under(stride, transposed)
+    finish, repair = finished(dtype), _repaired(dtype, edge, position)
+    operand, get, put = stored(dtype).address, stored(dtype).get, stored(dtype).put
 
     def conv2d_depthwise(source, packed, bias, target, sizes, y, x, line, strides, to):
         N, C, blocks, H, W = sizes[0], sizes[1], sizes[2], sizes[3], sizes[4]
@@ -45,34 +47,38 @@ def depthwise_kernel(dtype: str, edge: int, stride: int, transposed: bool):
             for r in range(own):
                 total[r] = zero
             at, row = n * strides[0] + c * strides[1], block * line[0] + line[1]
-            add_lines(total, factors, zero, source, at, row, y[0], columns, strides)
+            add_lines(total, factors, source, at, row, y[0], columns, strides)
             first, target_at = block * own - line[2], n * to[0] + c * to[1] + j * to[3]
-            added, is_nan = bias[c] if sizes[5] else zero, False
+            added, is_nan = get(bias, c) if sizes[5] else zero, False
             for r in range(own):
                 if 0 <= first + r < H:
                     value = finish(total[r], added, (True, True), sizes[6])
-                    target[target_at + (first + r) * to[2]] = value
+                    put(target, target_at + (first + r) * to[2], value)
                     is_nan = is_nan or value != value
             i = first if is_nan else H
             while i < min(first + own, H):
                 element = target_at + i * to[2]
-                if i >= 0 and target[element] != target[element]:
-                    value = repair(zero, source, packed, at, c, C, i, j, y, x, strides)
-                    target[element] = finish(value, added, (True, True), sizes[6])
+                found = get(target, element) if i >= 0 else zero
+                if found != found:
+                    value = repair(source, packed, at, c, C, i, j, y, x, strides)
+                    put(target, element, finish(value, added, (True, True), sizes[6]))
                 i += 1
 
-    return compiled(conv2d_depthwise, *(address(number),) * 4, *map(integers, SUM_ARGUMENTS.values()))
+    operands = operand, address(number), operand, operand
+    return compiled(conv2d_depthwise, *operands, *map(integers, SUM_ARGUMENTS.values()))
 
 
-def _repaired(edge, position):
+def _repaired(dtype, edge, position):
+    zero, get = FLOATS[dtype](0), stored(dtype).get
+
     @inlined
-    def repair(zero, source, packed, at, c, C, i, j, y, x, strides):
+    def repair(source, packed, at, c, C, i, j, y, x, strides):
         """The sum of one output over the taps that are inside: zeros times infinite weights are NaN."""
         total, tap = zero, 0
         while tap < edge * edge:
             h, w = position(i, tap // edge, y[1], y[0]), position(j, tap % edge, x[1], x[0])
             if h >= 0 and w >= 0:
-                total += packed[tap * C + c] * source[at + h * strides[2] + w * strides[3]]
+                total += packed[tap * C + c] * get(source, at + h * strides[2] + w * strides[3])
             tap += 1
         return total
 
@@ -86,10 +92,10 @@ def depthwise_weight_kernel(dtype: str, edge: int, stride: int):
     Threads add up columns of their own, then a tree adds up the threads.
     """
     own, taps, zero, number = own_rows(stride, False), edge * edge, FLOATS[dtype](0), FLOATS[dtype]
-    add_lines, position = met_lines(edge, stride, own, False, True), position_under(stride, False)
-    threads = weight_threads(dtype)
+    add_lines, position = met_lines(dtype, edge, stride, own, False, True), position_under(stride, False)
+    threads, operand, get = weight_threads(dtype), stored(dtype).address, stored(dtype).get
     shared_size = taps * threads
-    resum = _summed_again(own, edge, position)
+    resum = _summed_again(dtype, own, edge, position)
 
     def conv2d_depthwise_weight_sum(grad_out, x, part, sizes, y, x_axis, grad_strides, strides):
         C, OH, OW, blocks, items, own_items, channels = sizes
@@ -111,9 +117,9 @@ def depthwise_weight_kernel(dtype: str, edge: int, stride: int):
             grad_at = n * grad_strides[0] + c * grad_strides[1] + j * grad_strides[3]
             for r in range(own):
                 i = block * own + r
-                factors[r] = grad_out[grad_at + i * grad_strides[2]] if i < OH else zero
+                factors[r] = get(grad_out, grad_at + i * grad_strides[2]) if i < OH else zero
             at, row = n * strides[0] + c * strides[1], block * own * stride - y[1]
-            add_lines(total, factors, zero, x, at, row, y[0], columns, strides)
+            add_lines(total, factors, x, at, row, y[0], columns, strides)
             item += threads // channels
         for tap in range(taps):
             shared[tap * threads + thread] = total[tap]
@@ -130,16 +136,19 @@ def depthwise_weight_kernel(dtype: str, edge: int, stride: int):
             while tap < taps:
                 value = shared[tap * threads + thread]
                 if value != value:
-                    value = resum(zero, grad_out, x, c, tap, begin, end, sizes, y, x_axis, grad_strides, strides)
+                    value = resum(grad_out, x, c, tap, begin, end, sizes, y, x_axis, grad_strides, strides)
                 part[(own_part * C + c) * taps + tap] = value
                 tap += 1
 
-    return compiled(conv2d_depthwise_weight_sum, *(address(number),) * 3, *map(integers, WEIGHT_ARGUMENTS.values()))
+    operands = operand, operand, address(number)
+    return compiled(conv2d_depthwise_weight_sum, *operands, *map(integers, WEIGHT_ARGUMENTS.values()))
 
 
-def _summed_again(own, edge, position):
+def _summed_again(dtype, own, edge, position):
+    zero, get = FLOATS[dtype](0), stored(dtype).get
+
     @inlined
-    def resum(zero, grad_out, x, c, tap, item, end, sizes, y, x_axis, grad_strides, strides):
+    def resum(grad_out, x, c, tap, item, end, sizes, y, x_axis, grad_strides, strides):
         """One sum of a part without the pixels whose input is outside: infinite gradients over padding do nothing."""
         total = zero
         while item < end:
@@ -148,9 +157,9 @@ def _summed_again(own, edge, position):
             while w >= 0 and i < min(block * own + own, sizes[1]):
                 h = position(i, tap // edge, y[1], y[0])
                 if h >= 0:
-                    value = x[n * strides[0] + c * strides[1] + h * strides[2] + w * strides[3]]
+                    value = get(x, n * strides[0] + c * strides[1] + h * strides[2] + w * strides[3])
                     at = n * grad_strides[0] + c * grad_strides[1] + i * grad_strides[2] + j * grad_strides[3]
-                    total += grad_out[at] * value
+                    total += get(grad_out, at) * value
                 i += 1
             item += 1
         return total

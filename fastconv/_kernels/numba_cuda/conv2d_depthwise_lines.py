@@ -7,7 +7,8 @@ otherwise found in the cache. No vectors are needed for that, and no alignment.
 
 from functools import cache
 
-from fastconv._kernels.numba_cuda.settings import inlined, int64, uint32
+from fastconv._kernels.numba_cuda.settings import FLOATS, inlined, int64, uint32
+from fastconv._kernels.numba_cuda.storage import stored
 
 
 def lines(edge: int, stride: int, own: int, transposed: bool) -> list[tuple[int, int, int, int]]:
@@ -25,22 +26,23 @@ def lines(edge: int, stride: int, own: int, transposed: bool) -> list[tuple[int,
 
 
 @cache
-def met_lines(edge: int, stride: int, own: int, transposed: bool, by_taps: bool):
+def met_lines(dtype: str, edge: int, stride: int, own: int, transposed: bool, by_taps: bool):
     """All products of a thread's inputs with its ``factors``: weights, or, where sums are ``by_taps``, gradients."""
-    return _chained(lines(edge, stride, own, transposed), edge, 1 if transposed else -stride, by_taps)
+    return _chained(dtype, lines(edge, stride, own, transposed), edge, 1 if transposed else -stride, by_taps)
 
 
-def _chained(found, edge, tap_step, by_taps):
+def _chained(dtype, found, edge, tap_step, by_taps):
     """One function for each line, as sums stay in registers where no index is a variable."""
     (line, first, end, first_tap), *others = found
-    rest = _chained(others, edge, tap_step, by_taps) if others else None
+    rest = _chained(dtype, others, edge, tap_step, by_taps) if others else None
+    zero, get = FLOATS[dtype](0), stored(dtype).get
 
     @inlined
-    def add_line(total, factors, zero, source, at, row, size, columns, strides):
+    def add_line(total, factors, source, at, row, size, columns, strides):
         is_inside = 0 <= row + line < size
         line_at = at + (row + line) * strides[2]
         for u in range(edge):
-            value = source[line_at + columns[u] * strides[3]] if is_inside and columns[u] >= 0 else zero
+            value = get(source, line_at + columns[u] * strides[3]) if is_inside and columns[u] >= 0 else zero
             for r in range(first, end):
                 tap = (first_tap + (r - first) * tap_step) * edge + u
                 if by_taps:
@@ -49,9 +51,9 @@ def _chained(found, edge, tap_step, by_taps):
                     total[r] += factors[tap] * value
 
     @inlined
-    def add_lines(total, factors, zero, source, at, row, size, columns, strides):
-        add_line(total, factors, zero, source, at, row, size, columns, strides)
-        rest(total, factors, zero, source, at, row, size, columns, strides)
+    def add_lines(total, factors, source, at, row, size, columns, strides):
+        add_line(total, factors, source, at, row, size, columns, strides)
+        rest(total, factors, source, at, row, size, columns, strides)
 
     return add_lines if rest else add_line
 

@@ -14,6 +14,7 @@ from fastconv._kernels.numba_cuda.conv2d_taps import MODES
 from fastconv._kernels.numba_cuda.conv2d_weight_sums import add_parts_kernel, weight_sum_kernel
 from fastconv._kernels.numba_cuda.launch import THREADS, launch, launch_elements, memory, temporary
 from fastconv._kernels.numba_cuda.settings import CudaKernel
+from fastconv._kernels.numba_cuda.storage import wide
 from fastconv._kernels.numba_cuda.tiles import BLOCKS, DEPTH, TILES, tile_for
 
 # Fewer pixels are not worth a part of their own.
@@ -25,7 +26,7 @@ class _GradWeight:
     def __init__(self, problem: Problem, flattened: bool = False):
         self._flattened = flattened
         g = self._geometry = problem.geometry
-        self._dtype = problem.dtype
+        self._dtype, self._wide = problem.dtype, wide(problem.dtype)
         self._taps = g.rows.kernel * g.cols.kernel
         self._pixels = g.N * g.rows.out * g.cols.out
         self._tile = tile = tile_for(problem.dtype, g.K_g, g.C_g, g.groups * self._taps * BLOCKS)
@@ -34,13 +35,13 @@ class _GradWeight:
         self._own_pixels = _own_pixels(self._pixels, self._blocks)
         self._parts = -(-self._pixels // self._own_pixels)
         self.count = self._parts * g.K * g.C_g * self._taps
-        self.workspace_bytes = self.count * np.dtype(self._dtype).itemsize
+        self.workspace_bytes = self.count * np.dtype(self._wide).itemsize
         self._grad_strides = arrays.element_strides(g.out_shape, problem.formats[0])
         self._strides = arrays.element_strides(g.x_shape, problem.formats[1])
 
     def __call__(self, grad_out, x, grad_weight) -> int:
         try:
-            part = temporary(grad_weight, self.count, self._dtype)
+            part = temporary(grad_weight, self.count, self._wide)
         except MemoryError:
             return OUT_OF_MEMORY
         g, mode = self._geometry, MODES[self._geometry.padding_mode]

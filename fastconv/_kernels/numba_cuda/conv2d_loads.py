@@ -7,6 +7,7 @@ from functools import cache
 
 from fastconv._kernels.numba_cuda.products import pitches
 from fastconv._kernels.numba_cuda.settings import FLOATS, inlined
+from fastconv._kernels.numba_cuda.storage import stored
 from fastconv._kernels.numba_cuda.tiles import CHANNELS, DEPTH, PIXELS, Tile
 from fastconv._kernels.numba_cuda.vectors import load4, store4
 
@@ -90,23 +91,23 @@ def slot_of(tile: Tile, gathers: str):
 @cache
 def gathered(dtype: str, tile: Tile, gathers: str):
     """What a thread gathers of one tap into registers; zeros from term ``known`` on."""
-    loads, zero = loads_of(tile), FLOATS[dtype](0)
+    loads, zero, get, get4 = loads_of(tile), FLOATS[dtype](0), stored(dtype).get, stored(dtype).get4
 
     @inlined
     def gather_elements(next_right, source, at, stride, known):
         for q in range(loads):
-            next_right[q] = source[at + q * stride] if q < known else zero
+            next_right[q] = get(source, at + q * stride) if q < known else zero
 
     @inlined
     def gather_channels(next_right, source, at, stride, known):
         for q in range(0, loads, 4):
-            values = load4(source, at + q) if q < known else (zero, zero, zero, zero)
+            values = get4(source, at + q) if q < known else (zero, zero, zero, zero)
             next_right[q], next_right[q + 1], next_right[q + 2], next_right[q + 3] = values
 
     @inlined
     def gather_pixels(next_right, source, at, stride, known):
         for q in range(0, loads, 4):
-            values = load4(source, at + q // 4 * stride) if q // 4 < known else (zero, zero, zero, zero)
+            values = get4(source, at + q // 4 * stride) if q // 4 < known else (zero, zero, zero, zero)
             next_right[q], next_right[q + 1], next_right[q + 2], next_right[q + 3] = values
 
     return {CHANNELS: gather_channels, PIXELS: gather_pixels}.get(gathers, gather_elements)

@@ -4,12 +4,13 @@ from functools import cache
 
 from fastconv._kernels.numba_cuda.conv2d_taps import source_position
 from fastconv._kernels.numba_cuda.settings import FLOATS, address, compiled, cuda, int64, integers
+from fastconv._kernels.numba_cuda.storage import stored
 
 
 @cache
 def pack_kernel(dtype: str):
-    """packed[g, tap, c, m] = weight[g, .., tap] for all m below ``pitch``, with zeros from M on."""
-    zero = FLOATS[dtype](0)
+    """packed[g, tap, c, m] = weight[g, .., tap] for all m below ``pitch``, with zeros from M on; in the sums' type."""
+    zero, operand, get = FLOATS[dtype](0), stored(dtype).address, stored(dtype).get
 
     def conv2d_pack(weight, packed, sizes, strides):
         groups, taps, C, M, pitch = sizes
@@ -19,16 +20,15 @@ def pack_kernel(dtype: str):
             c, rest = rest % C, rest // C
             tap, group = rest % taps, rest // taps
             at = group * strides[0] + c * strides[1] + m * strides[2] + tap
-            packed[item] = weight[at] if m < M else zero
+            packed[item] = get(weight, at) if m < M else zero
 
-    operand = address(FLOATS[dtype])
-    return compiled(conv2d_pack, operand, operand, integers(5), integers(3))
+    return compiled(conv2d_pack, operand, address(FLOATS[dtype]), integers(5), integers(3))
 
 
 @cache
 def fold_kernel(dtype: str):
     """Every position of grad_input gets the sum of all padded positions that show it."""
-    zero = FLOATS[dtype](0)
+    zero, operand, put = FLOATS[dtype](0), stored(dtype).address, stored(dtype).put
 
     def conv2d_fold(padded, grad_input, sizes, y, x, strides, to):
         N, C, H, W, padded_H, padded_W = sizes
@@ -45,8 +45,7 @@ def fold_kernel(dtype: str):
                         total += padded[n * strides[0] + c * strides[1] + i * strides[2] + j * strides[3]]
                     j += 1
                 i += 1
-            grad_input[n * to[0] + c * to[1] + h * to[2] + w * to[3]] = total
+            put(grad_input, n * to[0] + c * to[1] + h * to[2] + w * to[3], total)
 
-    operand = address(FLOATS[dtype])
     tuples = map(integers, (6, 5, 5, 4, 4))
-    return compiled(conv2d_fold, operand, operand, *tuples)
+    return compiled(conv2d_fold, address(FLOATS[dtype]), operand, *tuples)

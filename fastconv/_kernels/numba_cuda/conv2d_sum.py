@@ -3,7 +3,7 @@
     target[n, g*M + m, i, j] = Σ packed[g, t, u, c, m] * source[n, g*C + c, position(i, t), position(j, u)]
 
 Rows of a tile are channels m, its columns pixels (n, i, j). While eight terms in shared memory are multiplied, the next
-ones are on their way into registers. Where a sum is split, a block takes one run of its terms and leaves it in a part.
+ones are on their way into registers. Runs of terms meet in ``kept``; where a sum is split, a block leaves one there.
 """
 
 from functools import cache
@@ -23,6 +23,7 @@ from fastconv._kernels.numba_cuda.settings import (
     integers,
     uint32,
 )
+from fastconv._kernels.numba_cuda.storage import stored
 from fastconv._kernels.numba_cuda.tiles import DEPTH, RUN_TERMS, TERMS, Tile
 
 # (groups, C, M, pitch, pixels, group_pitch, has_bias, relu, parts, part_size); the source's axes; offsets of taps in
@@ -32,10 +33,11 @@ ARGUMENTS = {"sizes": 10, "y": 5, "x": 5, "taps_y": 3, "taps_x": 3, "to_y": 3, "
 
 
 @cache
-def sum_kernel(dtype: str, tile: Tile, gathers: str, stores: str):
-    """``gathers`` and ``stores`` are one of ACCESSES: what is read and written by vectors."""
-    kernel = _kernel(dtype, tile, gathers, stores)
-    return compiled(kernel, *(address(FLOATS[dtype]),) * 4, *map(integers, ARGUMENTS.values()))
+def sum_kernel(dtype: str, into: str, tile: Tile, gathers: str, stores: str):
+    """``gathers`` and ``stores`` are one of ACCESSES: what is read and written by vectors; the target is ``into``."""
+    kernel, storage, wide = _kernel(dtype, into, tile, gathers, stores), stored(dtype), address(FLOATS[dtype])
+    operands = storage.address, wide, storage.address, wide, stored(into).address
+    return compiled(kernel, *operands, *map(integers, ARGUMENTS.values()))
 
 
 def tiles_of(taps: int, C: int, gathers: str) -> int:
@@ -43,16 +45,16 @@ def tiles_of(taps: int, C: int, gathers: str) -> int:
     return -(-taps * C // DEPTH) if gathers == TERMS else taps * -(-C // DEPTH)
 
 
-def _kernel(dtype, tile, gathers, stores):
+def _kernel(dtype, into, tile, gathers, stores):
     left_size, right_size = (2 * DEPTH * pitch for pitch in pitches(tile))
     rows, cols, run_tiles = tile.rows, tile.cols, RUN_TERMS // DEPTH
     sums, quads, loads = (4 * tile.row_quads, 4 * tile.col_quads), (fetches_of(tile), 4), loads_of(tile)
     number, clear, origin, multiply = FLOATS[dtype], cleared(dtype, tile), own_origin(tile), multiplied(dtype, tile)
     (start, take), slot = walk(dtype, tile, gathers), slot_of(tile, gathers)
-    put_left, put_right, settle = left_put(tile), right_put(tile, gathers), settled(dtype, tile, stores)
+    put_left, put_right, settle = left_put(tile), right_put(tile, gathers), settled(dtype, into, tile, stores)
     count_terms, of_tap = (1, DEPTH) if gathers == TERMS else (DEPTH, 1)
 
-    def conv2d_sum(source, packed, bias, target, sizes, y, x, taps_y, taps_x, to_y, to_x, strides, to):
+    def conv2d_sum(source, packed, bias, kept, target, sizes, y, x, taps_y, taps_x, to_y, to_x, strides, to):
         groups, C, M, pixels, parts = sizes[0], sizes[1], sizes[2], sizes[4], sizes[8]
         left = cuda.shared.array(left_size, number, ALIGNMENT)
         right = cuda.shared.array(right_size, number, ALIGNMENT)
@@ -83,8 +85,8 @@ def _kernel(dtype, tile, gathers, stores):
                 multiply(total, left, right, half, row, col)
             if tile == tiles or (tile > 0 and tile % run_tiles == 0):
                 ends = tile <= run_tiles, tile == tiles and parts == 1
-                settle(total, target, bias, source, packed, (group, m0 + row, p0 + col), ends, sizes, y, x, taps_y,
-                       taps_x, to_y, to_x, strides, to)  # fmt: skip
+                settle(total, kept, target, bias, source, packed, (group, m0 + row, p0 + col), ends, sizes, y, x,
+                       taps_y, taps_x, to_y, to_x, strides, to)  # fmt: skip
                 clear(total)
             if tile < tiles:
                 half = 1 - half

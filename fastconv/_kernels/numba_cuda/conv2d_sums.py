@@ -15,6 +15,7 @@ from fastconv._kernels.numba_cuda.conv2d_phases import Phase, forward_phase, tra
 from fastconv._kernels.numba_cuda.conv2d_sum import sum_kernel, tiles_of
 from fastconv._kernels.numba_cuda.conv2d_taps import MODES, ZEROS
 from fastconv._kernels.numba_cuda.launch import is_aligned, launch, launch_elements, memory, temporary
+from fastconv._kernels.numba_cuda.storage import wide
 from fastconv._kernels.numba_cuda.tiles import (
     CHANNELS,
     DEPTH,
@@ -43,13 +44,16 @@ class Sum:
     ``order`` is that of the terms: ELEMENTS of a tap's channels, TERMS where there are few of them, PIXELS where there
     is one tap. A sum that ``splits`` has its runs computed side by side, and added up in their order: the additions are
     those of one block that takes all runs, so the bits are the same, and may depend on neither the device nor the batch
-    that decided.
+    that decided. The target has the problem's dtype, or that of the sums where they are ``wide``.
     """
 
-    def __init__(self, problem: Problem, geometry: Conv2dGeometry, transposed: bool, order=ELEMENTS, splits=False):
+    def __init__(
+        self, problem: Problem, geometry: Conv2dGeometry, transposed: bool, order=ELEMENTS, splits=False, is_wide=False
+    ):
         self._order, self._splits = order, splits
         g = self._geometry = geometry
-        self._dtype, self._transposed = problem.dtype, transposed
+        self._dtype, self._wide, self._transposed = problem.dtype, wide(problem.dtype), transposed
+        self._into = self._wide if is_wide else self._dtype
         self._bias, self._relu = "bias" in problem.optional, problem.activation == RELU
         self._mode = ZEROS if transposed else MODES[g.padding_mode]
         source_shape, target_shape = (g.out_shape, g.x_shape) if transposed else (g.x_shape, g.out_shape)
@@ -61,11 +65,12 @@ class Sum:
         self._taps = g.rows.kernel * g.cols.kernel
         self.packed_count = g.groups * self._taps * self._C * self._pitch
         self._phases = tuple(product(*self._axes()))
-        self.part_count = self.most_runs() * int(np.prod(target_shape)) if splits else 0
+        keeps = self._into != self._wide and self.most_runs() > 1
+        self.kept_count = (self.most_runs() if splits else int(keeps)) * int(np.prod(target_shape))
 
     def pack(self, weight):
         """The weight as kernels read it: channels of a tile side by side, in whole vectors."""
-        packed = temporary(weight, self.packed_count, self._dtype)
+        packed = temporary(weight, self.packed_count, self._wide)
         inner, outer = self._taps, self._geometry.C_g * self._taps
         c_stride, m_stride = (outer, inner) if self._transposed else (inner, outer)
         sizes = self._geometry.groups, self._taps, self._C, self._M, self._pitch
@@ -108,16 +113,18 @@ class Sum:
 
     def _launch(self, rows: Phase, cols: Phase, source, packed, bias, target) -> None:
         groups, pixels = self._geometry.groups, len(source) * rows.count * cols.count
-        parts = max(self._runs(rows, cols), 1) if self._splits else 1
-        part = temporary(target, parts * target.size, self._dtype) if parts > 1 else target
+        runs = max(self._runs(rows, cols), 1)
+        parts = runs if self._splits else 1
+        # One run leaves nothing for another.
+        keeps = parts > 1 or (runs > 1 and self._into != self._wide)
+        kept = temporary(target, parts * target.size, self._wide) if keeps else target
         tile = tile_for(self._dtype, self._M, pixels, groups * parts)
-        kernel = sum_kernel(self._dtype, tile, *self._accesses(tile, rows, cols, source, target))
+        kernel = sum_kernel(self._dtype, self._into, tile, *self._accesses(tile, rows, cols, source, target))
         blocks = -(-self._M // tile.rows) * groups * -(-pixels // tile.cols) * parts
         numbers = self._numbers(rows, cols, pixels, parts, target.size)
-        source, packed, bias, part = map(memory, (source, packed, bias, part))
-        launch(kernel, blocks, tile.threads, source, packed, bias, part, *numbers)
+        operands = tuple(map(memory, (source, packed, bias, kept, target)))
+        launch(kernel, blocks, tile.threads, *operands, *numbers)
         if parts > 1:
-            operands = source, packed, bias, part, memory(target)
             along_channels = int(self._target[1] == 1)
             launch_elements(join_kernel(self._dtype), groups * self._M * pixels, *operands, *numbers, along_channels)
 
@@ -156,13 +163,13 @@ class Folded:
         rows, cols = (replace(axis, size=axis.padded, low=0, high=0) for axis in (g.rows, g.cols))
         self._padded = replace(g, rows=rows, cols=cols, padding_mode="zeros")
         self._dtype, self._format = problem.dtype, problem.formats[1]
-        self._sum = Sum(problem, self._padded, transposed=True)
+        self._sum = Sum(problem, self._padded, transposed=True, is_wide=True)
         self.pack, self.packed_count = self._sum.pack, self._sum.packed_count
         self.padded_count = int(np.prod(self._padded.x_shape))
 
     def __call__(self, grad_out, packed, grad_input) -> int:
         try:
-            padded = temporary(grad_input, self.padded_count, self._dtype)
+            padded = temporary(grad_input, self.padded_count, wide(self._dtype))
         except MemoryError:
             return OUT_OF_MEMORY
         g, shape = self._geometry, self._padded.x_shape

@@ -9,6 +9,7 @@ from functools import cache
 from fastconv._kernels.numba_cuda.conv2d_loads import fetched, fetches_of, gathered, loads_of, term_of_fetch
 from fastconv._kernels.numba_cuda.conv2d_taps import source_position
 from fastconv._kernels.numba_cuda.settings import FLOATS, cuda, inlined, int32, int64
+from fastconv._kernels.numba_cuda.storage import stored
 from fastconv._kernels.numba_cuda.tiles import DEPTH, RUN_TERMS, TERMS, Tile
 
 # The bits of a term's channel and of its tap's column in the table.
@@ -59,7 +60,7 @@ def _by_taps(dtype, tile, gathers):
 @cache
 def _by_terms(dtype, tile, gathers):
     fetches, fetch, fetched_term = fetches_of(tile), fetched(dtype, tile), term_of_fetch(tile)
-    loads, threads, zero = loads_of(tile), tile.threads, FLOATS[dtype](0)
+    loads, threads, zero, get = loads_of(tile), tile.threads, FLOATS[dtype](0), stored(dtype).get
 
     @inlined
     def start(first, thread, sizes, taps_y, taps_x):
@@ -81,7 +82,8 @@ def _by_terms(dtype, tile, gathers):
             t, u, c = _decoded(table[min(f + term + q, terms - 1)])
             h, w = source_position(i, t, y), source_position(j, u, x)
             known = is_pixel and f + term + q < terms and h >= 0 and w >= 0
-            next_right[q] = source[source_at + h * strides[2] + w * strides[3] + c * strides[1]] if known else zero
+            at = source_at + h * strides[2] + w * strides[3] + c * strides[1]
+            next_right[q] = get(source, at) if known else zero
         for q in range(fetches):
             k = f + fetched_term(thread, q)
             t, u, c = _decoded(table[min(k, terms - 1)])

@@ -26,6 +26,7 @@ from fastconv._kernels.numba_cuda.settings import (
     integers,
     uint32,
 )
+from fastconv._kernels.numba_cuda.storage import stored
 from fastconv._kernels.numba_cuda.tiles import DEPTH, RUN_TERMS, Tile
 
 # (groups, C, M, pixels, pixels of a part, kH, kW, OH, OW); axes of x; strides of grad_out and of x.
@@ -35,8 +36,8 @@ ARGUMENTS = {"sizes": 9, "y": 5, "x_axis": 5, "grad_strides": 4, "strides": 4}
 @cache
 def weight_sum_kernel(dtype: str, tile: Tile, flattened: bool):
     """The parts; neighbouring threads read neighbouring pixels of one channel."""
-    kernel = _kernel(dtype, tile, flattened)
-    return compiled(kernel, *(address(FLOATS[dtype]),) * 3, *map(integers, ARGUMENTS.values()))
+    kernel, operand = _kernel(dtype, tile, flattened), stored(dtype).address
+    return compiled(kernel, operand, operand, address(FLOATS[dtype]), *map(integers, ARGUMENTS.values()))
 
 
 def _kernel(dtype, tile, flattened):
@@ -94,6 +95,7 @@ def _kernel(dtype, tile, flattened):
 
 def _load(dtype, left_loads, right_loads, tile, flattened):
     zero, left_step, right_step = FLOATS[dtype](0), tile.rows // left_loads, tile.cols // right_loads
+    get = stored(dtype).get
 
     @inlined
     def load_tap(next_left, next_right, grad_out, x, own, p, sizes, y, x_axis, grad_strides, strides):
@@ -106,11 +108,11 @@ def _load(dtype, left_loads, right_loads, tile, flattened):
         at += j * grad_strides[3]
         for q in range(left_loads):
             step = q * left_step
-            next_left[q] = grad_out[at + step * grad_strides[1]] if known and m0 + first + step < M else zero
+            next_left[q] = get(grad_out, at + step * grad_strides[1]) if known and m0 + first + step < M else zero
         at = n * strides[0] + (group * C + c0 + first) * strides[1] + h * strides[2] + w * strides[3]
         for q in range(right_loads):
             step = q * right_step
-            next_right[q] = x[at + step * strides[1]] if known and c0 + first + step < C else zero
+            next_right[q] = get(x, at + step * strides[1]) if known and c0 + first + step < C else zero
 
     @inlined
     def load_taps(next_left, next_right, grad_out, x, own, p, sizes, y, x_axis, grad_strides, strides):
@@ -121,13 +123,14 @@ def _load(dtype, left_loads, right_loads, tile, flattened):
         at += j * grad_strides[3]
         for q in range(left_loads):
             step = q * left_step
-            next_left[q] = grad_out[at + step * grad_strides[1]] if p < end and m0 + first + step < M else zero
+            next_left[q] = get(grad_out, at + step * grad_strides[1]) if p < end and m0 + first + step < M else zero
         at = n * strides[0] + group * C * strides[1]
         for q in range(right_loads):
             tap, c = _tap_of(column0 + first + q * right_step, C)
             h, w = source_position(i, tap // sizes[6], y), source_position(j, tap % sizes[6], x_axis)
             known = p < end and tap < sizes[5] * sizes[6] and h >= 0 and w >= 0
-            next_right[q] = x[at + c * strides[1] + h * strides[2] + w * strides[3]] if known else zero
+            x_at = at + c * strides[1] + h * strides[2] + w * strides[3]
+            next_right[q] = get(x, x_at) if known else zero
 
     return load_taps if flattened else load_tap
 
@@ -167,6 +170,7 @@ def _keep(tile):
 def _repaired(dtype: str, tile: Tile):
     """Sums of a thread that are NaN, again, of the pixels whose input is inside."""
     own_rows, own_cols, zero = 4 * tile.row_quads, 4 * tile.col_quads, FLOATS[dtype](0)
+    get = stored(dtype).get
 
     @inlined
     def repair(part, at, first, grad_out, x, group, begin, end, sizes, y, x_axis, grad_strides, strides):
@@ -184,7 +188,7 @@ def _repaired(dtype: str, tile: Tile):
                     if h >= 0 and w >= 0:
                         grad_at = n * grad_strides[0] + (group * M + m) * grad_strides[1] + i * grad_strides[2]
                         x_at = n * strides[0] + (group * C + c) * strides[1] + h * strides[2] + w * strides[3]
-                        total += grad_out[grad_at + j * grad_strides[3]] * x[x_at]
+                        total += get(grad_out, grad_at + j * grad_strides[3]) * get(x, x_at)
                     p += 1
                 part[element] = total
             item += 1
@@ -195,7 +199,7 @@ def _repaired(dtype: str, tile: Tile):
 @cache
 def add_parts_kernel(dtype: str):
     """grad_weight[g*M + m, c, tap] = Σ part[s, g, ..] over s, in ascending order, with strides of a tap and of an m."""
-    zero = FLOATS[dtype](0)
+    zero, operand, put = FLOATS[dtype](0), stored(dtype).address, stored(dtype).put
 
     def conv2d_add_parts(part, grad_weight, sizes):
         parts, groups, taps, M, C, tap_stride, m_stride = sizes
@@ -210,7 +214,6 @@ def add_parts_kernel(dtype: str):
             while s < parts:
                 total += part[s * count + at]
                 s += 1
-            grad_weight[((group * M + m) * C + c) * taps + tap] = total
+            put(grad_weight, ((group * M + m) * C + c) * taps + tap, total)
 
-    operand = address(FLOATS[dtype])
-    return compiled(conv2d_add_parts, operand, operand, integers(7))
+    return compiled(conv2d_add_parts, address(FLOATS[dtype]), operand, integers(7))

@@ -10,7 +10,7 @@ from fastconv._kernels.contract import DROPOUT_SETTINGS, OK, Declined, Kernel, P
 from fastconv._kernels.numba_cuda.elementwise_kernels import PASSES, dropout_kernel, pass_kernel
 from fastconv._kernels.numba_cuda.optimizer_kernels import adam_kernel, sgd_kernel
 from fastconv._kernels.numba_cuda.quads import launch_quads
-from fastconv._kernels.numba_cuda.settings import CudaKernel
+from fastconv._kernels.numba_cuda.settings import WORDS, CudaKernel
 from fastconv.arrays import CONTIGUOUS
 
 # Each for its dtype and for whether the optional array is there.
@@ -21,6 +21,8 @@ def kernels(dtype: str) -> Iterator[tuple[str, CudaKernel]]:
     """Everything that can be launched for arrays of one dtype, by name."""
     for op in PASSES:
         yield f"elementwise {op}", pass_kernel(op, dtype)
+    if dtype in WORDS:
+        return
     yield "elementwise dropout", dropout_kernel(dtype)
     for op, make in _STEPS.items():
         for has_all in (False, True):

@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 
-from fastconv._kernels.numba_cuda.settings import SIMULATED, configured
+from fastconv._kernels.numba_cuda.settings import SIMULATED, WORDS, configured
 
 # Threads of kernels that work element by element.
 THREADS = 64 if SIMULATED else 256
@@ -27,7 +27,8 @@ def launch_elements(kernel, count: int, *arguments) -> None:
 def memory(array):
     """A dense array as kernels are told of it: by its address, or, simulated, as its elements in memory order."""
     if SIMULATED:
-        return _Elements(np.asarray(_Simulated(array)).ravel(order="K"))
+        elements = np.asarray(_Simulated(array)).ravel(order="K")
+        return _Elements(elements.view(np.uint16) if array.dtype.name in WORDS else elements)
     return array.__cuda_array_interface__["data"][0]
 
 

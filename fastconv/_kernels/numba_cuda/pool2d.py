@@ -10,7 +10,7 @@ from fastconv._kernels.contract import OFFSETS_DTYPES, OK, Declined, Kernel, Pro
 from fastconv._kernels.numba_cuda.avg_pool2d_kernels import avg_pool_grad_kernel, avg_pool_kernel
 from fastconv._kernels.numba_cuda.launch import launch_elements, memory
 from fastconv._kernels.numba_cuda.pool2d_kernels import max_pool_grad_kernel, max_pool_kernel
-from fastconv._kernels.numba_cuda.settings import CudaKernel
+from fastconv._kernels.numba_cuda.settings import WORDS, CudaKernel
 from fastconv.geometry import AdaptiveAxis
 
 
@@ -26,8 +26,9 @@ def kernels(dtype: str) -> Iterator[tuple[str, CudaKernel]]:
     for offsets in OFFSETS_DTYPES:
         yield f"max_pool2d {offsets}", max_pool_kernel(dtype, offsets, True)
         yield f"max_pool2d_grad {offsets}", max_pool_grad_kernel(dtype, offsets)
-    yield "avg_pool2d", avg_pool_kernel(dtype)
-    yield "avg_pool2d_grad", avg_pool_grad_kernel(dtype)
+    if dtype not in WORDS:
+        yield "avg_pool2d", avg_pool_kernel(dtype)
+        yield "avg_pool2d_grad", avg_pool_grad_kernel(dtype)
 
 
 def _prepare_forward(problem: Problem) -> Kernel | Declined:

@@ -3,6 +3,7 @@
 from functools import cache
 
 from fastconv._kernels.numba_cuda.settings import FLOATS, UNSIGNED, address, compiled, cuda, inlined, int64, integers
+from fastconv._kernels.numba_cuda.storage import stored
 
 # (N, C, H, W) of what threads are numbered by, and the order of its axes in memory; one axis of the geometry: (size,
 # out, kernel, stride, low, dilation, is_adaptive).
@@ -45,7 +46,8 @@ def place(item, shape, is_last):
 @cache
 def max_pool_kernel(dtype: str, offsets_dtype: str, with_offsets: bool):
     """out and offsets: NaN wins, the last one, else the first of the largest."""
-    lowest = FLOATS[dtype](float("-inf"))
+    lowest, operand = FLOATS[dtype](float("-inf")), stored(dtype).address
+    get, put = stored(dtype).get, stored(dtype).put
 
     def max_pool2d(x, out, offsets, shape, y, x_axis, strides, is_last):
         item = int64(cuda.blockIdx.x) * cuda.blockDim.x + cuda.threadIdx.x
@@ -60,16 +62,16 @@ def max_pool_kernel(dtype: str, offsets_dtype: str, with_offsets: bool):
                 while 0 <= h < y[0] and kw < kW:
                     w = first_w + kw * x_axis[5]
                     if 0 <= w < x_axis[0]:
-                        value = x[plane + h * strides[2] + w * strides[3]]
+                        value = get(x, plane + h * strides[2] + w * strides[3])
                         if value > best or value != value or not found:
                             best, winner, found = value, kh * x_axis[2] + kw, True
                     kw += 1
                 kh += 1
-            out[item] = best
+            put(out, item, best)
             if with_offsets:
                 offsets[item] = winner
 
-    operand, offsets = address(FLOATS[dtype]), address(UNSIGNED[offsets_dtype])
+    offsets = address(UNSIGNED[offsets_dtype])
     tuples = map(integers, (SHAPE, AXIS, AXIS, 4))
     return compiled(max_pool2d, operand, operand, offsets, *tuples, int64)
 
@@ -77,7 +79,7 @@ def max_pool_kernel(dtype: str, offsets_dtype: str, with_offsets: bool):
 @cache
 def max_pool_grad_kernel(dtype: str, offsets_dtype: str):
     """Every input gets the gradients of the outputs that it won, in their order."""
-    zero = FLOATS[dtype](0)
+    zero, operand, get, put = FLOATS[dtype](0), stored(dtype).address, stored(dtype).get, stored(dtype).put
 
     def max_pool2d_grad(grad_out, offsets, grad_input, shape, y, x_axis, strides, is_last):
         item = int64(cuda.blockIdx.x) * cuda.blockDim.x + cuda.threadIdx.x
@@ -93,11 +95,11 @@ def max_pool_grad_kernel(dtype: str, offsets_dtype: str):
                     at = plane + i * strides[2] + j * strides[3]
                     tap = down // y[5] * x_axis[2] + right // x_axis[5]
                     if right % x_axis[5] == 0 and int64(offsets[at]) == tap:
-                        total += grad_out[at]
+                        total += get(grad_out, at)
                     j += 1
                 i += 1
-            grad_input[item] = total
+            put(grad_input, item, total)
 
-    operand, offsets = address(FLOATS[dtype]), address(UNSIGNED[offsets_dtype])
+    offsets = address(UNSIGNED[offsets_dtype])
     tuples = map(integers, (SHAPE, AXIS, AXIS, 4))
     return compiled(max_pool2d_grad, operand, offsets, operand, *tuples, int64)

@@ -6,8 +6,8 @@ Where all arrays begin with a vector, quads are read and written by vectors.
 from __future__ import annotations
 
 from fastconv._kernels.numba_cuda.launch import is_aligned, launch_elements, memory
-from fastconv._kernels.numba_cuda.settings import FLOATS, CudaKernel, address, compiled, cuda, inlined, int64, types
-from fastconv._kernels.numba_cuda.vectors import load4, store4
+from fastconv._kernels.numba_cuda.settings import CudaKernel, compiled, cuda, inlined, int64, types
+from fastconv._kernels.numba_cuda.storage import stored
 
 QUAD = 4
 
@@ -18,9 +18,10 @@ def quad_kernel(dtype: str, element, inputs: int, outputs: int, settings=(), beg
     ``element(values, first, j, settings)`` gives the outputs of element j of a quad in a tuple, from its inputs, from
     settings of these types, and from what ``begin(item, settings)`` says of the quad's first element ``item``.
     """
-    begin = begin or _place
-    read, read_vector, pick = _gathered(inputs, _get), _gathered(inputs, load4), _gathered(inputs, _get)
-    write, write_vectors = _scattered(outputs, inputs), _vectors_scattered(outputs, inputs)
+    begin, storage = begin or _place, stored(dtype)
+    read, read_vector = _gathered(inputs, storage.get), _gathered(inputs, storage.get4)
+    pick, write = _gathered(inputs, _picked), _scattered(outputs, inputs, storage.put)
+    write_vectors = _vectors_scattered(outputs, inputs, storage.put4)
 
     def elementwise(operands, count, by_vectors, settings):
         item, j = QUAD * (int64(cuda.blockIdx.x) * cuda.blockDim.x + cuda.threadIdx.x), 0
@@ -38,7 +39,7 @@ def quad_kernel(dtype: str, element, inputs: int, outputs: int, settings=(), beg
                     write(operands, item + j, element(read(operands, item + j), first, j, settings))
                     j += 1
 
-    operands = types.UniTuple(address(FLOATS[dtype]), inputs + outputs)
+    operands = types.UniTuple(storage.address, inputs + outputs)
     return compiled(elementwise, operands, int64, int64, types.Tuple(settings))
 
 
@@ -54,8 +55,8 @@ def _place(item, settings):
 
 
 @inlined
-def _get(array, index):
-    return array[index]
+def _picked(quad, j):
+    return quad[j]
 
 
 def _gathered(count, take):
@@ -73,33 +74,33 @@ def _gathered(count, take):
     return take_all if rest else take_one
 
 
-def _scattered(count, begin):
+def _scattered(count, begin, put):
     """Write ``count`` values to arrays number ``begin`` and following."""
-    at, last, rest = begin + count - 1, count - 1, _scattered(count - 1, begin) if count > 1 else None
+    at, last, rest = begin + count - 1, count - 1, _scattered(count - 1, begin, put) if count > 1 else None
 
     @inlined
     def put_one(arrays, index, values):
-        arrays[at][index] = values[last]
+        put(arrays[at], index, values[last])
 
     @inlined
     def put_all(arrays, index, values):
         rest(arrays, index, values)
-        arrays[at][index] = values[last]
+        put(arrays[at], index, values[last])
 
     return put_all if rest else put_one
 
 
-def _vectors_scattered(count, begin):
+def _vectors_scattered(count, begin, put4):
     """The same with the values of the four elements of a quad."""
-    at, last, rest = begin + count - 1, count - 1, _vectors_scattered(count - 1, begin) if count > 1 else None
+    at, last, rest = begin + count - 1, count - 1, _vectors_scattered(count - 1, begin, put4) if count > 1 else None
 
     @inlined
     def put_one(arrays, index, v0, v1, v2, v3):
-        store4(arrays[at], index, (v0[last], v1[last], v2[last], v3[last]))
+        put4(arrays[at], index, (v0[last], v1[last], v2[last], v3[last]))
 
     @inlined
     def put_all(arrays, index, v0, v1, v2, v3):
         rest(arrays, index, v0, v1, v2, v3)
-        store4(arrays[at], index, (v0[last], v1[last], v2[last], v3[last]))
+        put4(arrays[at], index, (v0[last], v1[last], v2[last], v3[last]))
 
     return put_all if rest else put_one

@@ -17,8 +17,11 @@ if not SIMULATED:
 
     __all__ = ["cgutils", "cuda", "intrinsic", "types"]
 
-int32, int64, uint32 = types.int32, types.int64, types.uint32
+int32, int64, uint16, uint32 = types.int32, types.int64, types.uint16, types.uint32
+# What lies in memory in words of 16 bits, and the dtype that it is computed in; what every dtype is computed in.
+WORDS = {"float16": "float32", "bfloat16": "float32"}
 FLOATS = {"float32": types.float32, "float64": types.float64}
+FLOATS |= {dtype: FLOATS[wide] for dtype, wide in WORDS.items()}
 UNSIGNED = {"uint8": types.uint8, "uint16": types.uint16, "uint32": types.uint32}
 # Of arrays in shared memory that are read by vectors; simulated ones have none.
 ALIGNMENT = None if SIMULATED else 16

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fastconv._kernels.numba_cuda.settings import WORDS
+
 # Terms of a sum whose factors are in shared memory at once, and how many of a sum are added up before what is there
 # joins the rest: rounding errors grow with the length of a running sum.
 DEPTH = 8
@@ -57,6 +59,7 @@ FLAT = Tile(1, 4, 1, 2)  # 32 x 128, 4 x 8 a thread
 WIDE = Tile(1, 4, 2, 1)  # 64 x 64, 8 x 4 a thread: 8 x 8 numbers of 8 bytes do not fit in the registers
 TINY = Tile(1, 1, 1, 1)  # 32 x 16, one warp
 TILES = {"float32": (LARGE, MEDIUM, FLAT, TINY), "float64": (WIDE, TINY)}
+TILES |= {dtype: TILES[wide] for dtype, wide in WORDS.items()}
 
 
 def tile_for(dtype: str, rows: int, cols: int, copies: int) -> Tile:
@@ -64,9 +67,9 @@ def tile_for(dtype: str, rows: int, cols: int, copies: int) -> Tile:
 
     Whichever it is, every sum has the same order.
     """
-    *wide, last = TILES[dtype]
-    for tile in wide:
+    *large, last = TILES[dtype]
+    for tile in large:
         blocks = copies * -(-rows // tile.rows) * -(-cols // tile.cols)
         if 2 * rows > tile.rows and 2 * blocks >= BLOCKS:
             return tile
-    return wide[-1] if copies * rows * cols > 64 * last.rows * last.cols else last
+    return large[-1] if copies * rows * cols > 64 * last.rows * last.cols else last

@@ -1,6 +1,6 @@
-"""Four neighbouring elements in one access of 16 bytes, or two of float64: Numba itself moves them one by one.
+"""Four neighbouring elements in one access of up to 16 bytes, or two of float64: Numba itself moves them one by one.
 
-Their address must be a multiple of 16.
+Their address must be a multiple of 16, or of the bytes that they take where these are fewer.
 """
 
 from fastconv._kernels.numba_cuda.settings import SIMULATED, inlined
