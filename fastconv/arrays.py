@@ -39,8 +39,7 @@ def as_array(value, name: str, *, anywhere: bool = False) -> np.ndarray:
         value = _foreign(value, name)
     elif value.dtype in dtypes.NATIVE and value.flags.aligned:
         return value
-    if value.dtype.kind not in "fiubc":
-        raise DTypeError(f"{name} has dtype {value.dtype}; supported are {dtypes.SUPPORTED}")
+    _check_numbers(value.dtype, name)
     if not value.dtype.isnative:
         value = value.astype(value.dtype.newbyteorder("="))
     return value if value.flags.aligned else value.copy(order="K")
@@ -234,9 +233,13 @@ def _on_device(value, name, anywhere):
         raise DeviceError(
             f"{name} is on device {device_of(value)}; this operation computes in the memory of the host alone"
         )
-    if value.dtype.kind not in "fiubc":
-        raise DTypeError(f"{name} has dtype {value.dtype}; supported are {dtypes.SUPPORTED}")
+    _check_numbers(value.dtype, name)
     return value
+
+
+def _check_numbers(dtype, name):
+    if dtype.kind not in "fiubc" and not dtypes.is_half(dtype):
+        raise DTypeError(dtypes.unsupported(dtype, name))
 
 
 def _foreign(value, name):

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from fastconv import _kernels
-from fastconv.errors import BackendUnavailableError, missing_extra
+from fastconv.errors import BackendUnavailableError, DTypeError, missing_extra
 
 # Devices: that of every array of NumPy, and the current one of GPUs; one by its number is "cuda:N".
 HOST, GPU = "cpu", "cuda"
@@ -49,8 +49,11 @@ def is_on_device(value) -> bool:
     """Whether an array of any library lies on a CUDA device."""
     if type(value) is np.ndarray or isinstance(value, type):
         return False
-    if getattr(value, "__cuda_array_interface__", None) is not None:
-        return True
+    try:
+        if getattr(value, "__cuda_array_interface__", None) is not None:
+            return True
+    except Exception:  # of another library, about values that DLPack has: PyTorch's that ask for gradients
+        pass
     if isinstance(value, np.ndarray) or not hasattr(value, "__dlpack_device__"):
         return False
     try:
@@ -64,9 +67,12 @@ def adopted(value) -> Any:
     if _answers_numpy(value):
         return value
     cupy = _cupy(f"an array of type {type(value).__name__}")
-    if hasattr(value, "__dlpack__"):
+    if not hasattr(value, "__dlpack__"):
+        return cupy.asarray(value)
+    try:
         return cupy.from_dlpack(value.detach() if hasattr(value, "detach") else value)
-    return cupy.asarray(value)
+    except NotImplementedError as error:  # bfloat16 without ml_dtypes
+        raise DTypeError(f"CuPy takes no array of dtype {getattr(value, 'dtype', 'unknown')}: {error}") from None
 
 
 def checked(device: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv import arrays, backends
+from fastconv import arrays, backends, dtypes
 from fastconv._kernels.contract import OPERATIONS
 from fastconv.autograd.tensor import tensor
 from fastconv.backends import LaunchRecord
@@ -186,10 +186,10 @@ def _arrays(target, args, kwargs) -> tuple[tuple, dict[str, Any]]:
     """The arguments, with zeros in the place of shapes."""
     dtype, device = expected_kind(target)
     if str(getattr(target, "__module__", "")).startswith("fastconv.functional."):
-        dtypes = {**dict.fromkeys(_FLOATS, dtype), **_INTEGERS}
+        expected = {**dict.fromkeys(_FLOATS, dtype), **_INTEGERS}
         names = [*inspect.signature(target).parameters, *[""] * len(args)]
-        given = [_array(value, dtypes.get(name)) for name, value in zip(names, args, strict=False)]
-        return tuple(given), {name: _array(value, dtypes.get(name)) for name, value in kwargs.items()}
+        given = [_array(value, expected.get(name)) for name, value in zip(names, args, strict=False)]
+        return tuple(given), {name: _array(value, expected.get(name)) for name, value in kwargs.items()}
 
     def array(position, value):
         is_array = position == 0 or (isinstance(value, tuple) and len(value) > 2)
@@ -220,7 +220,7 @@ def _step(record: LaunchRecord, layer: str) -> Step:
         dtype=problem.dtype,
         shapes=" ".join("x".join(map(str, shape)) for shape in operands),
         flops=flops,
-        nbytes=_elements(record, operands) * np.dtype(problem.dtype).itemsize,
+        nbytes=_elements(record, operands) * dtypes.named(problem.dtype).itemsize,
         workspace_bytes=record.workspace_bytes,
         weight=record.weight,
         fused=fused(problem),

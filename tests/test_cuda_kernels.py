@@ -30,7 +30,11 @@ PASSES = (
 )
 
 
-HALVES = (("convolutions",), ("padding_modes", "pools"), ("runs", "infinite_weights", "passes", "rounding"))
+HALVES = (
+    ("convolutions", "rounding"),
+    ("padding_modes", "pools", "passes"),
+    ("runs", "infinite_weights", "users", "networks"),
+)
 
 
 @pytest.mark.parametrize("place", PLACES)

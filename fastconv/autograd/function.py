@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv import arrays, device_arrays
+from fastconv import arrays, device_arrays, dtypes
 from fastconv.autograd.modes import is_grad_enabled
 from fastconv.autograd.tensor import Tensor, Version, unwrap
 from fastconv.errors import ShapeError
@@ -127,7 +127,7 @@ class Function:
         if True in needs:
             node = Node(cls, ctx, inputs, wrapped)
             for position, tensor in enumerate(wrapped):
-                if tensor._array.dtype.kind == "f":
+                if dtypes.is_float(tensor._array.dtype):
                     tensor._requires_grad, tensor._node, tensor._output = True, node, position
             ctx.watch([*tensors, *wrapped])
         return tuple(wrapped) if several else wrapped[0]
@@ -162,7 +162,7 @@ class Node:
         """Call backward on what was saved, with zeros for outputs that nobody used; check what it returns."""
         near = next(grad for grad in grads if grad is not None)
         filled = [
-            arrays.zeros(shape, dtype, near=near) if grad is None and dtype.kind == "f" else grad
+            arrays.zeros(shape, dtype, near=near) if grad is None and dtypes.is_float(dtype) else grad
             for grad, (shape, dtype) in zip(grads, self.outputs, strict=True)
         ]
         with device_arrays.beside(near):

@@ -12,6 +12,8 @@ from fastconv.autograd.modes import is_grad_enabled
 from fastconv.errors import DTypeError, ShapeError
 
 _numbers = itertools.count(1)
+# What Tensors hold besides.
+_OTHERS = ", integers and bool"
 
 
 class Version:
@@ -85,7 +87,7 @@ class Tensor:
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Switch recording on or off for a leaf; raises DTypeError for integer Tensors."""
-        if requires_grad and self.dtype.kind != "f":
+        if requires_grad and not dtypes.is_float(self.dtype):
             raise DTypeError(f"only floating-point Tensors can require gradients, this one is {self.dtype}")
         if not requires_grad and not self.is_leaf:
             raise RuntimeError("you can only change requires_grad flags of leaf variables; use detach()")
@@ -268,14 +270,14 @@ def tensor(data, dtype=None, requires_grad: bool = False) -> Tensor:
         items = [unwrap(item) for item in data] if isinstance(data, (list, tuple)) else data
         array = arrays.as_array(np.array(items), "data")
         if array.dtype.kind == "c":
-            raise DTypeError(f"data has dtype {array.dtype}; supported are {dtypes.SUPPORTED}, integers and bool")
+            raise DTypeError(dtypes.unsupported(array.dtype, "data", _OTHERS))
         # From the items again: NumPy refuses numbers that do not fit, where a cast would wrap them around.
         array = np.array(items, dtype=np.float32 if dtype is None else dtype)
     else:
         array = arrays.as_array(unwrap(data), "data", anywhere=True)
-    wanted = array.dtype if dtype is None else np.dtype(dtype)
-    if wanted.kind not in "biu" and not dtypes.is_supported(wanted):
-        raise DTypeError(f"data has dtype {wanted}; supported are {dtypes.SUPPORTED}, integers and bool")
+    wanted = array.dtype if dtype is None else dtypes.named(dtype)
+    if wanted.kind not in "biu" and not dtypes.is_supported(wanted, halves=arrays.device_of(array) != arrays.HOST):
+        raise DTypeError(dtypes.unsupported(wanted, "data", _OTHERS))
     return Tensor(arrays.copied(array, wanted), requires_grad)
 
 

@@ -65,10 +65,10 @@ class Conv2d(Function):
             bias = arrays.as_array(bias, "bias", anywhere=True)
             bias_key, is_on_host = (bias.shape, bias.dtype), is_on_host and type(bias) is np.ndarray
         device = arrays.HOST if is_on_host else _common_device(x, weight, bias)
-        key = (x.shape, x.dtype, weight.shape, weight.dtype, bias_key, *map(id, parameters))
+        key = (x.shape, x.dtype, weight.shape, weight.dtype, bias_key, is_on_host, *map(id, parameters))
         call = _known.get(key)
         if call is None:
-            call = _checked(x, weight, bias, *unwrap(tuple(parameters)))
+            call = _checked(is_on_host, x, weight, bias, *unwrap(tuple(parameters)))
             _known.keep(key, parameters, call)
         ctx.call = call
         ctx.kernels = backends.select(backend, device)
@@ -108,9 +108,9 @@ def _common_device(x, weight, bias) -> str:
     return arrays.common_device(**operands)
 
 
-def _checked(x, weight, bias, stride, padding, dilation, groups, padding_mode) -> Call:
+def _checked(is_on_host, x, weight, bias, stride, padding, dilation, groups, padding_mode) -> Call:
     operands = {"input": x, "weight": weight} | ({} if bias is None else {"bias": bias})
-    dtype = dtypes.common_float_type(**operands)
+    dtype = dtypes.common_float_type(not is_on_host, **operands)
     geometry = Conv2dGeometry.of(
         batched_shape("conv2d", x.shape),
         weight.shape,

@@ -62,13 +62,14 @@ class MaxPool2d(Function):
         """``make(x_shape, *parameters)`` is the geometry of the operation that users called."""
         operation, make, parameters, return_indices, activation, backend = settings
         x = arrays.as_array(x, "input", anywhere=True)
-        key = (operation, x.shape, x.dtype, *map(id, parameters))
+        is_on_host = type(x) is np.ndarray
+        key = (operation, x.shape, x.dtype, is_on_host, *map(id, parameters))
         call = _known.get(key)
         if call is None:
-            call = _checked(x, operation, make, *unwrap(tuple(parameters)))
+            call = _checked(is_on_host, x, operation, make, *unwrap(tuple(parameters)))
             _known.keep(key, parameters, call)
         ctx.call = call
-        ctx.kernels = backends.select(backend, arrays.HOST if type(x) is np.ndarray else arrays.device_of(x))
+        ctx.kernels = backends.select(backend, arrays.HOST if is_on_host else arrays.device_of(x))
         x, ctx.format = arrays.dense_4d(x if call.batched else x[None])
         needs_grad = ctx.needs_input_grad[0]
         activation = checked_activation(activation)
@@ -98,8 +99,8 @@ class MaxPool2d(Function):
 _known: Calls[Call] = Calls()
 
 
-def _checked(x, operation, make, *parameters) -> Call:
-    dtype = dtypes.common_float_type(input=x)
+def _checked(is_on_host, x, operation, make, *parameters) -> Call:
+    dtype = dtypes.common_float_type(not is_on_host, input=x)
     return Call(make(batched_shape(operation, x.shape), *parameters), dtype, x.ndim == 4)
 
 

@@ -36,7 +36,8 @@ def accumulate_(target: np.ndarray, addend: np.ndarray, kernels: KernelSet | Non
     device = arrays.device_of(target)
     is_worth = target.size > _FEW if device == arrays.HOST else target.size > 0
     layout = arrays.memory_format(target) if is_worth and arrays.is_writeable(target) else None
-    alike = dtypes.is_supported(target.dtype) and addend.dtype == target.dtype and addend.shape == target.shape
+    is_supported = dtypes.is_supported(target.dtype, halves=device != arrays.HOST)
+    alike = is_supported and addend.dtype == target.dtype and addend.shape == target.shape
     if layout is None or not alike or np.may_share_memory(target, addend):
         np.add(target, addend, out=target)
     else:
@@ -46,9 +47,10 @@ def accumulate_(target: np.ndarray, addend: np.ndarray, kernels: KernelSet | Non
 
 def call_of(array: np.ndarray) -> Call:
     """The checked call of operations on all elements of an array; raises DTypeError."""
-    key = (array.shape, array.dtype)
+    is_on_host = type(array) is np.ndarray
+    key = (array.shape, array.dtype, is_on_host)
     call = _known.get(key)
     if call is None:
-        call = Call(ElementsGeometry(array.shape), dtypes.common_float_type(input=array), True)
+        call = Call(ElementsGeometry(array.shape), dtypes.common_float_type(not is_on_host, input=array), True)
         _known.keep(key, [], call)
     return call

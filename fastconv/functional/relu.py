@@ -39,7 +39,9 @@ class ReLU(Function):
     @staticmethod
     def forward(ctx, x):
         x = arrays.as_array(x, "input", anywhere=True)
-        ctx.kernels = backends.select(device=arrays.device_of(x)) if dtypes.is_supported(x.dtype) else None
+        device = arrays.device_of(x)
+        is_supported = dtypes.is_supported(x.dtype, halves=device != arrays.HOST)
+        ctx.kernels = backends.select(device=device) if is_supported else None
         out = passes.run(ctx.kernels, "relu_forward", x) if ctx.kernels else np.where(x < 0, x.dtype.type(0), x)
         ctx.save(out)
         return out
@@ -57,8 +59,9 @@ class AddReLU(Function):
     @staticmethod
     def forward(ctx, x, residual):
         x = arrays.as_array(x, "input", anywhere=True)
-        residual = checked_residual(residual, x, dtypes.common_float_type(input=x).storage)
-        ctx.kernels = backends.select(device=arrays.device_of(x))
+        device = arrays.device_of(x)
+        residual = checked_residual(residual, x, dtypes.common_float_type(device != arrays.HOST, input=x).storage)
+        ctx.kernels = backends.select(device=device)
         out = passes.run(ctx.kernels, "add_relu_forward", x, residual)
         ctx.save(out)
         return out

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from fastconv import arrays, backends, device_arrays, parameters
+from fastconv import arrays, backends, device_arrays, dtypes, parameters
 from fastconv.autograd import Function, unwrap
 from fastconv.errors import ShapeError
 
@@ -60,7 +60,7 @@ def getitem(x, index):
 
 def cast(x, dtype):
     """The same values in another dtype; raises TypeError for what names none."""
-    return Cast.apply(x, np.dtype(dtype))
+    return Cast.apply(x, dtypes.named(dtype))
 
 
 class Reshape(Function):

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv import arrays, device_arrays, parameters
+from fastconv import arrays, device_arrays, dtypes, parameters
 from fastconv.autograd import Tensor, tensor
 from fastconv.nn import state
 from fastconv.nn.parameter import Parameter, float_storage
@@ -167,13 +167,14 @@ class Module:
         """Move all parameters and buffers to a device, "cpu", "cuda" or "cuda:N", or convert those that are floats.
 
         In place, gradients with them; a device and a dtype may both be given. Raises DTypeError for an unsupported
-        dtype, BackendUnavailableError for a GPU that is not there; nothing is changed then.
+        dtype, such as float16 and bfloat16 of what is not on a GPU then, BackendUnavailableError for a GPU that is not
+        there; nothing is changed then.
         """
         device = device_arrays.named(target)
         if device is None and dtype is not None:
             raise TypeError(f"expected a device and a dtype, got {target!r} and {dtype!r}")
         wanted = target if device is None else dtype
-        wanted = None if wanted is None else float_storage(wanted)
+        wanted = None if wanted is None else float_storage(wanted, halves=self._will_be_on_gpu(device))
         if device is not None:
             self._move(device_arrays.checked(device))
         if wanted is not None:
@@ -188,6 +189,10 @@ class Module:
     def cpu(self) -> Module:
         """Move all parameters and buffers to the memory of the host."""
         return self.to(arrays.HOST)
+
+    def _will_be_on_gpu(self, device: str | None) -> bool:
+        places = (item.device for item in self.parameters()) if device is None else (device,)
+        return all(place != arrays.HOST for place in places)
 
     def _move(self, device: str) -> None:
         """All copies are made before the first takes its place: one of them may find no memory."""
@@ -204,8 +209,16 @@ class Module:
             parameter.cast_(wanted)
         for module in self.modules():
             for name, buffer in module._buffers.items():
-                if buffer is not None and buffer.dtype.kind == "f":
+                if buffer is not None and dtypes.is_float(buffer.dtype):
                     module._buffers[name] = tensor(buffer, dtype=wanted)
+
+    def half(self) -> Module:
+        """Convert to float16, on a GPU; raises DTypeError elsewhere."""
+        return self.to("float16")
+
+    def bfloat16(self) -> Module:
+        """Convert to bfloat16, on a GPU; raises DTypeError elsewhere."""
+        return self.to("bfloat16")
 
     def float(self) -> Module:
         """Convert to float32."""

@@ -56,6 +56,9 @@ class Parameter(Tensor):
         return f"Parameter containing:\n{super().__repr__()}"
 
 
-def float_storage(dtype) -> np.dtype:
-    """The dtype to create parameters in, float32 for None; raises DTypeError where kernels do not compute in it."""
-    return dtypes.float_type(np.dtype(np.float32 if dtype is None else dtype), "the parameter").storage
+def float_storage(dtype, halves: bool = False) -> np.dtype:
+    """The dtype to create parameters in, float32 for None; raises DTypeError where kernels do not compute in it.
+
+    ``halves`` are for parameters on a GPU.
+    """
+    return dtypes.float_type(dtypes.named(np.float32 if dtype is None else dtype), "the parameter", halves).storage

@@ -8,13 +8,19 @@ import sys
 
 import ml_dtypes
 import numpy as np
+import pytest
 
+import fastconv as fc
+import fastconv.functional as F
+from fastconv import nn
 from fastconv._kernels import numba_cuda
 from fastconv._kernels.contract import Kernel
 from fastconv._kernels.numba_cuda import conv2d_sum, storage, tiles
 from fastconv._kernels.numba_cuda.settings import SIMULATED
+from fastconv.errors import DTypeError
 from fastconv.geometry import ElementsGeometry
-from support.cuda_arrays import DeviceAligned, DeviceFenced
+from support import false_cupy
+from support.cuda_arrays import DeviceAligned, DeviceArray, DeviceFenced, on_device
 from support.cuda_cases import CONVS, POOLS, TILED, VARIANTS
 from support.cuda_check import shorten_runs
 from support.data import FORMATS, assert_same_bits, integers, named_rng
@@ -154,8 +160,52 @@ def rounding():
             assert words[0] == word
 
 
+def users():
+    """Arrays of a device in, arrays of that dtype out, and the gradients of Tensors, each rounded once."""
+    rng = named_rng("users of halves")
+    host = [rng.integers(-3, 4, shape).astype(np.float32) for shape in ((2, 3, 6, 5), (4, 3, 3, 3), (4,))]
+    for half in HALVES.values():
+        given = [on_device(array.astype(half)) for array in host]
+        found = F.conv2d(*given, padding=1, activation="relu")
+        assert type(found) is DeviceArray
+        assert_same_bits(np.asarray(found), F.conv2d(*host, padding=1, activation="relu").astype(half))
+        for expected, result in zip(
+            F.max_pool2d(host[0], 2, return_indices=True), F.max_pool2d(given[0], 2, return_indices=True), strict=True
+        ):
+            np.testing.assert_array_equal(np.asarray(result).astype(float), expected.astype(float))
+        (step,) = fc.explain(F.conv2d, *given[:2]).steps
+        assert (step.dtype, step.nbytes) == (half.name, 2 * (host[0].size + host[1].size + 2 * 4 * 4 * 3))
+        with pytest.raises(
+            DTypeError, match=f"input has dtype {half.name}; supported are float32 and float64; float16"
+        ):
+            F.conv2d(*(array.astype(half) for array in host))
+
+
+def networks():
+    """A model in half types: results and gradients are those of float32, rounded where they are stored."""
+    rng = named_rng("networks of halves")
+    x = rng.integers(-3, 4, (1, 2, 4, 4)).astype(np.float32)
+    weight, bias = rng.integers(-1, 2, (3, 2, 3, 3)).astype(np.float32), np.arange(3, dtype=np.float32)
+    with pytest.MonkeyPatch.context() as patch:
+        false_cupy.installed(patch)
+        for dtype, half in HALVES.items():
+            found = []
+            for device, kind in (("cpu", "float32"), ("cuda:1", dtype)):
+                model = nn.Sequential(nn.Conv2d(2, 3, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2, 1))
+                model.load_state_dict({"0.weight": weight, "0.bias": bias})
+                image = fc.tensor(x).to(device, kind).requires_grad_()
+                out = model.to(device, kind)(image)
+                assert (out.device, out.dtype.name) == (device, kind)
+                out.backward(fc.tensor(np.ones(out.shape, np.float32)).to(device, kind))
+                found.append([out, image.grad, *(parameter.grad for parameter in model.parameters())])
+            for expected, result in zip(*found, strict=True):
+                assert_same_bits(result.cpu().numpy(), expected.numpy().astype(half))
+        assert_same_bits(fc.fuse(model)(image).cpu().numpy(), out.cpu().numpy())
+
+
 CHECKS = {
-    each.__name__: each for each in (convolutions, padding_modes, runs, infinite_weights, pools, passes, rounding)
+    each.__name__: each
+    for each in (convolutions, padding_modes, runs, infinite_weights, pools, passes, rounding, users, networks)
 }
 
 

@@ -22,7 +22,7 @@ from fastconv._kernels.numba_cuda.conv2d_sums import MOST_PIXELS, Sum
 from fastconv._kernels.numba_cuda.conv2d_taps import MODES, ZEROS
 from fastconv._kernels.numba_cuda.conv2d_weight_sums import add_parts_kernel
 from fastconv._kernels.numba_cuda.launch import is_aligned, launch, launch_elements, memory, temporary
-from fastconv._kernels.numba_cuda.settings import CudaKernel
+from fastconv._kernels.numba_cuda.settings import WORDS, CudaKernel
 from fastconv._kernels.numba_cuda.tiles import BLOCKS, CHANNELS, ELEMENTS, PIXELS, RUN_TERMS
 
 NAME = "grouped"
@@ -130,7 +130,7 @@ def prepare_sum(problem: Problem, transposed: bool) -> Kernel | Declined:
     """Forward or grad_input."""
     g = problem.geometry
     C, taps = g.K_g if transposed else g.C_g, g.rows.kernel * g.cols.kernel
-    reason = _declined(g)
+    reason = _declined(problem)
     if reason:
         return Declined(reason)
     if taps * C > RUN_TERMS:
@@ -145,16 +145,19 @@ def prepare_sum(problem: Problem, transposed: bool) -> Kernel | Declined:
 
 def prepare_grad_weight(problem: Problem) -> Kernel | Declined:
     """grad_weight."""
-    reason = _declined(problem.geometry)
+    reason = _declined(problem)
     if reason:
         return Declined(reason)
     run = _GradWeight(problem)
     return Kernel(NAME, run, workspace_bytes=run.count * np.dtype(problem.dtype).itemsize)
 
 
-def _declined(g):
+def _declined(problem: Problem) -> str | None:
+    g = problem.geometry
     if g.groups == 1:
         return "there is one group"
+    if problem.dtype in WORDS:
+        return f"numbers are {problem.dtype}"
     if max(g.C_g, g.K_g) > _MOST_CHANNELS:
         return f"groups of more than {_MOST_CHANNELS} channels fill tiles"
     if max(g.N * g.rows.out * g.cols.out, g.N * g.rows.padded * g.cols.padded) > MOST_PIXELS:
