@@ -14,6 +14,17 @@ PARTS = ("conv2d_sum 128x128", "conv2d_sum 64x", "conv2d_sum 32x", "conv2d_weigh
 DEPTHWISE = tuple(f"conv2d_depthwise {edge}x" for edge in (3, 5, 7))
 OTHERS = ("conv2d_grouped", "conv2d_pack", "conv2d_fold", "conv2d_join", "conv2d_add", "conv2d_bias_sum")
 OTHERS += ("elementwise", "batch_norm", "classes", "machine")
+# The loops of half types are those of float32, but for how numbers are read and written: of each way, one.
+HALVES = {
+    "float16": (
+        *("conv2d_sum 64x128 pixels", "conv2d_depthwise 3x3 by 2", "conv2d_join", "conv2d_bias_sum 1"),
+        *("max_pool2d uint8", "max_pool2d_grad uint8", "elementwise relu_grad_input"),
+    ),
+    "bfloat16": (
+        *("conv2d_sum 128x128 channels channels", "conv2d_sum 32x16 into float32 elements", "conv2d_pack"),
+        *("conv2d_weight_sum 128x128 tiled", "conv2d_add", "conv2d_fold", "max_pool2d uint16", "elementwise acc"),
+    ),
+}
 # Kernels with these names exchange values in shared memory.
 EXCHANGING = ("_sum", "classes")
 # Of a thread, and of a block that needs no leave for more.
@@ -26,6 +37,18 @@ MOST_SHARED_BYTES = 48 << 10
 def test_kernels_compile_and_keep_their_sums_in_registers(part, dtype):
     lines = [json.loads(line) for line in run_python("-m", "support.cuda_code", dtype, part).splitlines()]
     assert lines or dtype == "float64"
+    check(lines)
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+def test_kernels_of_half_types_compile(dtype):
+    lines = [json.loads(line) for line in run_python("-m", "support.cuda_code", dtype, *HALVES[dtype]).splitlines()]
+    assert len(lines) >= 2 * len(HALVES[dtype])
+    check(lines)
+
+
+def check(lines):
+    """Sums are in registers, and what threads exchange fits into the memory that they share."""
     for found in lines:
         assert 0 < found["registers"] <= MOST_REGISTERS, found
         assert (found["stack"], found["spills"]) == (0, 0), found

@@ -1,4 +1,4 @@
-"""Machine code of GPU kernels without a GPU: ``python -m support.cuda_code DTYPE PART`` prints what each one takes."""
+"""Machine code of GPU kernels without a GPU: ``python -m support.cuda_code DTYPE PART ...`` prints what each takes."""
 
 import json
 import re
@@ -37,9 +37,9 @@ def figures(ptx, capability):
 def main():
     # Parts of kernels are compiled for the device that is there.
     numba.cuda.dispatcher.get_current_device = lambda: types.SimpleNamespace(compute_capability=CAPABILITIES[0])
-    dtype, part = sys.argv[1], sys.argv[2]
+    dtype, parts = sys.argv[1], sys.argv[2:]
     for name, kernel in numba_cuda.kernels(dtype).items():
-        if part in name:
+        if any(part in name for part in parts):
             ptx = kernel.ptx(CAPABILITIES[0])
             for capability in CAPABILITIES:
                 print(json.dumps({"name": name, "capability": capability} | figures(ptx, capability)), flush=True)
