@@ -61,7 +61,7 @@ def test_against_torch(torch, call, backend, wanted):
 @pytest.mark.oracle
 @every_backend
 @pytest.mark.parametrize("shape", [(2, 32, 9, 7), (1, 64, 14, 14)])
-@pytest.mark.parametrize("given_, asked", [(a, b) for a in FORMATS for b in (*FORMATS, None)])
+@pytest.mark.parametrize(("given_", "asked"), [(a, b) for a in FORMATS for b in (*FORMATS, None)])
 def test_memory_formats(torch, backend, shape, given_, asked, rng):
     x, weight = in_format(integers(rng, shape), given_), integers(rng, (shape[1], 24, 4, 4))
     options = {"backend": backend, "memory_format": asked}
