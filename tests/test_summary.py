@@ -199,7 +199,7 @@ def test_the_command_takes_an_image_size_classes_and_weights(tmp_path, capsys):
     assert main(["summary", "lenet5", "--num-classes", "4", "--weights", str(path)]) == 0
     assert main(["summary", "resnet18", "--input", "3,64,96", "--num-classes", "4"]) == 0
     assert "1x512x2x3" in capsys.readouterr().out
-    assert main(["summary", "lenet5", "--weights", str(path)]) == 1
+    assert main(["summary", "lenet5", "--num-classes", "5", "--weights", str(path)]) == 1
     assert "size mismatch" in capsys.readouterr().err
     assert main(["summary", "lenet6"]) == 1
     assert "unknown network 'lenet6'" in capsys.readouterr().err
