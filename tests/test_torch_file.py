@@ -4,56 +4,18 @@ import collections
 import io
 import os
 import pickle
-import struct
 import tracemalloc
 import zipfile
 
 import numpy as np
 import pytest
+from support.torch_archives import by_hand, state, tensor
 
 from fastconv import weights
 from fastconv.errors import FormatError, UnsafeFileError
 from fastconv.weights import torch_pickle
 
 DTYPES = [name for name in torch_pickle.DTYPES if name != "bfloat16"]
-
-
-def by_hand(path, program, storages=(), folder="archive/", byteorder=b"little", pack=zipfile.ZIP_STORED, crc=None):
-    """An archive as torch.save writes it, around any pickle."""
-    with zipfile.ZipFile(path, "w", pack) as archive:
-        archive.writestr(f"{folder}data.pkl", program)
-        if byteorder:
-            archive.writestr(f"{folder}byteorder", byteorder)
-        for key, content in enumerate(storages):
-            archive.writestr(f"{folder}data/{key}", content)
-        archive.writestr(f"{folder}version", b"3\n")
-    return path
-
-
-def text(value):
-    return b"X" + struct.pack("<I", len(value)) + value.encode()
-
-
-def number(value):
-    return b"\x8a\x09" + value.to_bytes(9, "little", signed=True)
-
-
-def numbers(values):
-    return b"(" + b"".join(map(number, values)) + b"t"
-
-
-def tensor(storage="torch\nFloatStorage", length=6, offset=0, shape=(2, 3), strides=(3, 1), key="0", more=b""):
-    """The instructions that make one tensor."""
-    reference = (
-        b"(" + text("storage") + b"c" + storage.encode() + b"\n" + text(key) + text("cpu") + number(length) + b"tQ"
-    )
-    name = b"ctorch._utils\n_rebuild_tensor_v%d\n" % (3 if more else 2)
-    arguments = reference + number(offset) + numbers(shape) + numbers(strides) + b"\x89ccollections\nOrderedDict\n)R"
-    return name + b"(" + arguments + more + b"tR"
-
-
-def state(*tensors):
-    return b"\x80\x02}(" + b"".join(text(f"t{i}") + made for i, made in enumerate(tensors)) + b"u."
 
 
 SIX = np.arange(6, dtype=np.float32)

@@ -438,36 +438,6 @@ def test_documented_examples_run():
     assert doctest.testmod(atomic) == (0, 2)
 
 
-SMALL = {"w": np.float32([[1, 2], [3, 4]]), "b": np.array([True]), "s": np.int64(5)}
-
-
-@pytest.fixture(scope="module")
-def originals(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("originals")
-    weights.save(SMALL, folder / "a.safetensors", {"k": "v"})
-    weights.save(SMALL, folder / "a.npz", {"k": "v"})
-    np.savez_compressed(folder / "b.npz", **SMALL)
-    return [(path.suffix, path.read_bytes()) for path in sorted(folder.iterdir())]
-
-
-@FUZZ
-@given(data=st.data())
-def test_mutated_files_give_a_format_error(tmp_path, originals, data):
-    suffix, content = data.draw(st.sampled_from(originals))
-    changed = bytearray(content)
-    for _ in range(data.draw(st.integers(0, 4))):
-        changed[data.draw(st.integers(0, len(changed) - 1))] = data.draw(st.integers(0, 255))
-    if data.draw(st.booleans()):
-        del changed[data.draw(st.integers(0, len(changed))) :]
-    path = tmp_path / f"m{suffix}"
-    path.write_bytes(changed)
-    with contextlib.suppress(FormatError):
-        for array in weights.load(path, **({"max_bytes": 1 << 20} if suffix == ".npz" else {})).values():
-            array.copy()
-    with contextlib.suppress(FormatError):
-        weights.load_metadata(path)
-
-
 @FUZZ
 @given(
     header=st.dictionaries(
