@@ -1,13 +1,16 @@
 """Networks that take their weights from files: what they hold, what they do not draw, what is refused."""
 
+import itertools
 import tracemalloc
 
 import numpy as np
 import pytest
+from support import peers
+from support.keras_layers import named
 
 import fastconv as fc
 from fastconv import models, nn, optim, weights
-from fastconv.errors import ShapeError
+from fastconv.errors import FormatError, ShapeError
 
 
 @pytest.fixture(scope="module")
@@ -28,13 +31,27 @@ def test_outputs_are_those_of_the_saved_network(saved, rng):
     np.testing.assert_array_equal(models.create("resnet18", 7, weights=str(path)).eval()(x).numpy(), model(x).numpy())
 
 
-def test_nothing_is_drawn_and_nothing_copied(saved):
-    _, path = saved
-    models.resnet18(7, weights=path)  # whatever is imported or cached by the first call
+def save_with_torch(state, path):
+    torch = pytest.importorskip("torch")
+    torch.save({name: torch.tensor(value.numpy()) for name, value in state.items()}, path)
+
+
+@pytest.mark.parametrize(
+    ("name", "suffix"),
+    [
+        ("resnet18", ".safetensors"),
+        ("resnet50", ".safetensors"),
+        pytest.param("resnet50", ".pth", marks=pytest.mark.oracle),
+    ],
+)
+def test_nothing_is_drawn_and_nothing_copied(tmp_path, name, suffix):
+    path = tmp_path / f"weights{suffix}"
+    (weights.save if suffix == ".safetensors" else save_with_torch)(models.create(name, 7).state_dict(), path)
+    models.create(name, weights=path)  # whatever is imported or cached by the first call
     before = fc.rng.generator().bit_generator.state
     tracemalloc.start()
     try:
-        model = models.resnet18(7, weights=path)
+        model = models.create(name, weights=path)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -64,6 +81,66 @@ def test_one_report_lists_what_does_not_fit(saved):
         models.alexnet(7, weights=path)
     assert "missing key 'features.0.weight'" in str(caught.value)
     assert "unexpected key 'conv1.weight'" in str(caught.value)
+
+
+def test_the_file_decides_what_is_not_said(tmp_path, saved):
+    _, path = saved
+    assert models.resnet18(weights=path).fc.weight.shape == (7, 512)
+    for option, name in itertools.product((True, False), ("googlenet", "inception_v3")):
+        path = tmp_path / "weights.npz"
+        weights.save(models.create(name, 5, aux_logits=option).state_dict(), path)
+        loaded = models.create(name, weights=path)
+        assert loaded.fc.weight.shape[0] == 5
+        auxiliary = [key for key in loaded.state_dict() if key.startswith(("aux", "Aux"))]
+        assert bool(auxiliary) is option
+        with pytest.raises(ShapeError, match=r"weights\.npz: error\(s\)[^$]*(missing|unexpected) key"):
+            models.create(name, weights=path, aux_logits=not option)
+
+
+def test_counts_of_batches_may_be_missing(tmp_path, saved, rng):
+    model, _ = saved
+    state = {name: value for name, value in model.state_dict().items() if not name.endswith("num_batches_tracked")}
+    weights.save(state, tmp_path / "old.npz")
+    loaded = models.resnet18(weights=tmp_path / "old.npz").eval()
+    x = rng.normal(size=(1, 3, 32, 32)).astype(np.float32)
+    np.testing.assert_array_equal(loaded(x).numpy(), model(x).numpy())
+    assert loaded.bn1.num_batches_tracked.item() == 0
+
+
+def test_a_file_of_another_network_of_keras_is_refused(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        named(file, {"conv1_conv": {"kernel": np.ones((7, 7, 3, 64), np.float32)}, "strange": {"kernel": np.ones(3)}})
+    with pytest.raises(ShapeError, match=r"a\.h5: [^$]*missing key 'bn1\.weight'[^$]*unexpected key 'strange\.kernel'"):
+        models.resnet50(3, weights=tmp_path / "a.h5")
+    with pytest.raises(FormatError, match=r"Keras has no weights for alexnet; there are some for resnet50"):
+        models.alexnet(weights=tmp_path / "a.h5")
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "googlenet", "squeezenet1_1"])
+def test_files_of_torchvision_give_its_outputs(tmp_path, torch, rng, name):
+    options = {"init_weights": False} if name == "googlenet" else {}
+    theirs = peers.network(torch, name, num_classes=6, **options).eval()
+    theirs = peers.load(torch, theirs, peers.values(theirs.state_dict(), rng))
+    parallel = {f"module.{key}": value for key, value in theirs.state_dict().items()}
+    torch.save({"epoch": 90, "state_dict": parallel}, tmp_path / "checkpoint.pth")
+    ours = models.create(name, weights=tmp_path / "checkpoint.pth").eval()
+    x = rng.normal(size=(2, 3, 64, 64)).astype(np.float32)
+    with torch.no_grad():
+        expected = theirs(torch.tensor(x)).numpy()
+    np.testing.assert_allclose(ours(x).numpy(), expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+
+
+def test_subnormal_weights_are_kept_and_count(tmp_path):
+    model = models.digits_net(3)
+    tiny = np.full(model.conv1.weight.shape, 1e-40, np.float32)
+    weights.save({**model.state_dict(), "conv1.weight": tiny}, tmp_path / "a.safetensors")
+    loaded = models.digits_net(weights=tmp_path / "a.safetensors")
+    np.testing.assert_array_equal(loaded.conv1.weight.numpy(), tiny)
+    x = np.full((1, 1, 8, 8), 1e30, np.float32)
+    out = fc.functional.conv2d(x, loaded.conv1.weight, padding=1).numpy()
+    np.testing.assert_allclose(out[0, :, 4, 4], 9 * float(tiny.flat[0]) * 1e30, rtol=1e-6)
 
 
 def test_assign_holds_what_can_be_held_and_copies_the_rest():
