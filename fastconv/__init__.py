@@ -58,7 +58,7 @@ __all__ = [
 ]
 
 # Rooms that cost import time and that not every user enters: loaded when they are first named.
-_LAZY = ("datasets", "models", "nn", "optim", "plots", "training", "weights")
+_LAZY = ("datasets", "estimator", "models", "nn", "optim", "plots", "training", "weights")
 # Functions that live in one of them.
 _LAZY_FUNCTIONS = {"freeze": "nn", "fuse": "nn", "replace_head": "nn", "summary": "summaries", "unfreeze": "nn"}
 
