@@ -510,6 +510,14 @@ def test_what_kernels_alone_do_not_compute_is_not_recorded(rng, function, reason
         replay.record(function, images(rng))
 
 
+@pytest.mark.parametrize("other_shape", [(2, 3, 8, 8), (1, 3, 1, 1)])
+def test_sums_are_repeated_though_no_kernel_computes_them(rng, other_shape):
+    kept = rng.standard_normal(other_shape).astype(np.float32)
+    found = replay.record(lambda x: F.add(F.add(F.relu(x), kept), x), images(rng))
+    x = images(rng)
+    assert_same_bits(found.run(x), np.maximum(x, 0) + kept + x)
+
+
 def test_passes_that_differ_are_not_recorded(rng):
     operations = iter([F.relu, lambda x: F.max_pool2d(x, 2)])
     with pytest.raises(replay.CannotReplayError, match="different kernels"):

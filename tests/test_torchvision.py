@@ -9,27 +9,17 @@ from fastconv import models, nn
 
 pytestmark = pytest.mark.oracle
 
-# Images as small as each network takes, of uneven sizes.
-IMAGES = {
-    "alexnet": (75, 83),
-    "vgg11": (33, 38),
-    "vgg13_bn": (33, 38),
-    "resnet18": (67, 71),
-    "resnet50": (67, 71),
-    "resnext50_32x4d": (67, 71),
-    "googlenet": (67, 71),
-    "inception_v3": (99, 105),
-    "mobilenet_v2": (67, 71),
-    "squeezenet1_0": (67, 71),
-    "squeezenet1_1": (67, 71),
-}
-# Made of the same parts, with more or wider layers.
-DEEPER = [
-    *("vgg13", "vgg16", "vgg19", "vgg11_bn", "vgg16_bn", "vgg19_bn"),
-    *("resnet34", "resnet101", "resnet152", "wide_resnet50_2"),
+# Images of uneven sizes, small ones: most networks take them.
+SIZE = (67, 71)
+SIZES = {"alexnet": (75, 83), "inception_v3": (99, 105), **{f"vgg{depth}": (33, 38) for depth in (11, 13, 16, 19)}}
+NAMES = [
+    *("alexnet", "googlenet", "inception_v3", "mobilenet_v2", "squeezenet1_0", "squeezenet1_1"),
+    *("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnext50_32x4d", "wide_resnet50_2"),
+    *(f"vgg{depth}{norm}" for depth in (11, 13, 16, 19) for norm in ("", "_bn")),
 ]
 # What torchvision's constructors must be told, so that nothing is drawn.
 OPTIONS = {"googlenet": {"init_weights": False}, "inception_v3": {"init_weights": False}}
+every_network = pytest.mark.parametrize("name", NAMES)
 
 
 def empty(name, *args, **options):
@@ -38,7 +28,7 @@ def empty(name, *args, **options):
         return models.create(name, *args, **options)
 
 
-@pytest.mark.parametrize("name", [*IMAGES, *DEEPER])
+@every_network
 def test_keys_and_shapes_are_torchvisions(torch, name):
     peer, ours = peers.network(torch, name, **OPTIONS.get(name, {})), empty(name)
     theirs = [(key, tuple(tensor.shape)) for key, tensor in peer.state_dict().items()]
@@ -47,13 +37,13 @@ def test_keys_and_shapes_are_torchvisions(torch, name):
     assert [key for key, _ in ours.named_parameters()] == learned
 
 
-@pytest.mark.parametrize("name", IMAGES)
+@every_network
 def test_results_are_torchvisions_also_after_folding(torch, name, rng):
     peer, ours = peers.network(torch, name, num_classes=7, **OPTIONS.get(name, {})), empty(name, 7)
     state = peers.values(peer.state_dict(), rng)
     peers.load(torch, peer, state).eval()
     ours.load_state_dict(state, assign=True)
-    x = rng.standard_normal((2, 3, *IMAGES[name]), np.float32)
+    x = rng.standard_normal((2, 3, *SIZES.get(name.removesuffix("_bn"), SIZE)), np.float32)
     with torch.no_grad(), fc.no_grad():
         theirs = peer(torch.from_numpy(x)).numpy()
         largest = np.abs(theirs).max()

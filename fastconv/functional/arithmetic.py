@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from fastconv import backends
 from fastconv.autograd import Function, is_grad_enabled
 from fastconv.functional.broadcasting import is_number, operands, reduce_to
 
@@ -42,12 +43,19 @@ class Add(Function):
     @staticmethod
     def forward(ctx, a, b):
         ctx.operands = a, b = operands(a=a, b=b)
-        return np.add(a, b)
+        out = np.add(a, b)
+        if type(a) is type(b) is type(out) is np.ndarray:
+            backends.filled(_add, (a, b), out)
+        return out
 
     @staticmethod
     def backward(ctx, grad):
         a, b = ctx.operands
         return reduce_to(grad, a), reduce_to(grad, b)
+
+
+def _add(a, b, out) -> None:
+    np.add(a, b, out)
 
 
 class Sub(Function):

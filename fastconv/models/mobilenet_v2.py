@@ -16,6 +16,7 @@ from fastconv.nn import (
     ReLU6,
     Sequential,
 )
+from fastconv.nn.fusion import conv_norm
 
 # How many times more maps are inside the blocks, maps, blocks, and the first one's stride.
 _STAGES = (
@@ -54,7 +55,13 @@ class InvertedResidual(Module):
 
     def forward(self, x):
         """The narrow maps, and what they are added to."""
-        return x + self.conv(x) if self.adds else self.conv(x)
+        if not self.adds:
+            return self.conv(x)
+        *before, narrower, norm = self.conv
+        out = x
+        for layer in before:
+            out = layer(out)
+        return conv_norm(narrower, norm, out, residual=x)
 
 
 @network()
