@@ -310,3 +310,16 @@ def test_a_dtype_comes_after_a_device():
     for moved in (fc.tensor([1.0]), Layer()):
         with pytest.raises(TypeError, match="expected a device and a dtype, got 'float32' and 'cuda'"):
             moved.to("float32", "cuda")
+
+
+def test_a_model_that_lies_there_is_summarised():
+    class Scale(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.factor = nn.Parameter(np.ones(3, np.float32))
+
+        def forward(self, x):
+            return x * self.factor
+
+    (layer,) = fc.summary(Scale().to("cuda:1"), (2, 3)).layers
+    assert (layer.volume, layer.parameters, layer.activation_bytes) == ((2, 3), 3, 24)
