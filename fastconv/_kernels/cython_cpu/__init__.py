@@ -11,6 +11,7 @@ import fastconv._kernels.cython_cpu.conv2d_grad_weight as conv2d_grad_weight
 import fastconv._kernels.cython_cpu.conv2d_images as conv2d_images
 import fastconv._kernels.cython_cpu.conv2d_pointwise as conv2d_pointwise
 import fastconv._kernels.cython_cpu.conv2d_sweep as conv2d_sweep
+import fastconv._kernels.cython_cpu.conv2d_winograd as conv2d_winograd
 import fastconv._kernels.cython_cpu.elementwise as elementwise
 import fastconv._kernels.cython_cpu.pool2d as pool2d
 import fastconv._kernels.cython_cpu.softmax as softmax
@@ -24,6 +25,7 @@ _MODULES = (
     conv2d_images,
     conv2d_first_layer,
     conv2d_sweep,
+    conv2d_winograd,
     conv2d,
     conv2d_grad_weight,
     conv2d_grad_bias,

@@ -65,6 +65,11 @@ cdef extern from "sweep_args.h" nogil:
         pass
     const fc_sweep_kernels* fc_sweep_select(int itemsize)
 
+cdef extern from "winograd_args.h" nogil:
+    ctypedef struct fc_winograd_kernels:
+        pass
+    const fc_winograd_kernels* fc_winograd_select(int itemsize)
+
 cdef const void* grad_weight_kernels(int itemsize) noexcept:
     return fc_grad_weight_select(itemsize)
 
@@ -83,6 +88,10 @@ cdef const void* images_kernels(int itemsize) noexcept:
 
 cdef const void* sweep_kernels(int itemsize) noexcept:
     return fc_sweep_select(itemsize)
+
+
+cdef const void* winograd_kernels(int itemsize) noexcept:
+    return fc_winograd_select(itemsize)
 
 
 cdef class Sum:

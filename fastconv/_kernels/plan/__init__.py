@@ -26,6 +26,7 @@ from fastconv._kernels.plan.norms import NormPlan, norm_plan
 from fastconv._kernels.plan.pointwise import PointwisePlan, pointwise_plan
 from fastconv._kernels.plan.rows import SweepPlan, row_plan, rows_reason, sweep_plan
 from fastconv._kernels.plan.sums import Packing, SumPlan, dots_reason, held_items, packing, sum_plan
+from fastconv._kernels.plan.winograd import WinogradPlan, winograd_plan
 
 __all__ = [
     "BLOCK_TERMS",
@@ -42,6 +43,7 @@ __all__ = [
     "SweepPlan",
     "TapPlan",
     "VectorUnit",
+    "WinogradPlan",
     "channel_blocks",
     "dots_reason",
     "first_layer_grad_plan",
@@ -65,4 +67,5 @@ __all__ = [
     "sum_plan",
     "sweep_plan",
     "tap_positions",
+    "winograd_plan",
 ]

@@ -13,6 +13,8 @@ from fastconv.geometry import Conv2dGeometry, Shape
 
 # Terms that are summed before their sum is added to the others', so that rounding errors stay small.
 BLOCK_TERMS = 160
+# Fewer terms are not worth a sum of their own.
+LEAST_TERMS = 32
 # Terms that one pass over an item's pixels sums: the packed weights of a block of channels (64 of float32: 80 KB) stay
 # in the second cache meanwhile.
 RANGE_TERMS = 320

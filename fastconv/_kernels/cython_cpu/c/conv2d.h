@@ -5,6 +5,7 @@
 #include "first_layer_args.h"
 #include "images_args.h"
 #include "sweep_args.h"
+#include "winograd_args.h"
 #include "panel.h"
 #include "dots.h"
 #include "groups.h"
@@ -19,6 +20,7 @@
 #include "first_layer_grad.h"
 #include "images.h"
 #include "sweep.h"
+#include "winograd.h"
 
 const fc_conv2d_kernels FC_FN(fc_conv2d) = {
     .lanes = FC_LANES,

@@ -1,0 +1,32 @@
+/* What the kernels of Winograd's minimal filtering are told; filled by conv2d_winograd.pyx. */
+#ifndef FASTCONV_WINOGRAD_ARGS_H
+#define FASTCONV_WINOGRAD_ARGS_H
+
+#include "axis.h"
+#include "isa.h"
+
+/* target[n, g*K + k, row, col] = ending(sum of weight * source), 3 x 3, with a padding of pad_rows and pad_cols before
+ * the source; forward and, flipped, grad_input are both of this form. A tile is size x size targets, of which an image
+ * has tile_rows x tile_cols. The counts of tiles and of elements are those of plan.WinogradPlan, which explains them. */
+typedef struct {
+    const void *source, *transformed, *weight, *bias;
+    void *target;
+    char *scratch; /* one part of scratch_bytes for each slot */
+    fc_strides source_strides, target_strides;
+    const int64_t *k_blocks;
+    ptrdiff_t N, groups, C, K, source_rows, source_cols, target_rows, target_cols, pad_rows, pad_cols;
+    ptrdiff_t size, tile_rows, tile_cols, tile_blocks, block_tiles, k_block_count, k_group, part;
+    ptrdiff_t source_pitch, source_step, sums_step, scratch_bytes;
+    ptrdiff_t group_stride, c_stride, k_stride; /* of the weight */
+    int flipped, relu;
+} fc_winograd_args;
+
+/* The kernels of one dtype and level. */
+typedef struct {
+    ptrdiff_t lanes, vectors, columns;
+    fc_kernel sum, transform;
+} fc_winograd_kernels;
+
+FC_TABLES(fc_winograd)
+
+#endif

@@ -1,0 +1,128 @@
+"""The plan of Winograd's minimal filtering of 3 x 3 layers: which layers, how tiles and channels are cut."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from fastconv._kernels.plan import blocks
+from fastconv._kernels.plan.blocks import VectorUnit
+from fastconv.arrays import CHANNELS_LAST, element_strides
+from fastconv.geometry import Conv2dGeometry
+
+_PLANS = 256
+# Tiles of a block: enough to read each transformed weight from the second cache a few times, few enough that what is
+# transformed of them stays there.
+_BLOCK_TILES = 48
+# Items for each thread at least, where output channels allow it: they are groups of blocks of channels then.
+_ITEMS = 2
+_LINE = 64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WinogradPlan:
+    """Items are (group, block of tiles, group of ``k_group`` blocks of output channels).
+
+    A target of K sums over C channels and lies ``pads`` (rows, columns) before its source; a tile has ``size`` x
+    ``size`` targets, an image ``tiles`` (rows, columns) of them. ``tile_blocks`` blocks have at most ``block_tiles``.
+    ``k_blocks`` has (first vector, vectors); sums over channels are cut into equal runs of ``part``. Elements of
+    scratch: ``source_pitch`` from tile to tile, ``source_step`` and ``sums_step`` from point to point.
+    """
+
+    size: int
+    C: int
+    K: int
+    pads: tuple[int, int]
+    tiles: tuple[int, int]
+    source_strides: tuple[int, int, int, int]
+    target_strides: tuple[int, int, int, int]
+    tile_blocks: int
+    block_tiles: int
+    k_blocks: np.ndarray
+    k_group: int
+    part: int
+    source_pitch: int
+    source_step: int
+    sums_step: int
+    items: int
+
+    @property
+    def points(self) -> int:
+        """The products for each tile, channel of the source and channel of the target."""
+        return (self.size + 2) ** 2
+
+
+@lru_cache(maxsize=_PLANS)
+def winograd_plan(
+    g: Conv2dGeometry, transposed: bool, formats: tuple[str, str], size: int, unit: VectorUnit, threads: int
+) -> WinogradPlan | str:
+    """The plan for tiles of some size, or why there is none; no result depends on the number of threads."""
+    reason = _reason(g, formats, unit)
+    if reason:
+        return reason
+    source, target = (g.out_shape, g.x_shape) if transposed else (g.x_shape, g.out_shape)
+    C, K = (g.K_g, g.C_g) if transposed else (g.C_g, g.K_g)
+    tiles = (-(-target[2] // size), -(-target[3] // size))
+    tile_blocks = -(-g.N * tiles[0] * tiles[1] // _BLOCK_TILES)
+    block_tiles = -(-g.N * tiles[0] * tiles[1] // tile_blocks)
+    k_blocks = blocks.channel_blocks(K, unit)
+    k_groups = min(len(k_blocks), -(-_ITEMS * threads // (tile_blocks * g.groups)))
+    k_group = -(-len(k_blocks) // k_groups)
+    line, pitch = _LINE // unit.itemsize, -(-C // unit.lanes) * unit.lanes
+    return WinogradPlan(
+        size=size,
+        C=C,
+        K=K,
+        pads=_pads(g, transposed),
+        tiles=tiles,
+        source_strides=element_strides(source, formats[0]),
+        target_strides=element_strides(target, formats[1]),
+        tile_blocks=tile_blocks,
+        block_tiles=block_tiles,
+        k_blocks=k_blocks,
+        k_group=k_group,
+        part=_part(C),
+        source_pitch=pitch,
+        source_step=_odd(block_tiles * pitch, line),
+        sums_step=_odd(block_tiles * int(k_blocks[:, 1].max()) * unit.lanes, line),
+        items=g.groups * tile_blocks * -(-len(k_blocks) // k_group),
+    )
+
+
+def _reason(g: Conv2dGeometry, formats: tuple[str, str], unit: VectorUnit) -> str | None:
+    """Why no tile can be computed so, or None."""
+    axes = (g.rows, g.cols)
+    if any((axis.kernel, axis.stride, axis.dilation) != (3, 1, 1) for axis in axes):
+        return "the kernel is not 3 x 3 with stride 1 and no dilation"
+    if g.padding_mode != "zeros":
+        return f"padding is {g.padding_mode}"
+    if any(max(axis.low, axis.high) > 2 for axis in axes):
+        return "padding is wider than the kernel reaches"
+    if unit.itemsize != 4:
+        return "the dtype is not float32"
+    if formats != (CHANNELS_LAST, CHANNELS_LAST):
+        return "channels do not lie together"
+    if min(g.C_g, g.K_g) < unit.lanes:
+        return f"groups of {g.C_g} and {g.K_g} channels leave lanes empty"
+    return None
+
+
+def _pads(g: Conv2dGeometry, transposed: bool) -> tuple[int, int]:
+    """Rows and columns before the source: those of a gradient are what the kernel reaches beyond its padding."""
+    low = (g.rows.low, g.cols.low)
+    return (2 - low[0], 2 - low[1]) if transposed else low
+
+
+def _part(channels: int) -> int:
+    """The largest equal runs of channels that are summed in one go; all, where they cannot be cut."""
+    for parts in range(-(-channels // blocks.BLOCK_TERMS), channels // blocks.LEAST_TERMS + 1):
+        if channels % parts == 0:
+            return channels // parts
+    return channels
+
+
+def _odd(elements: int, line: int) -> int:
+    """So many elements or more: an odd number of cache lines, so that equal places do not share a set of the cache."""
+    return (-(-elements // line) | 1) * line
