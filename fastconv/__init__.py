@@ -28,6 +28,7 @@ from fastconv.errors import (
 )
 from fastconv.explain import explain
 from fastconv.functional import cat
+from fastconv.precision import get_precision, set_precision, use_precision
 from fastconv.rng import manual_seed
 
 concat = cat  # torch's second name for it
@@ -48,13 +49,16 @@ __all__ = [
     "functional",
     "get_backend",
     "get_num_threads",
+    "get_precision",
     "is_grad_enabled",
     "manual_seed",
     "no_grad",
     "set_backend",
     "set_num_threads",
+    "set_precision",
     "tensor",
     "use_backend",
+    "use_precision",
 ]
 
 # Rooms that cost import time and that not every user enters: loaded when they are first named.

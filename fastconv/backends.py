@@ -9,7 +9,7 @@ import os
 import warnings
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from types import ModuleType
 from typing import Any
@@ -23,6 +23,7 @@ from fastconv._kernels.contract import Declined, Kernel, Problem
 from fastconv.device_arrays import GPU, HOST
 from fastconv.errors import BackendUnavailableError, DeviceError, UnsupportedError
 from fastconv.packed_weights import UNPACKED, PackedWeights
+from fastconv.precision import get_precision
 from fastconv.scopes import Scope
 
 AUTO = "auto"
@@ -55,13 +56,14 @@ class BackendStatus:
         return self.reason is None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class KernelSet:
-    """The kernels of one backend; forward records it, so that backward uses the same one."""
+    """The kernels of one backend, of one precision; forward records it, so that backward uses the same one."""
 
     name: str
     module: ModuleType
     why: str
+    precision: str
 
     def run(self, task: Task, *operands, version=None, owner=None) -> None:
         """Prepare (cached) and call; raises UnsupportedError where the backend declines, MemoryError for workspace.
@@ -72,7 +74,7 @@ class KernelSet:
         listener = _listener.get()
         if listener is not None and listener.replaced(task, operands):
             return
-        kernel = task.kernels.get(self.module)
+        kernel = task.kernels.get(self)
         if kernel is None:
             kernel = self._prepared(task)
         given, at, weight, run = [*operands], task.weight_at, None, kernel.run
@@ -89,10 +91,10 @@ class KernelSet:
             raise _no_memory(task, kernel)
 
     def _prepared(self, task: Task) -> Kernel:
-        kernel = _prepare(self.module, task.op, task.problem)
+        kernel = _prepare(self.module, task.op, replace(task.problem, precision=self.precision))
         if isinstance(kernel, Declined):
             raise UnsupportedError(f"backend {self.name!r} declines {task.op}: {kernel.reason}")
-        task.kernels[self.module] = kernel
+        task.kernels[self] = kernel
         return kernel
 
 
@@ -107,7 +109,7 @@ class Task:
     def __init__(self, op: str, problem: Problem):
         self.op = op
         self.problem = problem
-        self.kernels: dict[ModuleType, Kernel] = {}
+        self.kernels: dict[KernelSet, Kernel] = {}
         names = contract.OPERATIONS[op].inputs
         self.weight_at = names.index("weight") if "weight" in names else -1
 
@@ -233,9 +235,11 @@ def select(name: str | None = None, device: str = HOST) -> KernelSet:
     from it.
     """
     requested, source = _requested(name)
+    precision = get_precision()
     if device != HOST:
-        return _selected_on_device(requested, source, device)
-    return _selected(requested, source) if isinstance(requested, str) else _chosen(requested, source)
+        return _selected_on_device(requested, source, device, precision)
+    chosen = _selected if isinstance(requested, str) else _chosen
+    return chosen(requested, source, precision)
 
 
 def _requested(argument: str | None) -> tuple[str, str]:
@@ -257,20 +261,20 @@ def _from_environment() -> str | None:
         return os.environ.get(ENVIRONMENT)
 
 
-@lru_cache(maxsize=64)
-def _selected(name: str, source: str) -> KernelSet:
+@lru_cache(maxsize=256)
+def _selected(name: str, source: str, precision: str) -> KernelSet:
     if name == AUTO:
-        return _auto()
-    chosen = _chosen(name, source)
+        return _auto(precision)
+    chosen = _chosen(name, source, precision)
     if name in DEVICE_ORDER:
         raise DeviceError(f"backend {name!r}, chosen by {source}, computes on a GPU, but the arrays are on the {HOST}")
     return chosen
 
 
-def _selected_on_device(name: str, source: str, device: str) -> KernelSet:
+def _selected_on_device(name: str, source: str, device: str, precision: str) -> KernelSet:
     if name == AUTO:
-        return _loaded(DEVICE_ORDER[0], f"auto: the arrays are on device {device}")
-    chosen = _chosen(name, source)
+        return _loaded(DEVICE_ORDER[0], f"auto: the arrays are on device {device}", precision)
+    chosen = _chosen(name, source, precision)
     if name not in DEVICE_ORDER:
         raise DeviceError(f"backend {name!r}, chosen by {source}, computes on the CPU, but the arrays are on {device}")
     return chosen
@@ -278,38 +282,38 @@ def _selected_on_device(name: str, source: str, device: str) -> KernelSet:
 
 def _checked(name: str, source: str) -> str:
     if name != AUTO:
-        _chosen(name, source)
+        _chosen(name, source, get_precision())
     return name
 
 
-def _chosen(name: str, source: str) -> KernelSet:
+def _chosen(name: str, source: str, precision: str) -> KernelSet:
     """The kernels of a backend, whose name came from the source."""
     why = f"chosen by {source}"
     if not isinstance(name, str) or name not in _kernels.BACKENDS:
         known = ", ".join([AUTO, *_kernels.BACKENDS])
         raise BackendUnavailableError(f"this build of fastconv has no backend {name!r} ({why}); there are: {known}")
-    return _loaded(name, why)
+    return _loaded(name, why, precision)
 
 
-@lru_cache(maxsize=64)
-def _loaded(name: str, why: str) -> KernelSet:
+@lru_cache(maxsize=256)
+def _loaded(name: str, why: str, precision: str) -> KernelSet:
     module = _kernels.load(name)
     if module is None:
         raise BackendUnavailableError(f"backend {name!r} ({why}) cannot be used: {_kernels.reason(name)}")
     # A malformed FASTCONV_NUM_THREADS is reported here; compiled code could not raise.
     pool.get_num_threads()
-    return KernelSet(name, module, why)
+    return KernelSet(name, module, why, precision)
 
 
 @cache
-def _auto() -> KernelSet:
+def _auto(precision: str) -> KernelSet:
     for name in AUTO_ORDER:
         if _kernels.reason(name) is None and _kernels.load(name) is not None:
             break
     if name == AUTO_ORDER[-1]:
         reasons = "; ".join(f"{other}: {_kernels.reason(other)}" for other in AUTO_ORDER[:-1])
         warnings.warn(f"no compiled backend is usable, the slow reference runs instead ({reasons})", stacklevel=7)
-    return _loaded(name, f"auto: first usable of {', '.join(AUTO_ORDER)}")
+    return _loaded(name, f"auto: first usable of {', '.join(AUTO_ORDER)}", precision)
 
 
 @lru_cache(maxsize=512)

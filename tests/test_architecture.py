@@ -24,7 +24,18 @@ KERNEL_SOURCES = [path for path in (*SOURCES, *NATIVE) if path.parent.name in BA
 
 LEAVES = {
     f"fastconv.{name}"
-    for name in ("errors", "dtypes", "geometry", "parameters", "arrays", "memory", "rng", "scopes", "device_arrays")
+    for name in (
+        "errors",
+        "dtypes",
+        "geometry",
+        "parameters",
+        "arrays",
+        "memory",
+        "rng",
+        "scopes",
+        "precision",
+        "device_arrays",
+    )
 } | {"fastconv._kernels.buffers"}
 CONTRACT = {f"fastconv._kernels.{name}" for name in ("contract", "plan", "pool")}
 FUNCTIONAL = {"fastconv.functional", "fastconv.autograd", *LEAVES}

@@ -90,7 +90,7 @@ class Problem:
     have the format of its ``out``. ``row_counts`` (OH) and ``col_counts`` (OW) of an average have the dtype of its
     ``out``, which is divided by their products. ``optional`` names the optional operands that are present.
     ``activation``, None or RELU, is applied to the result of conv2d_forward and batch_norm_forward before it is stored;
-    in gradients of batch normalisation it says what followed forward.
+    in gradients of batch normalisation it says what followed forward. ``precision`` is one of fastconv.precision's.
     """
 
     geometry: Any  # one of those of fastconv.geometry, as the operation's name says
@@ -99,6 +99,7 @@ class Problem:
     optional: frozenset[str] = frozenset()
     variant: str | None = None
     activation: str | None = None
+    precision: str = "strict"
 
 
 @dataclass(frozen=True, slots=True)

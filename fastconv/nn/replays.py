@@ -145,7 +145,8 @@ def _plain(inputs) -> np.ndarray | None:
 
 
 def _kind(x) -> tuple:
-    return x.shape, x.strides, x.dtype, backends.select().name
+    kernels = backends.select()
+    return x.shape, x.strides, x.dtype, kernels.name, kernels.precision
 
 
 def _recorded(model, x) -> _Pass:

@@ -23,7 +23,7 @@ cdef extern from "winograd_args.h" nogil:
         const int64_t *k_blocks
         Py_ssize_t N, groups, C, K, source_rows, source_cols, target_rows, target_cols, pad_rows, pad_cols
         Py_ssize_t size, tile_rows, tile_cols, tile_blocks, block_tiles, k_block_count, k_group, part
-        Py_ssize_t source_pitch, source_step, sums_step, scratch_bytes
+        Py_ssize_t source_pitch, source_step, sums_step, weight_step, scratch_bytes
         Py_ssize_t group_stride, c_stride, k_stride
         int flipped, relu
     ctypedef struct fc_winograd_kernels:
@@ -65,14 +65,15 @@ cdef class Winograd:
         a.tile_rows, a.tile_cols = made.tiles
         a.k_blocks, a.k_block_count = <const int64_t*> address(made.k_blocks), len(made.k_blocks)
         a.k_group, a.part = made.k_group, made.part
-        a.source_pitch, a.source_step, a.sums_step = made.source_pitch, made.source_step, made.sums_step
+        a.source_pitch, a.source_step = made.source_pitch, made.source_step
+        a.sums_step, a.weight_step = made.sums_step, made.weight_step
         a.group_stride = g.K_g * g.C_g * 9
         a.c_stride, a.k_stride = (g.C_g * 9, 9) if transposed else (9, g.C_g * 9)
         cdef Py_ssize_t lanes = self.kernels.lanes
         scratch = made.points * (a.source_step + a.sums_step) + self.kernels.vectors * lanes * self.kernels.columns
         a.scratch_bytes = whole_lines((scratch + made.C + lanes) * itemsize + 16 * (made.C // made.part))
         self.vectors = -(-made.K // lanes)
-        self.transformed_bytes = g.groups * self.vectors * lanes * made.C * made.points * itemsize
+        self.transformed_bytes = g.groups * a.k_block_count * made.points * a.weight_step * itemsize
         self.items, self.item_flops = made.items, g.flops // made.items
 
     @property
@@ -103,8 +104,9 @@ cdef class Winograd:
 
 
 def _prepare(name, size, problem, transposed):
-    threads = pool.default_num_threads()
-    made = plan.winograd_plan(problem.geometry, transposed, problem.formats, size, vector_unit(problem), threads)
+    unit, threads = vector_unit(problem), pool.default_num_threads()
+    asked = None if problem.variant else problem.precision
+    made = plan.winograd_plan(problem.geometry, transposed, problem.formats, size, unit, threads, asked)
     if isinstance(made, str):
         return contract.Declined(made)
     cdef Winograd run = Winograd(problem, made, transposed)
@@ -114,7 +116,7 @@ def _prepare(name, size, problem, transposed):
 def _variants(transposed):
     return tuple(
         contract.Variant(name, lambda problem, name=name, size=size: _prepare(name, size, problem, transposed))
-        for name, size in (("winograd2", 2), ("winograd4", 4))
+        for name, size in (("winograd4", 4), ("winograd2", 2))
     )
 
 

@@ -13,6 +13,20 @@ from fastconv.arrays import CHANNELS_LAST, element_strides
 from fastconv.geometry import Conv2dGeometry
 
 _PLANS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """When tiles of a size are computed unasked: at these precisions, from so many channels of a group, of source and
+    target, and so many rows and columns of targets on."""
+
+    precisions: tuple[str, ...]
+    channels: int
+    extent: int
+
+
+# By the size of a tile. Measured with weights that stay, on two cores with AVX-512: below, the direct kernels are faster.
+CHOICES = {4: Choice(("fast",), 32, 12), 2: Choice(("high", "fast"), 32, 5)}
 # Tiles of a block: enough to read each transformed weight from the second cache a few times, few enough that what is
 # transformed of them stays there.
 _BLOCK_TILES = 48
@@ -28,7 +42,8 @@ class WinogradPlan:
     A target of K sums over C channels and lies ``pads`` (rows, columns) before its source; a tile has ``size`` x
     ``size`` targets, an image ``tiles`` (rows, columns) of them. ``tile_blocks`` blocks have at most ``block_tiles``.
     ``k_blocks`` has (first vector, vectors); sums over channels are cut into equal runs of ``part``. Elements of
-    scratch: ``source_pitch`` from tile to tile, ``source_step`` and ``sums_step`` from point to point.
+    scratch: ``source_pitch`` from tile to tile, ``source_step``, ``sums_step`` and, in the
+    transformed weight, ``weight_step`` from point to point.
     """
 
     size: int
@@ -46,6 +61,7 @@ class WinogradPlan:
     source_pitch: int
     source_step: int
     sums_step: int
+    weight_step: int
     items: int
 
     @property
@@ -56,14 +72,23 @@ class WinogradPlan:
 
 @lru_cache(maxsize=_PLANS)
 def winograd_plan(
-    g: Conv2dGeometry, transposed: bool, formats: tuple[str, str], size: int, unit: VectorUnit, threads: int
+    g: Conv2dGeometry,
+    transposed: bool,
+    formats: tuple[str, str],
+    size: int,
+    unit: VectorUnit,
+    threads: int,
+    precision: str | None,
 ) -> WinogradPlan | str:
-    """The plan for tiles of some size, or why there is none; no result depends on the number of threads."""
-    reason = _reason(g, formats, unit)
-    if reason:
-        return reason
+    """The plan for tiles of some size, or why there is none; no result depends on the number of threads.
+
+    ``precision``: what was asked for, or None where the size was.
+    """
     source, target = (g.out_shape, g.x_shape) if transposed else (g.x_shape, g.out_shape)
     C, K = (g.K_g, g.C_g) if transposed else (g.C_g, g.K_g)
+    reason = _reason(g, formats, unit) or _rejection(CHOICES[size], min(C, K), min(target[2:]), precision)
+    if reason:
+        return reason
     tiles = (-(-target[2] // size), -(-target[3] // size))
     tile_blocks = -(-g.N * tiles[0] * tiles[1] // _BLOCK_TILES)
     block_tiles = -(-g.N * tiles[0] * tiles[1] // tile_blocks)
@@ -71,6 +96,7 @@ def winograd_plan(
     k_groups = min(len(k_blocks), -(-_ITEMS * threads // (tile_blocks * g.groups)))
     k_group = -(-len(k_blocks) // k_groups)
     line, pitch = _LINE // unit.itemsize, -(-C // unit.lanes) * unit.lanes
+    width = int(k_blocks[:, 1].max()) * unit.lanes
     return WinogradPlan(
         size=size,
         C=C,
@@ -86,7 +112,8 @@ def winograd_plan(
         part=_part(C),
         source_pitch=pitch,
         source_step=_odd(block_tiles * pitch, line),
-        sums_step=_odd(block_tiles * int(k_blocks[:, 1].max()) * unit.lanes, line),
+        sums_step=_odd(block_tiles * width, line),
+        weight_step=_odd(C * width, line),
         items=g.groups * tile_blocks * -(-len(k_blocks) // k_group),
     )
 
@@ -106,6 +133,17 @@ def _reason(g: Conv2dGeometry, formats: tuple[str, str], unit: VectorUnit) -> st
         return "channels do not lie together"
     if min(g.C_g, g.K_g) < unit.lanes:
         return f"groups of {g.C_g} and {g.K_g} channels leave lanes empty"
+    return None
+
+
+def _rejection(choice: Choice, channels: int, extent: int, precision: str | None) -> str | None:
+    """Why the size is not chosen, or None."""
+    if precision is None:
+        return None
+    if precision not in choice.precisions:
+        return f"the precision is {precision}, not {' or '.join(choice.precisions)}"
+    if channels < choice.channels or extent < choice.extent:
+        return f"fewer than {choice.channels} channels or {choice.extent} rows or columns of targets"
     return None
 
 

@@ -5,6 +5,9 @@
 
 #ifndef FASTCONV_WINOGRAD_H
 #define FASTCONV_WINOGRAD_H
+/* Channels of which the taps are transposed at once. */
+enum { FC_TAKEN_CHANNELS = 16 };
+
 /* Where a tile lies: its image, its first target. */
 typedef struct {
     ptrdiff_t n, row, col;
@@ -90,8 +93,8 @@ FC_INLINE void FC_FN(transform_sources)(const int size, const fc_winograd_args *
 /* The products of one block of channels: one matrix for each point. What the next matrix reads is asked for. */
 static void FC_FN(multiply_block)(const fc_winograd_args *a, const FC_FN(fc_winograd_work) *w, ptrdiff_t points,
                                   ptrdiff_t vectors, ptrdiff_t tiles, const real *transformed, const real *end) {
-    const ptrdiff_t width = vectors * FC_LANES, columns = FC_FN(columns)[vectors - 1], matrix = a->C * width;
-    const ptrdiff_t panels = (tiles + columns - 1) / columns, ahead = (matrix + panels - 1) / panels;
+    const ptrdiff_t width = vectors * FC_LANES, columns = FC_FN(columns)[vectors - 1];
+    const ptrdiff_t panels = (tiles + columns - 1) / columns, ahead = (a->C * width + panels - 1) / panels;
     fc_panel panel = {.entries = w->entries, .count = a->part, .x_step = 1, .x_shift = a->source_pitch};
     panel.entry_count = a->C / a->part;
     panel.per_chunk = 1;
@@ -101,10 +104,10 @@ static void FC_FN(multiply_block)(const fc_winograd_args *a, const FC_FN(fc_wino
         w->entries[2 * e] = e * a->part;
         w->entries[2 * e + 1] = e * a->part * width;
     }
-    for (ptrdiff_t point = 0; point < points; point++, transformed += matrix)
+    for (ptrdiff_t point = 0; point < points; point++, transformed += a->weight_step)
         for (ptrdiff_t p = 0; p < panels; p++) {
             const ptrdiff_t begin = p * tiles / panels, count = (p + 1) * tiles / panels - begin;
-            const real *next = transformed + matrix + p * ahead;
+            const real *next = transformed + a->weight_step + p * ahead;
             for (ptrdiff_t i = 0; i < ahead && next + i < end; i += FC_LINE) __builtin_prefetch(next + i, 0, 2);
             FC_FN(panels)[vectors - 1][count - 1](
                 &panel, w->sources + point * a->source_step + begin * a->source_pitch, transformed, w->sums,
@@ -208,18 +211,18 @@ FC_INLINE void FC_FN(transform_targets)(const int size, const fc_winograd_args *
 /* The tiles of an item for one group of blocks of channels. */
 FC_INLINE void FC_FN(winograd_item)(const int size, const fc_winograd_args *a, FC_FN(fc_winograd_work) *w, ptrdiff_t g,
                                     ptrdiff_t first, ptrdiff_t tiles, ptrdiff_t k_group, int is_transformed) {
-    const ptrdiff_t points = (size + 2) * (size + 2), all = (a->K + FC_LANES - 1) / FC_LANES;
+    const ptrdiff_t points = (size + 2) * (size + 2), step = points * a->weight_step;
     const ptrdiff_t begin = k_group * a->k_group, end = begin + a->k_group;
     if (!is_transformed)
         FC_FN(transform_sources)(size, a, w, g, first, tiles);
     for (ptrdiff_t block = begin; block < end && block < a->k_block_count; block++) {
         const ptrdiff_t vector = a->k_blocks[2 * block], vectors = a->k_blocks[2 * block + 1], k0 = vector * FC_LANES;
-        const real *group = (const real *)a->transformed + g * all * FC_LANES * a->C * points;
+        const real *group = (const real *)a->transformed + g * a->k_block_count * step;
         const ptrdiff_t channels = a->K - k0 < vectors * FC_LANES ? a->K - k0 : vectors * FC_LANES;
         if (a->bias != NULL)
             memcpy(w->bias, (const real *)a->bias + g * a->K + k0, (size_t)channels * sizeof(real));
         FC_FN(multiply_block)
-        (a, w, points, vectors, tiles, group + k0 * a->C * points, group + all * FC_LANES * a->C * points);
+        (a, w, points, vectors, tiles, group + block * step, group + a->k_block_count * step);
         FC_FN(transform_targets)(size, a, w, g, first, tiles, k0, vectors);
     }
 }
@@ -248,13 +251,13 @@ static void FC_FN(winograd)(void *ctx, ptrdiff_t lo, ptrdiff_t hi, ptrdiff_t slo
 }
 
 /* A vector of output channels of one input channel: nine taps, each a vector, become points. */
-FC_INLINE void FC_FN(transform_taps)(const int size, const vec *taps, real *to, ptrdiff_t step) {
+FC_INLINE void FC_FN(transform_taps)(const int size, const vec *taps, int flipped, real *to, ptrdiff_t step) {
     const int count = size + 2;
     vec half[FC_WINOGRAD_SIZE][3], column[3], u[FC_WINOGRAD_SIZE];
 #pragma GCC unroll 3
     for (int j = 0; j < 3; j++) {
 #pragma GCC unroll 3
-        for (int i = 0; i < 3; i++) column[i] = taps[3 * i + j];
+        for (int i = 0; i < 3; i++) column[i] = taps[flipped ? 8 - 3 * i - j : 3 * i + j];
         FC_FN(weight_transform)(size, column, u);
 #pragma GCC unroll 6
         for (int i = 0; i < count; i++) half[i][j] = u[i];
@@ -265,6 +268,20 @@ FC_INLINE void FC_FN(transform_taps)(const int size, const vec *taps, real *to, 
 #pragma GCC unroll 6
         for (int j = 0; j < count; j++) *(vec *)(to + (i * count + j) * step) = u[j];
     }
+}
+
+/* The taps of a vector of output channels and of some input channels, each tap a vector: [c][tap][k]. */
+FC_INLINE void FC_FN(take_taps)(const fc_winograd_args *a, const real *weight, ptrdiff_t lanes, ptrdiff_t channels,
+                                ptrdiff_t readable, vec *taps) {
+    if (a->c_stride == 9) {
+        FC_FN(transpose_any)
+        (weight, NULL, a->k_stride, (real *)taps, NULL, FC_LANES, lanes, 9 * channels, readable - (lanes - 1) * a->k_stride);
+        return;
+    }
+    for (ptrdiff_t c = 0; c < channels; c++)
+        FC_FN(transpose_any)
+        (weight + c * a->c_stride, NULL, 9, (real *)(taps + 9 * c), NULL, FC_LANES, lanes, 9,
+         readable - c * a->c_stride - (lanes - 1) * 9);
 }
 
 /* One item per (group, vector of output channels). */
@@ -278,17 +295,20 @@ static void FC_FN(transform_weight)(void *ctx, ptrdiff_t lo, ptrdiff_t hi, ptrdi
         while (a->k_blocks[2 * block] + a->k_blocks[2 * block + 1] <= vector) block++;
         const ptrdiff_t first = a->k_blocks[2 * block], width = a->k_blocks[2 * block + 1] * FC_LANES;
         const ptrdiff_t lanes = a->K - k0 < FC_LANES ? a->K - k0 : FC_LANES;
-        const real *weight = (const real *)a->weight + g * a->group_stride + k0 * a->k_stride;
-        real *to = (real *)a->transformed + (g * all + first) * FC_LANES * a->C * points + (vector - first) * FC_LANES;
-        vec taps[9] = {{0}};
-        for (ptrdiff_t c = 0; c < a->C; c++, to += width) {
-            for (ptrdiff_t k = 0; k < lanes; k++)
-                for (int tap = 0; tap < 9; tap++)
-                    taps[a->flipped ? 8 - tap : tap][k] = weight[k * a->k_stride + c * a->c_stride + tap];
-            if (a->size == 2)
-                FC_FN(transform_taps)(2, taps, to, a->C * width);
-            else
-                FC_FN(transform_taps)(4, taps, to, a->C * width);
+        const ptrdiff_t at = g * a->group_stride + k0 * a->k_stride;
+        real *to = (real *)a->transformed + (g * a->k_block_count + block) * points * a->weight_step +
+                   (vector - first) * FC_LANES;
+        vec taps[9 * FC_TAKEN_CHANNELS] = {{0}};
+        for (ptrdiff_t c0 = 0; c0 < a->C; c0 += FC_TAKEN_CHANNELS) {
+            const ptrdiff_t channels = a->C - c0 < FC_TAKEN_CHANNELS ? a->C - c0 : FC_TAKEN_CHANNELS;
+            const ptrdiff_t from = at + c0 * a->c_stride;
+            FC_FN(take_taps)
+            (a, (const real *)a->weight + from, lanes, channels, a->groups * a->group_stride - from, taps);
+            for (ptrdiff_t c = 0; c < channels; c++, to += width)
+                if (a->size == 2)
+                    FC_FN(transform_taps)(2, taps + 9 * c, a->flipped, to, a->weight_step);
+                else
+                    FC_FN(transform_taps)(4, taps + 9 * c, a->flipped, to, a->weight_step);
         }
     }
 }
