@@ -1,8 +1,8 @@
 """How exact results must be: the one place where that is chosen.
 
-``"strict"`` sums directly. ``"high"``, the default, also takes algorithms whose error is at most that of a direct sum for
-data of one scale: Winograd's F(2 x 2, 3 x 3), whose bound counts the inputs of one pixel more on each side. ``"fast"``
-takes those with a larger, published error, too: F(4 x 4, 3 x 3).
+``"strict"`` sums directly. ``"high"``, the default, also takes algorithms that keep the bound of a direct sum: Winograd's
+F(2 x 2, 3 x 3), where the bound counts the inputs of one pixel more on each side. ``"fast"`` takes those with a larger,
+published one, too: F(4 x 4, 3 x 3).
 """
 
 from __future__ import annotations

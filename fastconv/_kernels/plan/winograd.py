@@ -25,7 +25,7 @@ class Choice:
     extent: int
 
 
-# By the size of a tile. Measured with weights that stay, on two cores with AVX-512: below, the direct kernels are faster.
+# By the size of a tile. Measured with weights that stay: below, the direct kernels are faster.
 CHOICES = {4: Choice(("fast",), 32, 12), 2: Choice(("high", "fast"), 32, 5)}
 # Tiles of a block: enough to read each transformed weight from the second cache a few times, few enough that what is
 # transformed of them stays there.
