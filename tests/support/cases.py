@@ -125,3 +125,22 @@ FEW_WINDOWS = (
     PoolCase("large windows side by side", "here", (1, 5, 36, 28), (12, 14)),
 )
 POOLS = ADAPTIVE + WIDTHS + POOL_LINES + FEW_WINDOWS
+
+
+def three_by_three(name, x_shape, K, **parameters):
+    C_g = x_shape[1] // parameters.get("groups", 1)
+    return ConvCase(name, "here", x_shape, (K, C_g, 3, 3), **parameters)
+
+
+# Tiles of 2 x 2 and 4 x 4 outputs: tails of maps and of vectors, every padding, several blocks of tiles and of channels.
+WINOGRAD = (
+    three_by_three("whole tiles", (2, 16, 8, 8), 16, padding=1),
+    three_by_three("tiles and vectors with tails", (1, 19, 7, 9), 35, padding=1),
+    three_by_three("unpadded tiles", (1, 33, 9, 6), 17),
+    three_by_three("tiles of unequal pads", (1, 17, 6, 5), 16, padding=((0, 2), (1, 0)), bias=False),
+    three_by_three("far padding of tiles", (2, 16, 3, 4), 20, padding=2),
+    three_by_three("one row of tiles", (1, 16, 1, 13), 16, padding=1),
+    three_by_three("tiles of groups", (2, 34, 6, 11), 36, padding=1, groups=2),
+    three_by_three("blocks of tiles", (3, 16, 20, 18), 80, padding=1),
+    three_by_three("tiles, runs of channels", (1, 352, 4, 5), 16, padding=1),
+)

@@ -1,0 +1,207 @@
+"""Winograd's minimal filtering: its tiles, its errors, where NaN and infinities land, and who may choose it."""
+
+import numpy as np
+import pytest
+from support.backends import compiled_backends
+from support.cases import WINOGRAD
+from support.data import FORMATS, assert_same_bits, in_format, integers
+from support.kernel_calls import ROUNDING, activations, assert_exact, geometry_of, problem_of, run_fenced
+
+import fastconv as fc
+import fastconv.functional as F
+from fastconv import _kernels, nn
+from fastconv._kernels.contract import Declined
+from fastconv.arrays import CHANNELS_LAST
+from fastconv.bench.cases import ConvCase
+from fastconv.dtypes import FLOAT_TYPES
+
+OPERATIONS = ("conv2d_forward", "conv2d_grad_input")
+# Units of roundoff times the sum of magnitudes that a result may be wrong by.
+BOUNDS = {"winograd2": 16, **ROUNDING}
+every_operation = pytest.mark.parametrize("op", OPERATIONS)
+every_variant = pytest.mark.parametrize("variant", BOUNDS)
+every_case = pytest.mark.parametrize("case", WINOGRAD, ids=lambda case: case.name)
+LAYER = ConvCase("layer", "here", (2, 64, 13, 15), (48, 64, 3, 3), padding=1)
+
+
+def problem(op, case, variant=None, dtype="float32", formats=CHANNELS_LAST, **options):
+    given = [formats] * len(activations(op))
+    return problem_of(op, geometry_of(case), dtype, given, {"bias"} if case.bias else (), variant, **options)
+
+
+def run(backend, op, case, variant, inputs, **options):
+    (output,) = run_fenced(backend, op, problem(op, case, variant, **options), inputs).values()
+    return output
+
+
+def normal_inputs(rng, case):
+    g = geometry_of(case)
+    shapes = {"x": g.x_shape, "weight": g.weight_shape, "bias": (g.K,), "grad_out": g.out_shape}
+    return {name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
+
+
+def wide(inputs, change=lambda values: values):
+    return {name: change(values.astype(np.float64)) for name, values in inputs.items()}
+
+
+@compiled_backends
+@every_operation
+@every_case
+def test_tiles_give_the_bits_of_the_reference_on_integers(backend, op, case):
+    activation = "relu" if op == "conv2d_forward" else None
+    assert_exact(backend, op, case, "float32")
+    assert_exact(backend, op, case, "float32", activation=activation)
+
+
+@compiled_backends
+@every_operation
+@every_variant
+@pytest.mark.parametrize("case", [*WINOGRAD, LAYER], ids=lambda case: case.name)
+def test_errors_keep_the_bound_of_the_variant(backend, op, variant, case, rng):
+    inputs = normal_inputs(rng, case)
+    found = run(backend, op, case, variant, inputs)
+    exact = run("reference", op, case, None, wide(inputs), dtype="float64")
+    scale = run("reference", op, case, None, wide(inputs, np.abs), dtype="float64")
+    error = np.max(np.abs(found - exact) / scale) / FLOAT_TYPES["float32"].unit_roundoff
+    assert error <= BOUNDS[variant], f"{error:.1f} u"
+
+
+@compiled_backends
+@every_operation
+@every_variant
+def test_what_is_not_finite_lands_where_direct_sums_put_it(backend, op, variant, rng):
+    inputs = normal_inputs(rng, LAYER)
+    for name in ("x", "grad_out"):
+        inputs[name][0, 3, 4, 4], inputs[name][0, 5, 9, 1] = np.inf, -np.inf
+        inputs[name][1, 2, 0, 14], inputs[name][1, 7, 12, 0] = np.nan, np.inf
+    found, expected = (run(backend, op, LAYER, name, inputs) for name in (variant, "direct"))
+    for kind in (np.isnan, np.isposinf, np.isneginf):
+        np.testing.assert_array_equal(kind(found), kind(expected))
+    finite = np.isfinite(expected)
+    assert 0 < (~finite).sum() < finite.sum()
+    np.testing.assert_allclose(found[finite], expected[finite], rtol=1e-4, atol=1e-4)
+
+
+@compiled_backends
+@every_operation
+@every_variant
+def test_an_infinite_weight_has_no_effect_over_padding(backend, op, variant, rng):
+    inputs = normal_inputs(rng, LAYER)
+    inputs["weight"][3, 5, 0, 0] = np.inf
+    inputs["weight"][7, 2, 2, 1] = np.nan
+    found, expected = (run(backend, op, LAYER, name, inputs) for name in (variant, "direct"))
+    np.testing.assert_array_equal(np.isnan(found), np.isnan(expected))
+    np.testing.assert_array_equal(np.isinf(found), np.isinf(expected))
+    assert np.isfinite(expected).any()
+
+
+@compiled_backends
+@every_variant
+def test_the_rectifier_keeps_nan_and_does_not_hide_what_is_not_finite(backend, variant, rng):
+    inputs = normal_inputs(rng, LAYER)
+    inputs["x"][0, 3, 4, 4], inputs["x"][1, 2, 0, 14] = -np.inf, np.nan
+    found, plain = (
+        run(backend, "conv2d_forward", LAYER, variant, inputs, activation=activation) for activation in ("relu", None)
+    )
+    assert_same_bits(found, np.where(plain < 0, np.float32(0), plain))
+
+
+@compiled_backends
+@every_variant
+def test_a_result_does_not_depend_on_the_batch_nor_on_the_number_of_threads(backend, variant, rng, _restore_settings):
+    inputs = normal_inputs(rng, LAYER)
+    both = run(backend, "conv2d_forward", LAYER, variant, inputs)
+    alone = ConvCase("layer", "here", (1, 64, 13, 15), (48, 64, 3, 3), padding=1)
+    fc.set_num_threads(1)
+    for n in range(2):
+        single = run(backend, "conv2d_forward", alone, variant, inputs | {"x": inputs["x"][n : n + 1]})
+        assert_same_bits(single, both[n : n + 1])
+
+
+@compiled_backends
+@every_operation
+def test_precision_decides_and_a_name_wins(backend, op):
+    prepare = _kernels.load(backend).prepare
+    chosen = {level: prepare(op, _at(problem(op, LAYER), level)).variant for level in fc.precision.LEVELS}
+    assert chosen == {"strict": "direct", "high": "winograd2", "fast": "winograd4"}
+    assert prepare(op, problem(op, LAYER, "winograd4")).variant == "winograd4"
+
+
+def _at(asked, level):
+    from dataclasses import replace
+
+    return replace(asked, precision=level)
+
+
+@compiled_backends
+@every_variant
+@pytest.mark.parametrize(
+    ("case", "dtype", "formats", "reason"),
+    [
+        (ConvCase("strided", "here", (1, 32, 9, 9), (32, 32, 3, 3), stride=2), "float32", CHANNELS_LAST, "3 x 3"),
+        (ConvCase("dilated", "here", (1, 32, 9, 9), (32, 32, 3, 3), dilation=2), "float32", CHANNELS_LAST, "3 x 3"),
+        (ConvCase("five", "here", (1, 32, 9, 9), (32, 32, 5, 5)), "float32", CHANNELS_LAST, "3 x 3"),
+        (ConvCase("far", "here", (1, 32, 9, 9), (32, 32, 3, 3), padding=3), "float32", CHANNELS_LAST, "wider"),
+        (
+            ConvCase("circular", "here", (1, 32, 9, 9), (32, 32, 3, 3), padding=1, padding_mode="circular"),
+            *("float32", CHANNELS_LAST, "circular"),
+        ),
+        (LAYER, "float64", CHANNELS_LAST, "not float32"),
+        (LAYER, "float32", FORMATS[0], "do not lie together"),
+        (ConvCase("few", "here", (1, 3, 9, 9), (32, 3, 3, 3)), "float32", CHANNELS_LAST, "leave lanes empty"),
+    ],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_what_has_no_tiles_is_declined_with_the_reason(backend, variant, case, dtype, formats, reason):
+    answer = _kernels.load(backend).prepare("conv2d_forward", problem("conv2d_forward", case, variant, dtype, formats))
+    assert isinstance(answer, Declined)
+    assert reason in answer.reason
+
+
+def test_precision_is_high_unless_it_is_set(_restore_settings):
+    assert fc.get_precision() == "high"
+    with fc.use_precision("fast"):
+        assert fc.get_precision() == "fast"
+        with fc.use_precision("strict"):
+            assert fc.get_precision() == "strict"
+        assert fc.get_precision() == "fast"
+    fc.set_precision("strict")
+    try:
+        assert fc.get_precision() == "strict"
+    finally:
+        fc.set_precision("high")
+    for wrong in ("highest", None, 1):
+        with pytest.raises(ValueError, match="precision must be one of 'strict', 'high', 'fast'"):
+            fc.set_precision(wrong)
+        with pytest.raises(ValueError, match="precision must be one of"):
+            fc.use_precision(wrong)
+    assert fc.get_precision() == "high"
+
+
+@compiled_backends
+def test_backward_keeps_the_precision_of_forward(backend, rng):
+    x, weight = (
+        fc.tensor(in_format(integers(rng, shape), CHANNELS_LAST), requires_grad=True)
+        for shape in ((1, 32, 12, 12), (32, 32, 3, 3))
+    )
+    with fc.use_backend(backend), fc.use_precision("strict"):
+        out = F.conv2d(x, weight, padding=1)
+    with fc.backends.recording() as records:
+        out.backward(np.ones(out.shape, np.float32))
+    assert [record.variant for record in records if record.op == "conv2d_grad_input"] == ["direct"]
+
+
+@compiled_backends
+def test_what_is_repeated_asks_for_the_precision_again(backend, rng):
+    fc.manual_seed(1)
+    model = fc.fuse(nn.Sequential(nn.Conv2d(3, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 32, 3, padding=1)).eval())
+    x = rng.normal(size=(1, 3, 16, 16)).astype(np.float32)
+    found = {}
+    with fc.use_backend(backend):
+        for level in fc.precision.LEVELS:
+            with fc.use_precision(level):
+                found[level] = [model(x).numpy() for _ in range(6)]
+    for results in found.values():
+        for repeated in results[1:]:
+            assert_same_bits(repeated, results[0])
+    assert (found["fast"][0] != found["strict"][0]).any()
