@@ -125,6 +125,19 @@ class Kernel:
 
 
 @dataclass(frozen=True, slots=True)
+class Transformed:
+    """A transformed weight, packed in ``points``, and the weight itself, which its kernel reads where it must."""
+
+    points: Any
+    weight: Any
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes that are there beside the weight."""
+        return self.points.nbytes
+
+
+@dataclass(frozen=True, slots=True)
 class Declined:
     """This backend or variant will not run the problem."""
 

@@ -31,13 +31,6 @@ cdef extern from "winograd_args.h" nogil:
         fc_kernel sum, transform
 
 
-class Transformed:
-    """A transformed weight and the weight itself, from which tiles that hold what is not finite are summed."""
-
-    def __init__(self, points, weight):
-        self.points, self.weight, self.nbytes = points, weight, len(points)
-
-
 cdef class Winograd:
     """Forward and grad_input: tiles of targets as sums of products of what is transformed."""
 
@@ -89,7 +82,7 @@ cdef class Winograd:
         cdef Py_ssize_t items = a.groups * self.vectors, chunk = grain(64 * self.transformed_bytes // items)
         with nogil:
             parallel_for(self.kernels.transform, &a, items, chunk)
-        return Transformed(points, weight)
+        return contract.Transformed(points, weight)
 
     def __call__(self, source, weight, *rest):
         cdef fc_winograd_args a = self.args

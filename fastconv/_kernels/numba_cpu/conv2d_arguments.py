@@ -114,6 +114,31 @@ IMAGES = structure(
     "K", "taps", "source_pixels", "source_cols", "target_rows", "target_cols", "source_plane", "target_plane",
     "itemsize", "row_blocks", "region_count", "per_chunk", "sums_at", "source_at", "target_at",
 )  # fmt: skip
+# The same of Winograd's minimal filtering and plan.WinogradPlan; pitch, steps and strides are in bytes.
+WINOGRAD = structure(
+    *PANELS, *strided("source"), *strided("target"), "transformed", "weight", "bias", *SCRATCH, "transform_source",
+    "transform_target", "k_blocks", "N", "C", "K", "itemsize", "source_rows", "source_cols", "target_rows",
+    "target_cols", "pad_rows", "pad_cols", "size", "tile_rows", "tile_cols", "tile_blocks", "k_block_count", "k_group",
+    "part", "source_pitch", "source_step", "sums_step", "group_bytes", "group_stride", "c_stride",
+    "k_stride", "flipped", "relu",
+    "entries_at", "bias_at", "tables_at", "doubt_at", "sums_at", "zeros_at", "waste_at", "sources_at", "products_at",
+)  # fmt: skip
+# What a slot works with: addresses, then the item's group, first tile and tiles. ``doubt`` says that a tile has what is
+# not finite, ``zeros`` are what lies in the padding, targets outside the image go to ``waste``; ``sources`` are
+# [point][tile][channel], as are ``products`` of a block of channels.
+WINOGRAD_WORK = structure(
+    "panel", "entries", "bias", "tables", "doubt", "sums", "zeros", "waste", "sources", "products", "g", "first",
+    "tiles",
+)  # fmt: skip
+WINOGRAD_WORK_BYTES = WINOGRAD_WORK.itemsize
+# Two tables of the addresses of pixels: those of a tile and of the next one; a tile has so many at most.
+WINOGRAD_TABLE_BYTES = 8 * 6 * 6
+# Strides are in bytes; so many channels are transformed in one go.
+WINOGRAD_WEIGHT = structure(
+    "weight", "transformed", *SCRATCH, "k_blocks", "transpose", "transform", "C", "K", "points", "itemsize",
+    "group_stride", "c_stride", "k_stride", "flipped",
+)  # fmt: skip
+WINOGRAD_CHANNELS = 8
 # One item sums so many channels where they are together; where pixels are, one channel has so many sums.
 BIAS_CHANNELS, BIAS_SUMS = 32, 16
 GRAD_BIAS = structure("grad_out", "grad_bias", *SCRATCH, "N", "K", "pixels", "planar")

@@ -31,6 +31,10 @@ class Vectors:
         self.zero = ir.Constant(self.kind, None)
         self._name = f"v{self.lanes}f{8 * self.size}"
 
+    def constant(self, value: float):
+        """A vector of one number."""
+        return ir.Constant(self.kind, [value] * self.lanes)
+
     def load(self, builder, place):
         """The vector at a place, which need not be aligned to vectors."""
         return load(builder, place, self.kind, self.size)
@@ -92,9 +96,9 @@ class Vectors:
         arguments = [value, builder.bitcast(place, pointer), _INDEX(self.size), mask]
         builder.call(self._intrinsic(name, ir.VoidType(), kinds), arguments)
 
-    def prefetch(self, builder, place):
-        """Ask for the cache line at a place, which need not be one of the process."""
-        reads, locality, data = 0, 2, 1
+    def prefetch(self, builder, place, locality: int = 2):
+        """Ask for the cache line at a place, which need not be one of the process; 3 says: for the first cache."""
+        reads, data = 0, 1
         arguments = [place, *map(_INDEX, (reads, locality, data))]
         kinds = [BYTES, _INDEX, _INDEX, _INDEX]
         builder.call(self._intrinsic("llvm.prefetch.p0", ir.VoidType(), kinds), arguments)

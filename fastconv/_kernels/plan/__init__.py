@@ -26,11 +26,12 @@ from fastconv._kernels.plan.norms import NormPlan, norm_plan
 from fastconv._kernels.plan.pointwise import PointwisePlan, pointwise_plan
 from fastconv._kernels.plan.rows import SweepPlan, row_plan, rows_reason, sweep_plan
 from fastconv._kernels.plan.sums import Packing, SumPlan, dots_reason, held_items, packing, sum_plan
-from fastconv._kernels.plan.winograd import WinogradPlan, winograd_plan
+from fastconv._kernels.plan.winograd import WINOGRAD_ITEMSIZE, WinogradPlan, winograd_plan
 
 __all__ = [
     "BLOCK_TERMS",
     "RANGE_TERMS",
+    "WINOGRAD_ITEMSIZE",
     "AxisPlan",
     "FirstLayerGradPlan",
     "FirstLayerPlan",

@@ -33,6 +33,8 @@ _BLOCK_TILES = 48
 # Items for each thread at least, where output channels allow it: they are groups of blocks of channels then.
 _ITEMS = 2
 _LINE = 64
+# Bytes of an element: float32 alone is filtered so.
+WINOGRAD_ITEMSIZE = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -127,7 +129,7 @@ def _reason(g: Conv2dGeometry, formats: tuple[str, str], unit: VectorUnit) -> st
         return f"padding is {g.padding_mode}"
     if any(max(axis.low, axis.high) > 2 for axis in axes):
         return "padding is wider than the kernel reaches"
-    if unit.itemsize != 4:
+    if unit.itemsize != WINOGRAD_ITEMSIZE:
         return "the dtype is not float32"
     if formats != (CHANNELS_LAST, CHANNELS_LAST):
         return "channels do not lie together"

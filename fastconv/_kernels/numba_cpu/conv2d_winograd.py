@@ -1,0 +1,162 @@
+"""Winograd's minimal filtering with Numba, driven from here: forward and grad_input of 3 x 3 layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache, cached_property
+
+import numpy as np
+
+from fastconv._kernels import buffers, plan, pool
+from fastconv._kernels.contract import RELU, Declined, Kernel, Problem, Transformed, Variant
+from fastconv._kernels.numba_cpu import microkernels
+from fastconv._kernels.numba_cpu.arguments import fill, grain, stride_values
+from fastconv._kernels.numba_cpu.compiler import NativeFunction
+from fastconv._kernels.numba_cpu.conv2d_arguments import (
+    BLOCK_BYTES,
+    WINOGRAD,
+    WINOGRAD_CHANNELS,
+    WINOGRAD_TABLE_BYTES,
+    WINOGRAD_WEIGHT,
+    WINOGRAD_WORK_BYTES,
+)
+from fastconv._kernels.numba_cpu.microkernels import layout, panel_values
+from fastconv._kernels.numba_cpu.panel import PANEL
+from fastconv._kernels.numba_cpu.ranges import RangeKernel
+from fastconv._kernels.numba_cpu.settings import COLUMNS, VECTOR_BYTES
+
+# Variants and the targets of a tile, in rows as in columns.
+_SIZES = {"winograd2": 2, "winograd4": 4}
+_TAPS = 9
+# What is transformed, and the arguments of the function that does it.
+_KINDS = {"source": 5, "target": 7, "weight": 5}
+
+
+def _build_winograd(dtype: str):
+    from fastconv._kernels.numba_cpu import conv2d_winograd_items
+
+    return conv2d_winograd_items.winograd_kernel(dtype)
+
+
+def _build_winograd_weight():
+    from fastconv._kernels.numba_cpu import conv2d_winograd_weight
+
+    return conv2d_winograd_weight.winograd_weight_kernel()
+
+
+def _build_winograd_tile(dtype: str, kind: str, size: int):
+    from fastconv._kernels.numba_cpu import winograd_tiles
+
+    return winograd_tiles.MODULES[kind](dtype, size)
+
+
+@cache
+def _kernel(build: Callable, *dtype: str) -> RangeKernel:
+    return RangeKernel(build, *dtype)
+
+
+@cache
+def tile(dtype: str, kind: str, size: int) -> NativeFunction:
+    """What transforms the source, the target or the weight of tiles of so many targets in a row."""
+    return NativeFunction(_build_winograd_tile, (dtype, kind, size), _KINDS[kind])
+
+
+def native_functions(dtype: str) -> list[NativeFunction]:
+    """What minimal filtering runs, beside the microkernels."""
+    if np.dtype(dtype).itemsize != plan.WINOGRAD_ITEMSIZE:
+        return []
+    tiles = [tile(dtype, kind, size) for kind in _KINDS for size in _SIZES.values()]
+    return [_kernel(_build_winograd, dtype).native, _kernel(_build_winograd_weight).native, *tiles]
+
+
+class _Winograd:
+    """Forward and grad_input: tiles of targets as sums of products of what is transformed."""
+
+    def __init__(self, problem: Problem, made: plan.WinogradPlan, transposed: bool):
+        self._problem, self._plan, self._transposed = problem, made, transposed
+        self._itemsize = size = np.dtype(problem.dtype).itemsize
+        vectors = -(-made.K * size // VECTOR_BYTES)
+        self._group_bytes = vectors * VECTOR_BYTES * made.C * made.points
+        self._weight_items = problem.geometry.groups * vectors
+        sizes = (WINOGRAD_WORK_BYTES + PANEL.itemsize, 16 * (made.C // made.part), BLOCK_BYTES)
+        sizes += (2 * WINOGRAD_TABLE_BYTES, VECTOR_BYTES, max(COLUMNS) * BLOCK_BYTES, made.C * size, BLOCK_BYTES)
+        sizes += (made.points * made.source_step * size, made.points * made.sums_step * size)
+        _, *self._starts, self.scratch_bytes = layout(*sizes)
+
+    def __call__(self, source, weight: Transformed, *rest) -> int:
+        return self._run(source, weight.points, weight.weight, *rest)
+
+    def transform(self, weight: np.ndarray) -> Transformed:
+        """The weight as the kernel multiplies it."""
+        points = buffers.aligned_bytes(self._problem.geometry.groups * self._group_bytes)
+        self._fill_points(weight, points)
+        return Transformed(points, weight)
+
+    @cached_property
+    def _run(self) -> Callable[..., int]:
+        bias = ["bias"] if "bias" in self._problem.optional else []
+        operands, items = ("source", "transformed", "weight", *bias, "target"), self._plan.items
+        chunk = grain(self._problem.geometry.flops // items)
+        run = _kernel(_build_winograd, self._problem.dtype)
+        return run.bound(self._template(), operands, items, chunk, self.scratch_bytes)
+
+    @cached_property
+    def _fill_points(self) -> Callable[..., int]:
+        made, items = self._plan, self._weight_items
+        template = fill(
+            WINOGRAD_WEIGHT,
+            **self._weight_values(),
+            **{"points": made.points, "transform": tile(self._problem.dtype, "weight", made.size).address},
+            transpose=microkernels.transpose(self._problem.dtype).address,
+        )
+        chunk, scratch = grain(64 * self._group_bytes // items), WINOGRAD_CHANNELS * _TAPS * VECTOR_BYTES
+        run = _kernel(_build_winograd_weight)
+        return run.bound(template, ("weight", "transformed"), items, chunk, scratch)
+
+    def _weight_values(self) -> dict[str, int]:
+        g, made, size = self._problem.geometry, self._plan, self._itemsize
+        outer, inner = g.C_g * _TAPS * size, _TAPS * size
+        c_stride, k_stride = (outer, inner) if self._transposed else (inner, outer)
+        return {
+            **{"C": made.C, "K": made.K, "itemsize": size, "k_blocks": made.k_blocks.ctypes.data},
+            **{"group_stride": g.K_g * outer, "c_stride": c_stride, "k_stride": k_stride, "flipped": self._transposed},
+        }
+
+    def _template(self) -> np.ndarray:
+        g, made, dtype, size = self._problem.geometry, self._plan, self._problem.dtype, self._itemsize
+        source, target = (g.out_shape, g.x_shape) if self._transposed else (g.x_shape, g.out_shape)
+        parts = ("entries_at", "bias_at", "tables_at", "doubt_at", "sums_at", "zeros_at", "waste_at")
+        parts += ("sources_at", "products_at")
+        return fill(
+            WINOGRAD,
+            **panel_values(dtype, made.k_blocks),
+            **stride_values("source", made.source_strides, size),
+            **stride_values("target", made.target_strides, size),
+            **{f"transform_{kind}": tile(dtype, kind, made.size).address for kind in ("source", "target")},
+            **self._weight_values(),
+            **{"N": g.N, "source_rows": source[2], "source_cols": source[3], "relu": self._problem.activation == RELU},
+            **{"target_rows": target[2], "target_cols": target[3]},
+            **dict(zip(("pad_rows", "pad_cols", "tile_rows", "tile_cols"), (*made.pads, *made.tiles), strict=True)),
+            **{name: getattr(made, name) for name in ("size", "tile_blocks", "k_group", "part")},
+            k_block_count=len(made.k_blocks),
+            **{name: getattr(made, name) * size for name in ("source_pitch", "source_step", "sums_step")},
+            group_bytes=self._group_bytes,
+            **dict(zip(parts, self._starts, strict=True)),
+        )
+
+
+def _prepare(name: str, problem: Problem, transposed: bool) -> Kernel | Declined:
+    unit = microkernels.unit(np.dtype(problem.dtype).itemsize)
+    threads = pool.default_num_threads()
+    made = plan.winograd_plan(problem.geometry, transposed, problem.formats, _SIZES[name], unit, threads)
+    if isinstance(made, str):
+        return Declined(made)
+    run = _Winograd(problem, made, transposed)
+    return Kernel(name, run, run.transform, run.scratch_bytes)
+
+
+def _variants(transposed: bool) -> tuple[Variant, ...]:
+    return tuple(Variant(name, lambda problem, name=name: _prepare(name, problem, transposed)) for name in _SIZES)
+
+
+VARIANTS = {"conv2d_forward": _variants(transposed=False), "conv2d_grad_input": _variants(transposed=True)}

@@ -1,0 +1,49 @@
+"""Weights transformed for Winograd's minimal filtering."""
+
+from __future__ import annotations
+
+from numba import carray
+
+from fastconv._kernels.numba_cpu.addresses import call, clear_bytes, pointer, word
+from fastconv._kernels.numba_cpu.conv2d_arguments import WINOGRAD_CHANNELS, WINOGRAD_WEIGHT
+from fastconv._kernels.numba_cpu.settings import VECTOR_BYTES, serial
+
+_TAPS = 9
+
+
+def winograd_weight_kernel():
+    """transformed[g][block][point][c][lane]; one item per (group, vector of output channels). Sizes are in bytes."""
+
+    def transform_weight(context, lo, hi, slot):
+        a = carray(pointer(context), 1, WINOGRAD_WEIGHT)[0]
+        taps, lanes = a.scratch + slot * a.scratch_step, VECTOR_BYTES // a.itemsize
+        vectors = -(-a.K // lanes)
+        for item in range(lo, hi):
+            g, vector = item // vectors, item % vectors
+            block = 0
+            while word(a.k_blocks, 2 * block) + word(a.k_blocks, 2 * block + 1) <= vector:
+                block += 1
+            first, width = word(a.k_blocks, 2 * block), word(a.k_blocks, 2 * block + 1) * VECTOR_BYTES
+            weight = a.weight + g * a.group_stride + vector * lanes * a.k_stride
+            to = a.transformed + (g * vectors + first) * VECTOR_BYTES * a.C * a.points
+            valid = min(a.K - vector * lanes, lanes)
+            # Of lanes without a channel everything is zero.
+            clear_bytes(taps, WINOGRAD_CHANNELS * _TAPS * VECTOR_BYTES)
+            for c in range(0, a.C, WINOGRAD_CHANNELS):
+                count = min(a.C - c, WINOGRAD_CHANNELS)
+                take_taps(a, weight + c * a.c_stride, valid, count, taps)
+                points = to + (vector - first) * VECTOR_BYTES + c * width
+                call(a.transform, taps, points, count, a.C * width, width)
+
+    return transform_weight
+
+
+@serial
+def take_taps(a, weight, valid, count, taps):
+    """A vector of output channels for each tap of some input channels; in grad_input the taps are in reverse order."""
+    if not a.flipped:
+        call(a.transpose, weight, a.k_stride, 0, taps, VECTOR_BYTES, 0, valid, count * _TAPS)
+        return
+    for c in range(count):
+        last = taps + (c * _TAPS + _TAPS - 1) * VECTOR_BYTES
+        call(a.transpose, weight + c * a.c_stride, a.k_stride, 0, last, -VECTOR_BYTES, 0, valid, _TAPS)
