@@ -119,7 +119,7 @@ WINOGRAD = structure(
     *PANELS, *strided("source"), *strided("target"), "transformed", "weight", "bias", *SCRATCH, "transform_source",
     "transform_target", "k_blocks", "N", "C", "K", "itemsize", "source_rows", "source_cols", "target_rows",
     "target_cols", "pad_rows", "pad_cols", "size", "tile_rows", "tile_cols", "tile_blocks", "k_block_count", "k_group",
-    "part", "source_pitch", "source_step", "sums_step", "group_bytes", "group_stride", "c_stride",
+    "part", "source_pitch", "source_step", "sums_step", "weight_step", "group_stride", "c_stride",
     "k_stride", "flipped", "relu",
     "entries_at", "bias_at", "tables_at", "doubt_at", "sums_at", "zeros_at", "waste_at", "sources_at", "products_at",
 )  # fmt: skip
@@ -135,8 +135,8 @@ WINOGRAD_WORK_BYTES = WINOGRAD_WORK.itemsize
 WINOGRAD_TABLE_BYTES = 8 * 6 * 6
 # Strides are in bytes; so many channels are transformed in one go.
 WINOGRAD_WEIGHT = structure(
-    "weight", "transformed", *SCRATCH, "k_blocks", "transpose", "transform", "C", "K", "points", "itemsize",
-    "group_stride", "c_stride", "k_stride", "flipped",
+    "weight", "transformed", *SCRATCH, "k_blocks", "k_block_count", "transpose", "transform", "C", "K", "points",
+    "itemsize", "weight_step", "group_stride", "c_stride", "k_stride", "flipped",
 )  # fmt: skip
 WINOGRAD_CHANNELS = 8
 # One item sums so many channels where they are together; where pixels are, one channel has so many sums.

@@ -26,7 +26,7 @@ from fastconv._kernels.numba_cpu.ranges import RangeKernel
 from fastconv._kernels.numba_cpu.settings import COLUMNS, VECTOR_BYTES
 
 # Variants and the targets of a tile, in rows as in columns.
-_SIZES = {"winograd2": 2, "winograd4": 4}
+_SIZES = {"winograd4": 4, "winograd2": 2}
 _TAPS = 9
 # What is transformed, and the arguments of the function that does it.
 _KINDS = {"source": 5, "target": 7, "weight": 5}
@@ -75,9 +75,9 @@ class _Winograd:
     def __init__(self, problem: Problem, made: plan.WinogradPlan, transposed: bool):
         self._problem, self._plan, self._transposed = problem, made, transposed
         self._itemsize = size = np.dtype(problem.dtype).itemsize
-        vectors = -(-made.K * size // VECTOR_BYTES)
-        self._group_bytes = vectors * VECTOR_BYTES * made.C * made.points
-        self._weight_items = problem.geometry.groups * vectors
+        groups = problem.geometry.groups
+        self._weight_items = groups * -(-made.K * size // VECTOR_BYTES)
+        self._transformed_bytes = groups * len(made.k_blocks) * made.points * made.weight_step * size
         sizes = (WINOGRAD_WORK_BYTES + PANEL.itemsize, 16 * (made.C // made.part), BLOCK_BYTES)
         sizes += (2 * WINOGRAD_TABLE_BYTES, VECTOR_BYTES, max(COLUMNS) * BLOCK_BYTES, made.C * size, BLOCK_BYTES)
         sizes += (made.points * made.source_step * size, made.points * made.sums_step * size)
@@ -88,7 +88,7 @@ class _Winograd:
 
     def transform(self, weight: np.ndarray) -> Transformed:
         """The weight as the kernel multiplies it."""
-        points = buffers.aligned_bytes(self._problem.geometry.groups * self._group_bytes)
+        points = buffers.aligned_bytes(self._transformed_bytes)
         self._fill_points(weight, points)
         return Transformed(points, weight)
 
@@ -109,7 +109,7 @@ class _Winograd:
             **{"points": made.points, "transform": tile(self._problem.dtype, "weight", made.size).address},
             transpose=microkernels.transpose(self._problem.dtype).address,
         )
-        chunk, scratch = grain(64 * self._group_bytes // items), WINOGRAD_CHANNELS * _TAPS * VECTOR_BYTES
+        chunk, scratch = grain(64 * self._transformed_bytes // items), WINOGRAD_CHANNELS * _TAPS * VECTOR_BYTES
         run = _kernel(_build_winograd_weight)
         return run.bound(template, ("weight", "transformed"), items, chunk, scratch)
 
@@ -118,7 +118,8 @@ class _Winograd:
         outer, inner = g.C_g * _TAPS * size, _TAPS * size
         c_stride, k_stride = (outer, inner) if self._transposed else (inner, outer)
         return {
-            **{"C": made.C, "K": made.K, "itemsize": size, "k_blocks": made.k_blocks.ctypes.data},
+            **{"C": made.C, "K": made.K, "itemsize": size, "weight_step": made.weight_step * size},
+            **{"k_blocks": made.k_blocks.ctypes.data, "k_block_count": len(made.k_blocks)},
             **{"group_stride": g.K_g * outer, "c_stride": c_stride, "k_stride": k_stride, "flipped": self._transposed},
         }
 
@@ -138,17 +139,15 @@ class _Winograd:
             **{"target_rows": target[2], "target_cols": target[3]},
             **dict(zip(("pad_rows", "pad_cols", "tile_rows", "tile_cols"), (*made.pads, *made.tiles), strict=True)),
             **{name: getattr(made, name) for name in ("size", "tile_blocks", "k_group", "part")},
-            k_block_count=len(made.k_blocks),
             **{name: getattr(made, name) * size for name in ("source_pitch", "source_step", "sums_step")},
-            group_bytes=self._group_bytes,
             **dict(zip(parts, self._starts, strict=True)),
         )
 
 
 def _prepare(name: str, problem: Problem, transposed: bool) -> Kernel | Declined:
-    unit = microkernels.unit(np.dtype(problem.dtype).itemsize)
-    threads = pool.default_num_threads()
-    made = plan.winograd_plan(problem.geometry, transposed, problem.formats, _SIZES[name], unit, threads)
+    unit, threads = microkernels.unit(np.dtype(problem.dtype).itemsize), pool.default_num_threads()
+    asked = None if problem.variant else problem.precision
+    made = plan.winograd_plan(problem.geometry, transposed, problem.formats, _SIZES[name], unit, threads, asked)
     if isinstance(made, str):
         return Declined(made)
     run = _Winograd(problem, made, transposed)

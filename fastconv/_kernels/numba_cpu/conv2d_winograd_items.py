@@ -51,7 +51,7 @@ def winograd_kernel(dtype: str):
                 vectors = word(a.k_blocks, 2 * k_block + 1)
                 k0 = word(a.k_blocks, 2 * k_block) * VECTOR_BYTES // a.itemsize
                 channels = min(a.K - k0, vectors * VECTOR_BYTES // a.itemsize)
-                multiply_block(context, a, w, k0, vectors)
+                multiply_block(context, a, w, k_block, vectors)
                 if a.bias != 0:
                     copy_bytes(w.bias, a.bias + (w.g * a.K + k0) * a.itemsize, channels * a.itemsize)
                 for t in range(w.tiles):
@@ -116,29 +116,28 @@ def transform_sources(a, w):
 
 
 @serial
-def multiply_block(context, a, w, k0, vectors):
+def multiply_block(context, a, w, k_block, vectors):
     """The products of one block of channels: one matrix for each point. What the next matrix reads is asked for."""
     panel, width = carray(pointer(w.panel), 1, PANEL)[0], vectors * VECTOR_BYTES
     panel.w_step, panel.target_step, panel.channels = width, width, width // a.itemsize
     for e in range(panel.entry_count):
         put_word(w.entries, 2 * e, e * a.part * a.itemsize)
         put_word(w.entries, 2 * e + 1, e * a.part * width)
-    matrix, points, microkernel = a.C * width, (a.size + _TAPS - 1) ** 2, word(context, vectors - 1)
-    panels = -(-w.tiles // COLUMNS[vectors - 1])
-    ahead = -(-matrix // panels)
-    transformed = a.transformed + w.g * a.group_bytes + k0 * a.itemsize * a.C * points
-    end = a.transformed + (w.g + 1) * a.group_bytes
+    points, panels = (a.size + _TAPS - 1) ** 2, -(-w.tiles // COLUMNS[vectors - 1])
+    ahead, block_bytes = -(-a.C * width // panels), points * a.weight_step
+    transformed = a.transformed + (w.g * a.k_block_count + k_block) * block_bytes
+    end = a.transformed + (w.g + 1) * a.k_block_count * block_bytes
     sources, products = w.sources, w.products
     for _ in range(points):
         begin = 0
         for p in range(panels):
-            stop, following = (p + 1) * w.tiles // panels, transformed + matrix + p * ahead
+            stop, following = (p + 1) * w.tiles // panels, transformed + a.weight_step + p * ahead
             for byte in range(0, min(ahead, end - following), _LINE):
                 prefetch_read(following + byte)
             x, to = sources + begin * a.source_pitch, products + begin * width
-            call(microkernel, stop - begin, w.panel, x, transformed, w.sums, to)
+            call(word(context, vectors - 1), stop - begin, w.panel, x, transformed, w.sums, to)
             begin = stop
-        transformed += matrix
+        transformed += a.weight_step
         sources += a.source_step
         products += a.sums_step
 

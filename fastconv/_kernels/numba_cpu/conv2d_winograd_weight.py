@@ -25,7 +25,7 @@ def winograd_weight_kernel():
                 block += 1
             first, width = word(a.k_blocks, 2 * block), word(a.k_blocks, 2 * block + 1) * VECTOR_BYTES
             weight = a.weight + g * a.group_stride + vector * lanes * a.k_stride
-            to = a.transformed + (g * vectors + first) * VECTOR_BYTES * a.C * a.points
+            to = a.transformed + (g * a.k_block_count + block) * a.points * a.weight_step
             valid = min(a.K - vector * lanes, lanes)
             # Of lanes without a channel everything is zero.
             clear_bytes(taps, WINOGRAD_CHANNELS * _TAPS * VECTOR_BYTES)
@@ -33,7 +33,7 @@ def winograd_weight_kernel():
                 count = min(a.C - c, WINOGRAD_CHANNELS)
                 take_taps(a, weight + c * a.c_stride, valid, count, taps)
                 points = to + (vector - first) * VECTOR_BYTES + c * width
-                call(a.transform, taps, points, count, a.C * width, width)
+                call(a.transform, taps, points, count, a.weight_step, width)
 
     return transform_weight
 
