@@ -79,7 +79,7 @@ def test_what_is_not_finite_lands_where_direct_sums_put_it(backend, op, variant,
         np.testing.assert_array_equal(kind(found), kind(expected))
     finite = np.isfinite(expected)
     assert 0 < (~finite).sum() < finite.sum()
-    np.testing.assert_allclose(found[finite], expected[finite], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(found[finite], expected[finite], rtol=1e-4, atol=2e-3)
 
 
 @compiled_backends

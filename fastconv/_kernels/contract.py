@@ -16,6 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from fastconv.geometry import Pool2dGeometry
 
 OK = 0
@@ -124,17 +126,17 @@ class Kernel:
         return self.run(*operands)
 
 
-@dataclass(frozen=True, slots=True)
-class Transformed:
-    """A transformed weight, packed in ``points``, and the weight itself, which its kernel reads where it must."""
+class Transformed(np.ndarray):
+    """A packed weight that holds the ``weight`` itself, which its kernel reads where it must."""
 
-    points: Any
-    weight: Any
+    weight: np.ndarray
 
-    @property
-    def nbytes(self) -> int:
-        """The bytes that are there beside the weight."""
-        return self.points.nbytes
+    @classmethod
+    def of(cls, packed: np.ndarray, weight: np.ndarray) -> Transformed:
+        """The same memory, with the weight."""
+        made = packed.view(cls)
+        made.weight = weight
+        return made
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,11 +82,11 @@ cdef class Winograd:
         cdef Py_ssize_t items = a.groups * self.vectors, chunk = grain(64 * self.transformed_bytes // items)
         with nogil:
             parallel_for(self.kernels.transform, &a, items, chunk)
-        return contract.Transformed(points, weight)
+        return contract.Transformed.of(points, weight)
 
     def __call__(self, source, weight, *rest):
         cdef fc_winograd_args a = self.args
-        a.source, a.transformed, a.weight = address(source), address(weight.points), address(weight.weight)
+        a.source, a.transformed, a.weight = address(source), address(weight), address(weight.weight)
         a.target = address(rest[-1])
         a.bias = address(rest[0]) if self.has_bias else NULL
         cdef Py_ssize_t items = self.items, chunk = grain(self.item_flops)

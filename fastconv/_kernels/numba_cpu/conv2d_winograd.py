@@ -84,13 +84,13 @@ class _Winograd:
         _, *self._starts, self.scratch_bytes = layout(*sizes)
 
     def __call__(self, source, weight: Transformed, *rest) -> int:
-        return self._run(source, weight.points, weight.weight, *rest)
+        return self._run(source, weight, weight.weight, *rest)
 
     def transform(self, weight: np.ndarray) -> Transformed:
         """The weight as the kernel multiplies it."""
         points = buffers.aligned_bytes(self._transformed_bytes)
         self._fill_points(weight, points)
-        return Transformed(points, weight)
+        return Transformed.of(points, weight)
 
     @cached_property
     def _run(self) -> Callable[..., int]:
