@@ -1,8 +1,8 @@
 """How exact results must be: the one place where that is chosen.
 
-``"strict"`` sums directly. ``"high"``, the default, also takes algorithms that keep the bound of a direct sum: Winograd's
-F(2 x 2, 3 x 3), where the bound counts the inputs of one pixel more on each side. ``"fast"`` takes those with a larger,
-published one, too: F(4 x 4, 3 x 3).
+``"strict"`` sums directly. ``"high"``, the default, also takes algorithms that keep the bound of a direct sum, such as
+Winograd's F(2 x 2, 3 x 3), for which it counts the inputs of one pixel more on each side. ``"fast"`` takes those with a
+larger, published bound, too: F(4 x 4, 3 x 3).
 """
 
 from __future__ import annotations

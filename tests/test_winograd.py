@@ -1,5 +1,7 @@
 """Winograd's minimal filtering: its tiles, its errors, where NaN and infinities land, and who may choose it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from support.backends import compiled_backends
@@ -106,9 +108,10 @@ def test_the_rectifier_keeps_nan_and_does_not_hide_what_is_not_finite(backend, v
     assert_same_bits(found, np.where(plain < 0, np.float32(0), plain))
 
 
+@pytest.mark.usefixtures("_restore_settings")
 @compiled_backends
 @every_variant
-def test_a_result_does_not_depend_on_the_batch_nor_on_the_number_of_threads(backend, variant, rng, _restore_settings):
+def test_a_result_does_not_depend_on_the_batch_nor_on_the_number_of_threads(backend, variant, rng):
     inputs = normal_inputs(rng, LAYER)
     both = run(backend, "conv2d_forward", LAYER, variant, inputs)
     alone = ConvCase("layer", "here", (1, 64, 13, 15), (48, 64, 3, 3), padding=1)
@@ -122,15 +125,9 @@ def test_a_result_does_not_depend_on_the_batch_nor_on_the_number_of_threads(back
 @every_operation
 def test_precision_decides_and_a_name_wins(backend, op):
     prepare = _kernels.load(backend).prepare
-    chosen = {level: prepare(op, _at(problem(op, LAYER), level)).variant for level in fc.precision.LEVELS}
+    chosen = {level: prepare(op, replace(problem(op, LAYER), precision=level)).variant for level in fc.precision.LEVELS}
     assert chosen == {"strict": "direct", "high": "winograd2", "fast": "winograd4"}
     assert prepare(op, problem(op, LAYER, "winograd4")).variant == "winograd4"
-
-
-def _at(asked, level):
-    from dataclasses import replace
-
-    return replace(asked, precision=level)
 
 
 @compiled_backends
@@ -158,7 +155,7 @@ def test_what_has_no_tiles_is_declined_with_the_reason(backend, variant, case, d
     assert reason in answer.reason
 
 
-def test_precision_is_high_unless_it_is_set(_restore_settings):
+def test_precision_is_high_unless_it_is_set():
     assert fc.get_precision() == "high"
     with fc.use_precision("fast"):
         assert fc.get_precision() == "fast"

@@ -132,7 +132,7 @@ def three_by_three(name, x_shape, K, **parameters):
     return ConvCase(name, "here", x_shape, (K, C_g, 3, 3), **parameters)
 
 
-# Tiles of 2 x 2 and 4 x 4 outputs: tails of maps and of vectors, every padding, several blocks of tiles and of channels.
+# Tiles of 2 x 2 and 4 x 4 outputs: tails of maps and vectors, every padding, several blocks of tiles and of channels.
 WINOGRAD = (
     three_by_three("whole tiles", (2, 16, 8, 8), 16, padding=1),
     three_by_three("tiles and vectors with tails", (1, 19, 7, 9), 35, padding=1),
