@@ -1,11 +1,11 @@
-"""``fastconv demo``: a network learns real digits, then its layers race on every backend."""
+"""``fastconv demo``: a network learns real digits, then its layers race on every backend, or it learns new ones."""
 
 from __future__ import annotations
 
 import time
 from pathlib import Path
 
-from fastconv.cli import check_folder, check_suffix, device, positive
+from fastconv.cli import check_folder, check_suffix, device, positive, transfer
 from fastconv.cli.train import print_epoch
 from fastconv.tables import table
 
@@ -18,13 +18,17 @@ def register(commands) -> None:
         "demo",
         help="train on real digits, compare the backends, draw the filters",
         description="Train a small convolutional network on 1,437 handwritten digits, test it on 360 others, time its "
-        "layers forward and backward on every usable backend, and draw the learned filters and the curves.",
+        "layers forward and backward on every usable backend, and draw the learned filters and the curves. With "
+        "--transfer, compare how five digits are learned from few examples by a network that knows the other five, and "
+        "from scratch.",
     )
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same numbers (default: 0)")
     parser.add_argument("--epochs", type=positive, help="passes over the training data (default: the recipe's)")
     parser.add_argument("--backend", help="backend to train on: reference, numba, cython or auto (default: auto)")
     parser.add_argument("--device", type=device, default="cpu", help="cpu, cuda or cuda:N (default: cpu)")
     parser.add_argument("--out", metavar="FILE.png", default="demo.png", help="the picture (default: demo.png)")
+    parser.add_argument("--transfer", action="store_true", help="learn new digits from few examples instead")
+    parser.add_argument("--json", metavar="FILE.json", help="with --transfer: write the numbers there, too")
     parser.set_defaults(run=run)
 
 
@@ -33,6 +37,10 @@ def run(options) -> int:
     from fastconv import backends
     from fastconv.training import recipes
 
+    if options.transfer:
+        return transfer.run(options)
+    if options.json:
+        raise ValueError("--json goes with --transfer")
     check_suffix(options.out, ".png", ".svg", ".pdf")
     check_folder(options.out)
     begin = time.perf_counter()
