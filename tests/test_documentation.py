@@ -7,10 +7,12 @@ import re
 from pathlib import Path
 
 import pytest
+from support.pictures import write_folder
 
 import fastconv
 
 README = Path(__file__).parents[1] / "README.md"
+DOCS = README.parent / "docs"
 
 
 def _modules():
@@ -38,3 +40,18 @@ def test_readme_example(capsys):
     example = re.search(r"```python\n(import numpy.*?)```", README.read_text(), re.DOTALL).group(1)
     exec(compile(example, "README.md", "exec"), {})
     assert "conv2d_forward" in capsys.readouterr().out
+
+
+def test_examples_of_transfer_learning(tmp_path, monkeypatch, rng, capsys):
+    pytest.importorskip("PIL")
+    pytest.importorskip("sklearn")
+    write_folder(tmp_path / "pictures", rng, 10)
+    fastconv.weights.save(fastconv.models.cifar_small().state_dict(), tmp_path / "known.npz")
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    for example in re.findall(r"```python\n(.*?)```", (DOCS / "transfer-learning.md").read_text(), re.DOTALL):
+        exec(compile(example, "transfer-learning.md", "exec"), names)
+    seen, score = capsys.readouterr().out.splitlines()
+    assert set(re.findall(r"'(\w+)'", seen)) == {"blue", "green", "red"}
+    assert float(score) > 0.85
+    assert fastconv.training.load_network("pictures.npz").classes == ["blue", "green", "red"]
