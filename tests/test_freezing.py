@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import fastconv as fc
-from fastconv import backends, nn, optim, training
+from fastconv import backends, models, nn, optim, training
 from fastconv import functional as F
 
 CLASSES = 3
@@ -253,3 +253,24 @@ def test_heads_that_cannot_be_replaced():
         nn.replace_head(nn.Sequential(nn.Conv2d(1, 1, 3)), 2)
     with pytest.raises(ValueError, match="neither"):
         nn.replace_head(nn.Linear(2, 2), 2)
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_the_head_of_every_network_is_found(name):
+    with nn.init.skipped():
+        network = models.create(name)
+    kinds = {
+        "resne": ["fc"],
+        "wide_resnet": ["fc"],
+        "vgg": ["classifier.6"],
+        "alexnet": ["classifier.6"],
+        "squeezenet": ["classifier.1"],
+    }
+    kinds |= {"googlenet": ["fc", "aux1.fc2", "aux2.fc2"], "inception": ["fc", "AuxLogits.fc"]}
+    kinds |= {"mobilenet": ["classifier.1"], "lenet5": ["fc3"], "digits": ["fc"], "cifar": ["fc"]}
+    (expected,) = (heads for beginning, heads in kinds.items() if name.startswith(beginning))
+    nn.freeze(network)
+    assert nn.replace_head(network, 3) == expected
+    trained = {path: item.shape for path, item in network.named_parameters() if item.requires_grad}
+    assert set(trained) == {f"{head}.{kind}" for head in expected for kind in ("weight", "bias")}
+    assert {shape[0] for shape in trained.values()} == {3}

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import fastconv as fc
+import fastconv.functional as F
 from fastconv import nn, optim, rng, training, weights
 from fastconv.errors import BackendUnavailableError, DTypeError, FormatError, ShapeError
 from fastconv.training import checkpoint as checkpoints
@@ -149,6 +150,27 @@ def test_a_model_learns_with_the_defaults():
     assert history.loss[-1] < 0.7 * history.loss[0]
     assert training.evaluate(model, (images, np.arange(6))).accuracy == 1.0
     assert history[0].validation_loss is None
+
+
+def test_auxiliary_classifiers_count_a_little():
+    class Helped(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.main, self.aux1 = nn.Linear(36, 3), nn.Linear(36, 3)
+
+        def forward(self, x):
+            logits = self.main(x.reshape(len(x), -1))
+            return (logits, self.aux1(x.reshape(len(x), -1)), None) if self.training else logits
+
+    fc.manual_seed(0)
+    model, data = Helped(), make_data()
+    outputs = model(data[0])
+    expected = [F.cross_entropy(logits, data[1]).item() for logits in outputs[:2]]
+    before = model.aux1.weight.numpy().copy()
+    history = training.fit(model, data, epochs=2, batch_size=COUNT, validation=data)
+    assert history[0].loss == pytest.approx(expected[0] + 0.3 * expected[1], rel=1e-6)
+    assert history[-1].loss < history[0].loss
+    assert (model.aux1.weight.numpy() != before).any()
 
 
 def test_every_module_gets_its_former_mode_back():

@@ -23,6 +23,9 @@ from fastconv.training.interrupts import NEVER, Interrupts
 from fastconv.training.modes import mode
 from fastconv.training.run import Run
 
+# How much auxiliary classifiers count: C. Szegedy et al., "Going deeper with convolutions" (2014).
+_AUXILIARY = 0.3
+
 
 def fit(
     model: Module,
@@ -48,7 +51,8 @@ def fit(
     such data, too; ``augment(images, generator)``, as in ``datasets.transforms``, changes every batch. ``seed``
     restarts the generator of ``fastconv.rng`` and fixes the order of the samples: the same seed gives the same numbers.
     Batches are copied to the device of the model's parameters. ``progress`` draws bars: None where tqdm is installed
-    and stderr is a terminal.
+    and stderr is a terminal. Of a model that gives several logits in training, as GoogLeNet does, the first count; the
+    losses of the others, which are those of auxiliary classifiers, are added with a weight of 0.3.
 
     ``checkpoint``, an .npz path, is rewritten in one step every ``checkpoint_every`` epochs, at the end, and when
     Ctrl-C stops the run, after the current batch; KeyboardInterrupt is raised then. A second Ctrl-C does not wait for
@@ -156,13 +160,22 @@ def _train_batch(job: _Job, run: Run, interrupts: Interrupts) -> None:
         images = job.augment(images, run.shuffling)
     run.optimizer.zero_grad()
     device = device_of(run.model)
-    logits = run.model(arrays.moved(images, device))
-    value = job.loss(logits, arrays.moved(labels, device))
+    value, logits = _loss(job, run.model(arrays.moved(images, device)), arrays.moved(labels, device))
     value.backward()
     total, correct = value.item() * len(rows), count_correct(logits.detach(), labels)
     with interrupts.patient(NEVER):
         run.optimizer.step()
         run.commit(total, correct, time.perf_counter() - began)
+
+
+def _loss(job: _Job, outputs, labels) -> tuple[Any, Any]:
+    """The loss to lower, and the logits that count."""
+    logits, *auxiliary = outputs if isinstance(outputs, tuple) else (outputs,)
+    value = job.loss(logits, labels)
+    for others in auxiliary:
+        if others is not None:
+            value = value + job.loss(others, labels) * _AUXILIARY
+    return value, logits
 
 
 def _text(epoch: Epoch) -> str:

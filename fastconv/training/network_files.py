@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from fastconv import models, weights
 from fastconv.errors import FormatError
-from fastconv.nn import Module, head_names, init
+from fastconv.files import hub
+from fastconv.nn import Module
 
 
 class NetworkFile(NamedTuple):
@@ -29,7 +30,7 @@ def save_network(path: str | os.PathLike, model: Module, name: str, classes: Seq
 
 
 def load_network(path: str | os.PathLike, name: str | None = None) -> NetworkFile:
-    """The network whose weights the file holds, of as many classes as these have.
+    """The network whose weights the file holds, or those of a name on the hub, of as many classes as these have.
 
     ``name`` is one of ``fastconv.models.names()``, needed where the file does not say it. Raises ValueError for an
     unknown or missing name, FormatError for damage, ShapeError where the weights are another network's, OSError.
@@ -41,13 +42,13 @@ def load_network(path: str | os.PathLike, name: str | None = None) -> NetworkFil
     >>> loaded.name, loaded.classes, loaded.model.fc3.out_features
     ('lenet5', ['ham', 'eggs', 'spam'], 3)
     """
-    texts = weights.load_metadata(path)
+    is_file = not hub.is_name(os.fsdecode(path), weights.suffixes())
+    texts = weights.load_metadata(path) if is_file else {}
     name = texts.get("model") if name is None else name
     if name is None:
         raise ValueError(f"{os.fsdecode(path)} does not say which network its weights are of; it must be named")
     classes = _classes(texts.get("classes"), path)
-    count = _count(name, path) if classes is None else len(classes)
-    options = {} if count is None else {"num_classes": count}
+    options = {} if classes is None else {"num_classes": len(classes)}
     return NetworkFile(models.create(name, weights=path, **options), name, classes)
 
 
@@ -61,11 +62,3 @@ def _classes(text: str | None, path) -> list[str] | None:
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
         raise FormatError(f"{os.fsdecode(path)}: the classes are no list of names: {text:.100}")
     return names
-
-
-def _count(name: str, path) -> int | None:
-    """The number of classes that the head has in the file; None where it is not called as here."""
-    with init.skipped():
-        head = head_names(models.create(name))[0]
-    weight = weights.load(path).get(f"{head}.weight")
-    return None if weight is None or not weight.ndim else len(weight)
