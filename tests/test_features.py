@@ -143,6 +143,24 @@ def test_models_that_cannot_be_split():
             training.split(model)
 
 
+def test_the_head_of_googlenet_is_split_off(rng):
+    fc.manual_seed(0)
+    images, labels = rng.normal(size=(4, 3, 32, 32)).astype(np.float32), np.array([0, 1, 1, 0])
+    whole = nn.freeze(models.googlenet(7))
+    nn.replace_head(whole, 2)
+    frozen, head = training.split(whole)
+    assert head is whole.fc
+    whole.eval()
+    np.testing.assert_array_equal(head(frozen(images)).numpy(), whole(images).numpy())
+    before = whole.fc.weight.numpy().copy()
+    seen = counted(whole.conv1)
+    training.finetune(whole, (images, labels), epochs=3)
+    assert sum(seen) == 4
+    assert (whole.fc.weight.numpy() != before).any()
+    with pytest.raises(UnsupportedError, match="GoogLeNet is no chain"):
+        training.split(nn.freeze(models.googlenet(2), "inception4a"))
+
+
 def test_wrong_arguments_of_features(data):
     with pytest.raises(ValueError, match="passes=2 needs an augment"):
         training.features(nn.Flatten(), data, passes=2)

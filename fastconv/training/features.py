@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import itertools
 import math
@@ -16,7 +17,7 @@ from fastconv import arrays, memory, parameters
 from fastconv.autograd import no_grad
 from fastconv.datasets.transforms import Augmentation
 from fastconv.errors import UnsupportedError
-from fastconv.nn import Module, Sequential
+from fastconv.nn import Identity, Module, Sequential, head_names
 from fastconv.training import progress as bars
 from fastconv.training.data import batches, checked_pair, device_of
 from fastconv.training.modes import mode
@@ -27,7 +28,7 @@ def split(model: Module) -> tuple[Module, Module]:
 
     ``rest(frozen(x))`` is ``model(x)``, and training the rest trains the model. Raises ValueError where nothing at the
     beginning is frozen, or everything is, UnsupportedError for a model that is no chain of ``nn.Sequential`` up to
-    there: which of its layers reads what, nobody knows.
+    there: which of its layers reads what, nobody knows. Of GoogLeNet and Inception v3 the head can be split off.
 
     >>> from fastconv.nn import Conv2d, Flatten, Linear, freeze
     >>> net = freeze(Sequential({"conv": Conv2d(1, 4, 3), "flatten": Flatten(), "fc": Linear(4, 2)}), "flatten")
@@ -35,9 +36,7 @@ def split(model: Module) -> tuple[Module, Module]:
     [['conv', 'flatten'], ['fc']]
     """
     if not _is_chain(model):
-        raise UnsupportedError(
-            f"{type(model).__name__} is no chain of layers that could be cut in two; train it as a whole"
-        )
+        return _before_head(model)
     frozen, rest = _parted(model)
     if not frozen:
         raise ValueError("nothing at the beginning of the model is frozen: fastconv.nn.freeze does that")
@@ -98,6 +97,21 @@ def _results(frozen: Module, images, size: int, augment, passes: int, seed: int)
         for _, batch in batches(images, size):
             varied = batch if augment is None else augment(batch, generator)
             yield frozen(arrays.moved(varied, device)).cpu().numpy()
+
+
+def _before_head(model: Module) -> tuple[Module, Module]:
+    """A network of this package that ends with its head, which alone is trained: a copy that lacks it, and the head."""
+    children = dict(model.named_children())
+    trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    heads = head_names(model) if children else [""]
+    is_alone = model.frozen and all(name.rpartition(".")[0] in heads for name in trained)
+    if not (is_alone and type(model).__module__.startswith("fastconv.") and list(children)[-1:] == heads[:1]):
+        raise UnsupportedError(
+            f"{type(model).__name__} is no chain of layers that could be cut in two; train it as a whole"
+        )
+    trunk = copy.copy(model)
+    trunk.__dict__["_modules"] = {**model._modules, heads[0]: Identity()}
+    return trunk, children[heads[0]]
 
 
 def _is_chain(module: Module) -> bool:
