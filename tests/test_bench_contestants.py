@@ -18,6 +18,7 @@ from fastconv.bench.cases import (
     AWKWARD_POOLS,
     NORMAL,
     SUBNORMAL,
+    SUBNORMAL_WEIGHTS,
     SUITES,
     ChainCase,
     ConvCase,
@@ -98,16 +99,16 @@ def test_data_is_normal_without_zeros_and_the_same_for_a_seed():
     assert abs(first.inputs["weight"].std() - 1) < 0.05
 
 
-def test_the_subnormal_case_is_subnormal_and_only_that_one():
-    cases = [case for suite in SUITES.values() for case in suite]
-    (case,) = [case for case in cases if case.values != NORMAL]
-    assert case.values == SUBNORMAL
-    for dtype in ("float32", "float64"):
-        workload = workloads.make(case, "forward", dtype)
-        x = np.abs(workload.inputs["x"])
-        assert 0 < x.max() < np.finfo(dtype).tiny
-        assert (np.abs(workload.inputs["weight"]) > 1e-6).all()
-        assert workload.scale.max() > 0
+def test_the_subnormal_cases_are_subnormal_and_only_those():
+    cases = {case.values: case for suite in SUITES.values() for case in suite if case.values != NORMAL}
+    for values, scaled, other in ((SUBNORMAL, "x", "weight"), (SUBNORMAL_WEIGHTS, "weight", "x")):
+        case = cases.pop(values)
+        for dtype in ("float32", "float64"):
+            workload = workloads.make(case, "forward", dtype)
+            assert 0 < np.abs(workload.inputs[scaled]).max() < np.finfo(dtype).tiny
+            assert (np.abs(workload.inputs[other]) > 1e-6).all()
+            assert workload.scale.max() > 0
+    assert not cases
 
 
 def test_layouts_change_strides_alone():

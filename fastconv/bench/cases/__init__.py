@@ -9,6 +9,7 @@ from fastconv.bench.cases.awkward import AWKWARD_CONVS, AWKWARD_POOLS
 from fastconv.bench.cases.kinds import (
     NORMAL,
     SUBNORMAL,
+    SUBNORMAL_WEIGHTS,
     AdamCase,
     AdaptiveAvgPoolCase,
     AdaptiveMaxPoolCase,
@@ -50,6 +51,7 @@ __all__ = [
     "NORMAL",
     "RESNET_LAYER",
     "SUBNORMAL",
+    "SUBNORMAL_WEIGHTS",
     "SUITES",
     "AdamCase",
     "AdaptiveAvgPoolCase",

@@ -8,6 +8,7 @@ from typing import ClassVar, Self
 
 NORMAL = "normal"
 SUBNORMAL = "subnormal"
+SUBNORMAL_WEIGHTS = "subnormal weights"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from fastconv.bench.cases.kinds import SUBNORMAL, ChainCase, ConvCase, PoolCase
+from fastconv.bench.cases.kinds import SUBNORMAL, SUBNORMAL_WEIGHTS, ChainCase, ConvCase, PoolCase
 from fastconv.bench.cases.layers import conv
 
 SMALL = (
@@ -10,6 +10,7 @@ SMALL = (
     PoolCase("tiny pooling", "small", (1, 3, 8, 8), 2),
     conv("small", 16, 32, 16, 3),
     replace(conv("small", 16, 32, 16, 3), name="16,32->16 k3s1 subnormal", values=SUBNORMAL),
+    replace(conv("small", 16, 32, 16, 3), name="16,32->16 k3s1 subnormal weights", values=SUBNORMAL_WEIGHTS),
 )
 # A peer that runs in a layout of its own reorders once per chain, but twice around a single layer.
 CHAINS = tuple(

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fastconv import arrays
-from fastconv.bench.cases import SUBNORMAL, Case
+from fastconv.bench.cases import SUBNORMAL, SUBNORMAL_WEIGHTS, Case
 from fastconv.dtypes import FLOAT_TYPES
 
 # The user's names of the memory formats.
@@ -95,12 +95,12 @@ class Workload:
 
 
 def draw(case: Case, dtype: str, rng: np.random.Generator, **shapes: tuple[int, ...]) -> dict[str, np.ndarray]:
-    """Standard normal data by name; of a case of subnormal numbers the first array is scaled below the normal range."""
+    """Standard normal data by name; of a case of subnormal numbers the first array, or the weight, is scaled below."""
     storage = FLOAT_TYPES[dtype].storage
     found = {name: rng.standard_normal(shape, storage) for name, shape in shapes.items()}
-    if case.values == SUBNORMAL:
-        first = next(iter(found.values()))
-        first *= np.finfo(storage).tiny / 8
+    scaled = {SUBNORMAL: next(iter(found), ""), SUBNORMAL_WEIGHTS: "weight"}.get(case.values)
+    if scaled in found:
+        found[scaled] *= np.finfo(storage).tiny / 8
     return found
 
 
