@@ -1,7 +1,9 @@
 """Networks that take their weights from files: what they hold, what they do not draw, what is refused."""
 
 import itertools
+import re
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -159,3 +161,11 @@ def test_assign_holds_what_can_be_held_and_copies_the_rest():
 def test_unknown_names_list_the_known_ones():
     with pytest.raises(ValueError, match=r"unknown network 'resnet1'; there are alexnet, .*vgg11"):
         models.create("resnet1")
+
+
+@pytest.mark.oracle
+def test_the_page_on_weights_runs(tmp_path, monkeypatch):
+    pytest.importorskip("safetensors")
+    page = (Path(__file__).parents[1] / "docs" / "weights.md").read_text()
+    monkeypatch.chdir(tmp_path)
+    exec(compile(re.search(r"```python\n(import numpy.*?)```", page, re.DOTALL)[1], "docs/weights.md", "exec"), {})

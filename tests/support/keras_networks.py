@@ -9,14 +9,14 @@ import numpy as np
 
 
 def randomise(model, rng):
-    """Weights that keep the variance, and statistics and scales of all kinds."""
+    """Weights that let no activation grow, so that rounding stays small, and statistics and scales of all kinds."""
     for layer in model.layers:
         values = []
         for variable in layer.weights:
             name, shape = variable.path.rpartition("/")[2], tuple(variable.shape)
             if len(shape) > 1:
                 inputs = np.prod(shape[:-1]) if shape[-1] > 1 else np.prod(shape[:2])
-                values.append(rng.normal(0, np.sqrt(2 / inputs), shape))
+                values.append(rng.normal(0, np.sqrt(1 / inputs), shape))
             elif name in ("gamma", "moving_variance"):
                 values.append(rng.uniform(0.5, 1.5, shape))
             else:
