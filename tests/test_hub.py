@@ -13,6 +13,7 @@ from fastconv import models, weights
 from fastconv.datasets import DataUnavailableError
 from fastconv.files import hub
 from fastconv.models import registry
+from fastconv.training import network_files
 
 NAME = "timm/digits_net.test"
 ASKED = f"/{NAME}/resolve/main/model.safetensors"
@@ -83,6 +84,11 @@ def test_a_name_is_fetched_once_checked_and_loaded(server, saved, tmp_path):
         "model.safetensors",
         "model.safetensors.json",
     ]
+
+
+def test_commands_take_names_on_the_hub(server, saved):
+    loaded = network_files.load_network(NAME, "digits_net")
+    np.testing.assert_array_equal(loaded.model.fc.weight.numpy(), saved[0].fc.weight.numpy())
 
 
 def test_a_damaged_copy_is_fetched_again(server, saved):

@@ -27,7 +27,7 @@ def register(commands) -> None:
         "augmentation. Ctrl-C keeps what was learned.",
     )
     parser.add_argument("--model", metavar="NAME", help="a network of fastconv.models (default: what the file says)")
-    parser.add_argument("--weights", metavar="FILE", required=True, help="its weights")
+    parser.add_argument("--weights", metavar="FILE", required=True, help="its weights, or their name on the hub")
     parser.add_argument("--data", metavar="FOLDER", required=True, help="the images: FOLDER/class/any.jpg")
     parser.add_argument("--val", metavar="FOLDER", help="images to measure the accuracy on, in the same classes")
     parser.add_argument(

@@ -20,7 +20,7 @@ def register(commands) -> None:
     )
     parser.add_argument("images", metavar="IMAGE", nargs="+")
     parser.add_argument("--model", metavar="NAME", help="a network of fastconv.models (default: what the file says)")
-    parser.add_argument("--weights", metavar="FILE", required=True, help="its weights")
+    parser.add_argument("--weights", metavar="FILE", required=True, help="its weights, or their name on the hub")
     parser.add_argument("--top", type=positive, default=5, help="how many classes (default: 5)")
     parser.add_argument("--labels", metavar="FILE", help="names of the classes: a line each, or a JSON list")
     parser.add_argument("--json", action="store_true", help="print JSON")

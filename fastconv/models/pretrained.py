@@ -19,6 +19,11 @@ _VARIANCE = ".running_var"
 _PRESENT = {"aux_logits": ("AuxLogits.", "aux1.")}
 
 
+def located(source: str | os.PathLike) -> str | os.PathLike:
+    """The path of the weights: ``source`` itself, or where those that it names on the hub were downloaded to."""
+    return hub.fetch(str(source)) if hub.is_name(source, weights.suffixes()) else source
+
+
 def load(
     build: Callable[..., Module], arguments: Sequence[Any], options: Mapping[str, Any], source: str | os.PathLike
 ) -> Module:
@@ -28,7 +33,7 @@ def load(
     that give its graph. Raises what ``weights.load`` raises, and ShapeError for missing, unexpected and misshapen keys,
     in one report; DataUnavailableError for a name on the hub where there is no network.
     """
-    path = hub.fetch(str(source)) if hub.is_name(source, weights.suffixes()) else source
+    path = located(source)
     state: Mapping[str, np.ndarray] = weights.load(path, writable=True)
     given = {*inspect.signature(build).bind_partial(*arguments, **options).arguments, *options}
     if weights.is_keras(path):

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from fastconv import models, weights
 from fastconv.errors import FormatError
-from fastconv.files import hub
+from fastconv.models import pretrained
 from fastconv.nn import Module
 
 
@@ -30,7 +30,7 @@ def save_network(path: str | os.PathLike, model: Module, name: str, classes: Seq
 
 
 def load_network(path: str | os.PathLike, name: str | None = None) -> NetworkFile:
-    """The network whose weights the file holds, or those of a name on the hub, of as many classes as these have.
+    """The network whose weights the file, or a name on the hub, holds, of as many classes as these have.
 
     ``name`` is one of ``fastconv.models.names()``, needed where the file does not say it. Raises ValueError for an
     unknown or missing name, FormatError for damage, ShapeError where the weights are another network's, OSError.
@@ -42,8 +42,8 @@ def load_network(path: str | os.PathLike, name: str | None = None) -> NetworkFil
     >>> loaded.name, loaded.classes, loaded.model.fc3.out_features
     ('lenet5', ['ham', 'eggs', 'spam'], 3)
     """
-    is_file = not hub.is_name(os.fsdecode(path), weights.suffixes())
-    texts = weights.load_metadata(path) if is_file else {}
+    path = pretrained.located(path)
+    texts = weights.load_metadata(path)
     name = texts.get("model") if name is None else name
     if name is None:
         raise ValueError(f"{os.fsdecode(path)} does not say which network its weights are of; it must be named")
