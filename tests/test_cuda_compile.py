@@ -18,11 +18,12 @@ OTHERS += ("elementwise", "batch_norm", "classes", "machine")
 HALVES = {
     "float16": (
         *("conv2d_sum 64x128 pixels", "conv2d_depthwise 3x3 by 2", "conv2d_join", "conv2d_bias_sum 1"),
-        *("max_pool2d uint8", "max_pool2d_grad uint8", "elementwise relu_grad_input"),
+        *("max_pool2d uint8", "max_pool2d_grad uint8", "elementwise relu_grad_input", "conv2d_grouped weight_sum 4"),
     ),
     "bfloat16": (
         *("conv2d_sum 128x128 channels channels", "conv2d_sum 32x16 into float32 elements", "conv2d_pack"),
         *("conv2d_weight_sum 128x128 tiled", "conv2d_add", "conv2d_fold", "max_pool2d uint16", "elementwise acc"),
+        "conv2d_grouped by 8",
     ),
 }
 # Kernels with these names exchange values in shared memory.

@@ -19,7 +19,7 @@ __all__ = ["VARIANTS", "kernels", "prepare"]
 _MODULES = (conv2d, conv2d_grads, pool2d, elementwise, batch_norm, softmax)
 _LAUNCHED = (*_MODULES, conv2d_depthwise, conv2d_grouped, machine)
 # What takes arrays whose numbers have 16 bits.
-_LAUNCHED_ON_WORDS = (conv2d, conv2d_grads, conv2d_depthwise, pool2d, elementwise)
+_LAUNCHED_ON_WORDS = (conv2d, conv2d_grads, conv2d_depthwise, conv2d_grouped, pool2d, elementwise)
 VARIANTS = {op: table for module in _MODULES for op, table in module.VARIANTS.items()}
 
 

@@ -22,7 +22,8 @@ from fastconv._kernels.numba_cuda.conv2d_sums import MOST_PIXELS, Sum
 from fastconv._kernels.numba_cuda.conv2d_taps import MODES, ZEROS
 from fastconv._kernels.numba_cuda.conv2d_weight_sums import add_parts_kernel
 from fastconv._kernels.numba_cuda.launch import is_aligned, launch, launch_elements, memory, temporary
-from fastconv._kernels.numba_cuda.settings import WORDS, CudaKernel
+from fastconv._kernels.numba_cuda.settings import CudaKernel
+from fastconv._kernels.numba_cuda.storage import wide
 from fastconv._kernels.numba_cuda.tiles import BLOCKS, CHANNELS, ELEMENTS, PIXELS, RUN_TERMS
 
 NAME = "grouped"
@@ -44,7 +45,7 @@ class _Sum(Sum):
 
     def pack(self, weight):
         """Channels of all groups side by side."""
-        packed, g = temporary(weight, self.packed_count, self._dtype), self._geometry
+        packed, g = temporary(weight, self.packed_count, self._wide), self._geometry
         inner, outer = self._taps, g.C_g * self._taps
         c_stride, m_stride = (outer, inner) if self._transposed else (inner, outer)
         sizes, strides = (g.groups, self._taps, self._C, self._M, self._pitch), (g.K_g * outer, c_stride, m_stride)
@@ -100,7 +101,7 @@ class _GradWeight:
 
     def __call__(self, grad_out, x, grad_weight) -> int:
         try:
-            part = temporary(grad_weight, self.count, self._dtype)
+            part = temporary(grad_weight, self.count, wide(self._dtype))
         except MemoryError:
             return OUT_OF_MEMORY
         g, mode = self._geometry, MODES[self._geometry.padding_mode]
@@ -130,7 +131,7 @@ def prepare_sum(problem: Problem, transposed: bool) -> Kernel | Declined:
     """Forward or grad_input."""
     g = problem.geometry
     C, taps = g.K_g if transposed else g.C_g, g.rows.kernel * g.cols.kernel
-    reason = _declined(problem)
+    reason = _declined(problem.geometry)
     if reason:
         return Declined(reason)
     if taps * C > RUN_TERMS:
@@ -139,25 +140,22 @@ def prepare_sum(problem: Problem, transposed: bool) -> Kernel | Declined:
         return Declined("the padding repeats inputs")
     run = _Sum(problem, transposed)
     packing = (__name__, problem.dtype, g.weight_shape, g.groups, transposed)
-    nbytes = run.packed_count * np.dtype(problem.dtype).itemsize
+    nbytes = run.packed_count * np.dtype(wide(problem.dtype)).itemsize
     return Kernel(NAME, run, run.pack, nbytes, packing=packing)
 
 
 def prepare_grad_weight(problem: Problem) -> Kernel | Declined:
     """grad_weight."""
-    reason = _declined(problem)
+    reason = _declined(problem.geometry)
     if reason:
         return Declined(reason)
     run = _GradWeight(problem)
-    return Kernel(NAME, run, workspace_bytes=run.count * np.dtype(problem.dtype).itemsize)
+    return Kernel(NAME, run, workspace_bytes=run.count * np.dtype(wide(problem.dtype)).itemsize)
 
 
-def _declined(problem: Problem) -> str | None:
-    g = problem.geometry
+def _declined(g) -> str | None:
     if g.groups == 1:
         return "there is one group"
-    if problem.dtype in WORDS:
-        return f"numbers are {problem.dtype}"
     if max(g.C_g, g.K_g) > _MOST_CHANNELS:
         return f"groups of more than {_MOST_CHANNELS} channels fill tiles"
     if max(g.N * g.rows.out * g.cols.out, g.N * g.rows.padded * g.cols.padded) > MOST_PIXELS:

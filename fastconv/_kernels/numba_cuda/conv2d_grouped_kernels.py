@@ -11,10 +11,11 @@ from functools import cache
 
 from fastconv._kernels.numba_cuda.conv2d_settle import finished, target_at
 from fastconv._kernels.numba_cuda.conv2d_sum import ARGUMENTS, pixel_of
-from fastconv._kernels.numba_cuda.conv2d_taps import source_position, sum_inside
+from fastconv._kernels.numba_cuda.conv2d_taps import source_position, summed_inside
 from fastconv._kernels.numba_cuda.settings import FLOATS, address, compiled, cuda, inlined, int32, int64, integers
+from fastconv._kernels.numba_cuda.storage import stored
 from fastconv._kernels.numba_cuda.tiles import CHANNELS, ELEMENTS, PIXELS
-from fastconv._kernels.numba_cuda.vectors import load4, store4
+from fastconv._kernels.numba_cuda.vectors import load4
 
 # Threads of a block, and pixels of each.
 THREADS, OWN_PIXELS = 128, 4
@@ -28,7 +29,7 @@ WIDTHS = (4, 8)
 @cache
 def grouped_pack_kernel(dtype: str):
     """packed[tap, c, g, m] = weight[g, .., tap] for all m below ``pitch``."""
-    zero = FLOATS[dtype](0)
+    zero, get = FLOATS[dtype](0), stored(dtype).get
 
     def conv2d_grouped_pack(weight, packed, sizes, strides):
         groups, taps, C, M, pitch = sizes
@@ -38,17 +39,16 @@ def grouped_pack_kernel(dtype: str):
             group, rest = rest % groups, rest // groups
             c, tap = rest % C, rest // C
             at = group * strides[0] + c * strides[1] + m * strides[2] + tap
-            packed[item] = weight[at] if m < M else zero
+            packed[item] = get(weight, at) if m < M else zero
 
-    operand = address(FLOATS[dtype])
-    return compiled(conv2d_grouped_pack, operand, operand, integers(5), integers(3))
+    return compiled(conv2d_grouped_pack, stored(dtype).address, address(FLOATS[dtype]), integers(5), integers(3))
 
 
 @cache
 def grouped_kernel(dtype: str, width: int, reads: str):
     """What ``sum_kernel`` computes; each thread has ``width`` channels, which divide the pitch of the weights."""
-    kernel = _kernel(dtype, width, reads)
-    return compiled(kernel, *(address(FLOATS[dtype]),) * 4, *map(integers, ARGUMENTS.values()))
+    kernel, operand = _kernel(dtype, width, reads), stored(dtype).address
+    return compiled(kernel, operand, address(FLOATS[dtype]), operand, operand, *map(integers, ARGUMENTS.values()))
 
 
 def _kernel(dtype, width, reads):
@@ -114,6 +114,7 @@ def _place(width, is_by_pixels):
 def _added(dtype, width, by_vectors):
     """The products of one input, or of four that are neighbours, at every pixel."""
     own, quads, zero, number = OWN_PIXELS, width // 4, FLOATS[dtype](0), FLOATS[dtype]
+    get, get4 = stored(dtype).get, stored(dtype).get4
 
     @inlined
     def add_one(total, values, k, packed, weight_at):
@@ -129,14 +130,14 @@ def _added(dtype, width, by_vectors):
     def add_element(total, source, packed, at, offset, stride, weight_at, pitch):
         values = cuda.local.array((1, own), number)
         for q in range(own):
-            values[0, q] = source[at[q] + offset] if at[q] >= 0 else zero
+            values[0, q] = get(source, at[q] + offset) if at[q] >= 0 else zero
         add_one(total, values, 0, packed, weight_at)
 
     @inlined
     def add_vector(total, source, packed, at, offset, stride, weight_at, pitch):
         values = cuda.local.array((4, own), number)
         for q in range(own):
-            found = load4(source, at[q] + offset) if at[q] >= 0 else (zero, zero, zero, zero)
+            found = get4(source, at[q] + offset) if at[q] >= 0 else (zero, zero, zero, zero)
             values[0, q], values[1, q], values[2, q], values[3, q] = found
         for k in range(4):
             add_one(total, values, k, packed, weight_at + k * pitch)
@@ -146,49 +147,61 @@ def _added(dtype, width, by_vectors):
 
 @cache
 def _stored(dtype, width, by_vectors):
-    own, quads, zero, finish = OWN_PIXELS, width // 4, FLOATS[dtype](0), finished(dtype)
+    quads, zero, finish = width // 4, FLOATS[dtype](0), finished(dtype)
+    get, put, put4 = stored(dtype).get, stored(dtype).put, stored(dtype).put4
 
     @inlined
-    def store_elements(total, target, bias, place, sizes, to_y, to_x, to):
+    def store_elements(q, p, total, target, bias, place, sizes, to_y, to_x, to):
         """Whether one of the results is NaN."""
-        group, m0, first, apart = place
-        is_nan = False
-        for q in range(own):
-            p = first + q * apart
-            if p < sizes[4]:
-                element = target_at(p, to_y, to_x, to[0]) + (group * sizes[2] + m0) * to[1]
-                for r in range(width):
-                    if m0 + r < sizes[2]:
-                        added = bias[group * sizes[2] + m0 + r] if sizes[6] else zero
-                        value = finish(total[r, q], added, (True, True), sizes[7])
-                        target[element + r * to[1]] = value
-                        is_nan = is_nan or value != value
+        group, m0, is_nan = place[0], place[1], False
+        element = target_at(p, to_y, to_x, to[0]) + (group * sizes[2] + m0) * to[1]
+        for r in range(width):
+            if m0 + r < sizes[2]:
+                added = get(bias, group * sizes[2] + m0 + r) if sizes[6] else zero
+                value = finish(total[r, q], added, (True, True), sizes[7])
+                put(target, element + r * to[1], value)
+                is_nan = is_nan or value != value
         return is_nan
 
     @inlined
-    def store_vectors(total, target, bias, place, sizes, to_y, to_x, to):
-        group, m0, first, apart = place
-        is_nan = False
+    def store_vectors(q, p, total, target, bias, place, sizes, to_y, to_x, to):
+        pixel_at, is_nan = target_at(p, to_y, to_x, to[0]), False
         for r in range(quads):
-            k = group * sizes[2] + m0 + 4 * r
-            added = (bias[k], bias[k + 1], bias[k + 2], bias[k + 3]) if sizes[6] else (zero, zero, zero, zero)
-            for q in range(own):
-                p = first + q * apart
-                if p < sizes[4]:
-                    v0 = finish(total[4 * r, q], added[0], (True, True), sizes[7])
-                    v1 = finish(total[4 * r + 1, q], added[1], (True, True), sizes[7])
-                    v2 = finish(total[4 * r + 2, q], added[2], (True, True), sizes[7])
-                    v3 = finish(total[4 * r + 3, q], added[3], (True, True), sizes[7])
-                    store4(target, target_at(p, to_y, to_x, to[0]) + k, (v0, v1, v2, v3))
-                    is_nan = is_nan or v0 != v0 or v1 != v1 or v2 != v2 or v3 != v3
+            k, added = place[0] * sizes[2] + place[1] + 4 * r, (zero, zero, zero, zero)
+            if sizes[6]:
+                added = get(bias, k), get(bias, k + 1), get(bias, k + 2), get(bias, k + 3)
+            v0 = finish(total[4 * r, q], added[0], (True, True), sizes[7])
+            v1 = finish(total[4 * r + 1, q], added[1], (True, True), sizes[7])
+            v2 = finish(total[4 * r + 2, q], added[2], (True, True), sizes[7])
+            v3 = finish(total[4 * r + 3, q], added[3], (True, True), sizes[7])
+            put4(target, pixel_at + k, (v0, v1, v2, v3))
+            is_nan = is_nan or v0 != v0 or v1 != v1 or v2 != v2 or v3 != v3
         return is_nan
 
-    return store_vectors if by_vectors else store_elements
+    return _pixel_by_pixel(store_vectors if by_vectors else store_elements)
+
+
+def _pixel_by_pixel(store, q=0):
+    """``store`` for every pixel of a thread, as many copies of it: no loop of so much code is unrolled."""
+    rest = _pixel_by_pixel(store, q + 1) if q + 1 < OWN_PIXELS else None
+
+    @inlined
+    def store_last(total, target, bias, place, sizes, to_y, to_x, to):
+        p = place[2] + q * place[3]
+        return p < sizes[4] and store(q, p, total, target, bias, place, sizes, to_y, to_x, to)
+
+    @inlined
+    def store_all(total, target, bias, place, sizes, to_y, to_x, to):
+        is_nan = store_last(total, target, bias, place, sizes, to_y, to_x, to)
+        return rest(total, target, bias, place, sizes, to_y, to_x, to) or is_nan
+
+    return store_all if rest else store_last
 
 
 @cache
 def _repaired(dtype, width):
-    own, zero, finish = OWN_PIXELS, FLOATS[dtype](0), finished(dtype)
+    own, zero, finish, sum_inside = OWN_PIXELS, FLOATS[dtype](0), finished(dtype), summed_inside(dtype)
+    get, put = stored(dtype).get, stored(dtype).put
 
     @inlined
     def repair(target, bias, source, packed, place, sizes, y, x, taps_y, taps_x, to_y, to_x, strides, to):
@@ -199,14 +212,14 @@ def _repaired(dtype, width):
             m, p = m0 + item % width, first + item // width * apart
             if m < sizes[2] and p < sizes[4]:
                 k, element = group * sizes[2] + m, target_at(p, to_y, to_x, to[0]) + (group * sizes[2] + m) * to[1]
-                if target[element] != target[element]:
+                found = get(target, element)
+                if found != found:
                     n, i, j = pixel_of(p, to_y[0], to_x[0])
                     source_at, packed_at = n * strides[0] + group * sizes[1] * strides[1], group * sizes[5] + m
                     value = sum_inside(
-                        zero, source, source_at, packed, packed_at, i, j, sizes[1], sizes[3], y, x, taps_y, taps_x,
-                        strides,
-                    )  # fmt: skip
-                    target[element] = finish(value, bias[k] if sizes[6] else zero, (True, True), sizes[7])
+                        source, source_at, packed, packed_at, i, j, sizes[1], sizes[3], y, x, taps_y, taps_x, strides
+                    )
+                    put(target, element, finish(value, get(bias, k) if sizes[6] else zero, (True, True), sizes[7]))
             item += 1
 
     return repair

@@ -11,13 +11,15 @@ from functools import cache
 
 from fastconv._kernels.numba_cuda.conv2d_sum import pixel_of
 from fastconv._kernels.numba_cuda.conv2d_taps import source_position
-from fastconv._kernels.numba_cuda.settings import FLOATS, address, compiled, cuda, inlined, int64, integers
+from fastconv._kernels.numba_cuda.settings import FLOATS, WORDS, address, compiled, cuda, inlined, int64, integers
+from fastconv._kernels.numba_cuda.storage import stored
 
 # (groups, C, M, pixels, pixels of a part, kH, kW, OH, OW, groups of a block); axes of x; strides of grad_out and of x.
 ARGUMENTS = {"sizes": 10, "y": 5, "x_axis": 5, "grad_strides": 4, "strides": 4}
 # (channels of grad_out, channels of x, taps) of a thread: for groups of up to four channels, and of more.
 _FOURS, _EIGHTS = (4, 4, 3), (8, 8, 1)
 SHAPES = {"float32": (_FOURS, _EIGHTS), "float64": (_FOURS,)}
+SHAPES |= {dtype: SHAPES[wide] for dtype, wide in WORDS.items()}
 
 
 def weight_threads(dtype: str) -> int:
@@ -28,8 +30,8 @@ def weight_threads(dtype: str) -> int:
 @cache
 def grouped_weight_kernel(dtype: str, shape: tuple[int, int, int]):
     """The parts, for a thread of such a shape."""
-    kernel = _kernel(dtype, *shape)
-    return compiled(kernel, *(address(FLOATS[dtype]),) * 3, *map(integers, ARGUMENTS.values()))
+    kernel, operand = _kernel(dtype, *shape), stored(dtype).address
+    return compiled(kernel, operand, operand, address(FLOATS[dtype]), *map(integers, ARGUMENTS.values()))
 
 
 def _kernel(dtype, own_m, own_c, own_taps):
@@ -97,7 +99,7 @@ def _advanced(n, i, j, OH, OW):
 
 @cache
 def _added(dtype, own_m, own_c, own_taps):
-    zero, number = FLOATS[dtype](0), FLOATS[dtype]
+    zero, number, get = FLOATS[dtype](0), FLOATS[dtype], stored(dtype).get
 
     @inlined
     def add(total, grad_out, x, place, sizes, y, x_axis, grad_strides, strides):
@@ -107,15 +109,15 @@ def _added(dtype, own_m, own_c, own_taps):
         grads, values = cuda.local.array(own_m, number), cuda.local.array(own_c, number)
         at = n * grad_strides[0] + (group * M + m0) * grad_strides[1] + i * grad_strides[2] + j * grad_strides[3]
         for r in range(own_m):
-            grads[r] = grad_out[at + r * grad_strides[1]] if m0 + r < M else zero
+            grads[r] = get(grad_out, at + r * grad_strides[1]) if m0 + r < M else zero
         at = n * strides[0] + (group * C + c0) * strides[1]
         for k in range(own_taps):
             tap = tap0 + k
             h, w = source_position(i, tap // sizes[6], y), source_position(j, tap % sizes[6], x_axis)
             if tap < sizes[5] * sizes[6] and h >= 0 and w >= 0:
+                x_at = at + h * strides[2] + w * strides[3]
                 for s in range(own_c):
-                    is_known = c0 + s < C
-                    values[s] = x[at + h * strides[2] + w * strides[3] + s * strides[1]] if is_known else zero
+                    values[s] = get(x, x_at + s * strides[1]) if c0 + s < C else zero
                 for r in range(own_m):
                     for s in range(own_c):
                         total[(k * own_m + r) * own_c + s] += grads[r] * values[s]
