@@ -481,6 +481,35 @@ class ClassesGeometry:
         return math.prod(self.x_shape)
 
 
+@dataclass(frozen=True, slots=True)
+class ResponseGeometry:
+    """A pass over (N, C, pixels) in which a channel sees those from ``before`` it to ``behind`` it."""
+
+    N: int
+    C: int
+    pixels: int
+    before: int
+    behind: int
+
+    @classmethod
+    def of(cls, shape: Shape, axis: int, size: int) -> ResponseGeometry:
+        """The channels lie along one axis of a shape; of an even ``size`` the odd one is before."""
+        outer, inner = math.prod(shape[:axis]), math.prod(shape[axis + 1 :])
+        return cls(outer, shape[axis], inner, size // 2, (size - 1) // 2)
+
+    @property
+    def x_shape(self) -> Shape:
+        """(N, C, pixels)."""
+        return (self.N, self.C, self.pixels)
+
+    out_shape = x_shape
+
+    @property
+    def flops(self) -> int:
+        """Multiplications and additions of the squares; what is done with their sums depends on the exponent."""
+        return 2 * math.prod(self.x_shape) * min(self.before + self.behind + 1, self.C)
+
+
 def batched_shape(operation: str, shape: Shape) -> Shape:
     """(N, C, H, W) of a batched or unbatched input; raises ShapeError for any other rank."""
     if len(shape) == 4:

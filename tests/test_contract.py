@@ -16,7 +16,7 @@ from fastconv._kernels import contract
 from fastconv._kernels.contract import OPERATIONS, Declined, Kernel, Variant
 from fastconv.bench.cases import ConvCase, PoolCase
 from fastconv.errors import UnsupportedError
-from fastconv.geometry import ChannelsGeometry, ClassesGeometry, ElementsGeometry
+from fastconv.geometry import ChannelsGeometry, ClassesGeometry, ElementsGeometry, ResponseGeometry
 
 CASES = {
     "conv2d": ConvCase("small", "here", (2, 4, 6, 5), (6, 2, 3, 3), stride=2, padding=1, groups=2),
@@ -37,6 +37,8 @@ def small_geometry(op):
         return geometry_of(case)
     if op.startswith(("log_softmax", "cross_entropy")):
         return ClassesGeometry.of(SMALL, 1)
+    if op.startswith("local_response_norm"):
+        return ResponseGeometry.of(SMALL, 1, 3)
     return ChannelsGeometry.of(SMALL) if op.startswith("batch_norm") else ElementsGeometry(SMALL)
 
 
@@ -192,7 +194,8 @@ def use_passes(backend, x, rng):
             leaf, *scale = (fc.tensor(array, requires_grad=True) for array in (x, *ones))
             normalised = [leaf, *ones.copy(), *scale, training]
             rectified = F.batch_norm(*normalised, residual=residual, activation="relu")
-            for result in (rectified, F.batch_norm(*normalised), leaf.relu(), F.add_relu(leaf, x), F.dropout(leaf)):
+            results = [rectified, F.batch_norm(*normalised), leaf.relu(), F.add_relu(leaf, x), F.dropout(leaf)]
+            for result in (*results, F.relu6(leaf), F.local_response_norm(leaf, 3)):
                 for grad in views(rng, x.shape, dtype):
                     result.backward(grad, retain_graph=True)
         many = fc.tensor(np.ones((1 << 14) + 1, dtype), requires_grad=True)

@@ -10,7 +10,7 @@ from support.process import run_python
 import fastconv as fc
 import fastconv.functional as F
 from fastconv import arrays
-from fastconv._kernels.contract import RELU
+from fastconv._kernels.contract import RELU, RELU6
 from fastconv.bench.cases import AWKWARD_CONVS
 
 every_case = pytest.mark.parametrize("case", AWKWARD_CONVS, ids=lambda case: case.name)
@@ -34,8 +34,9 @@ def test_kernels_give_the_bits_of_the_reference(backend, op, dtype, case):
 
 @every_backend
 @every_case
-def test_an_activation_is_applied_before_the_result_is_stored(backend, case):
-    assert_exact(backend, "conv2d_forward", case, "float32", activation=RELU)
+@pytest.mark.parametrize(("activation", "dtype"), [(RELU, "float32"), (RELU6, "float32"), (RELU6, "float64")])
+def test_an_activation_is_applied_before_the_result_is_stored(backend, case, activation, dtype):
+    assert_exact(backend, "conv2d_forward", case, dtype, activation=activation)
 
 
 @every_backend

@@ -34,8 +34,6 @@ OPERATIONS = {
     "softmax": lambda x, y: F.softmax(x, 1),
     "tanh": lambda x, y: F.tanh(x),
     "sigmoid": lambda x, y: F.sigmoid(x),
-    "relu6": lambda x, y: F.relu6(6 * x),
-    "hardtanh": lambda x, y: F.hardtanh(x, -0.5, 0.25),
     "leaky_relu": lambda x, y: F.leaky_relu(x, 0.25),
     "there and back": lambda x, y: (x.cpu() * 2).to(x.device),
 }

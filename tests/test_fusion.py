@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 from support.backends import every_backend
-from support.data import FORMATS, assert_same_bits, in_format, integers
+from support.data import DTYPES, FORMATS, assert_same_bits, in_format, integers
 
 import fastconv as fc
-from fastconv import arrays, models, nn
+from fastconv import arrays, backends, models, nn
 from fastconv import functional as F
 from fastconv.errors import DTypeError, ShapeError
 from fastconv.functional.flat_linear import flat_linear
@@ -171,8 +171,49 @@ def test_a_single_image_is_rectified_too(rng):
     assert x.grad.shape == (3, 6, 6)
 
 
+@every_backend
+@pytest.mark.parametrize("wanted", FORMATS)
+@pytest.mark.parametrize("groups", [1, 20])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_relu6_runs_in_the_pass_of_its_convolution(backend, wanted, groups, dtype, rng):
+    x = in_format(integers(rng, (2, 20, 9, 11), dtype), wanted)
+    x[0, 0, 4, 4], x[1, 3, 5, 5] = np.nan, np.inf
+    conv = nn.Conv2d(20, 20, 3, padding=1, groups=groups, bias=False, dtype=dtype)
+    model = nn.Sequential(conv, nn.BatchNorm2d(20, dtype=dtype), nn.ReLU6(inplace=True)).eval()
+    with fc.no_grad():
+        for tensor in (*model.parameters(), model[1].running_mean):
+            tensor.copy_(integers(rng, tensor.shape, dtype))
+    fused = fc.fuse(model)
+    with fc.use_backend(backend):
+        expected = F.relu6(fused[0](x)).numpy()
+        with backends.recording() as records:
+            found = fused.forward(fc.tensor(x)).numpy()
+    assert [(record.op, record.problem.activation) for record in records] == [("conv2d_forward", "relu6")]
+    assert records[0].variant == "depthwise" or groups == 1 or backend == "reference"
+    assert_same_bits(np.nan_to_num(found, nan=7), np.nan_to_num(expected, nan=7))
+    assert np.nanmin(found) == 0
+    assert np.nanmax(found) == 6
+
+
+@pytest.mark.oracle
+@every_backend
+@pytest.mark.parametrize("wanted", FORMATS)
+def test_gradients_pass_between_zero_and_six(torch, backend, wanted, rng):
+    values = [integers(rng, shape) for shape in ((2, 6, 8, 7), (12, 3, 3, 3), (12,))]
+    leaves = [fc.tensor(in_format(array, wanted), requires_grad=True) for array in values]
+    others = [torch.from_numpy(array).requires_grad_() for array in values]
+    out = F.conv2d(*leaves, padding=1, groups=2, activation="relu6", backend=backend)
+    expected = torch.nn.functional.relu6(torch.nn.functional.conv2d(*others, padding=1, groups=2))
+    grad = integers(rng, out.shape)
+    out.backward(grad)
+    expected.backward(torch.from_numpy(grad))
+    np.testing.assert_array_equal(out.numpy(), expected.detach().numpy())
+    for leaf, other in zip(leaves, others, strict=True):
+        np.testing.assert_array_equal(leaf.grad.numpy(), other.grad.numpy())
+
+
 def test_an_unknown_activation_is_refused():
-    with pytest.raises(ValueError, match="activation must be None or 'relu', got 'gelu'"):
+    with pytest.raises(ValueError, match=r"activation must be None or .relu. or .relu6., got .gelu."):
         F.conv2d(np.ones((1, 1, 3, 3)), np.ones((1, 1, 1, 1)), activation="gelu")
 
 

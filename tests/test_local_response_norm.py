@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.backends import USABLE, every_backend
-from support.data import DTYPES, FORMATS, in_format
+from support.data import DTYPES, FORMATS, assert_same_bits, in_format
 
 import fastconv as fc
 import fastconv.functional as F
@@ -64,11 +64,29 @@ def test_against_torch(torch, shape, size, beta, alpha, k, wanted, dtype, backen
 def test_special_values_stay_where_they_are(torch, backend, wanted, beta, rng):
     """A NaN or an infinite value reaches the channels that see it, and no other pixel."""
     x = in_format(rng.standard_normal((1, 19, 2, 18)), wanted)
-    x[0, 3, 0, 0], x[0, 9, 1, 17], x[0, 12, 0, 5], x[0, 0, 1, 1] = np.nan, np.inf, -np.inf, 1e30
+    x[0, 3, 0, 0], x[0, 9, 1, 17], x[0, 12, 0, 5], x[0, 0, 1, 1] = np.nan, np.inf, -np.inf, 1e8
     with fc.use_backend(backend):
         found = F.local_response_norm(x.astype(np.float32), 5, 1.0, beta, 1.0)
     expected = torch.nn.functional.local_response_norm(torch.from_numpy(x.astype(np.float32)), 5, 1.0, beta, 1.0)
     np.testing.assert_allclose(found, expected.numpy(), rtol=1e-5)
+
+
+@every_backend
+@pytest.mark.usefixtures("_restore_settings")
+@pytest.mark.parametrize("wanted", FORMATS)
+def test_any_number_of_threads_gives_the_same_bits(backend, wanted, rng):
+    x, grad = (in_format(rng.standard_normal((3, 40, 33, 31)).astype(np.float32), wanted) for _ in range(2))
+    results = []
+    with fc.use_backend(backend):
+        for threads in (1, 2, 5):
+            fc.set_num_threads(threads)
+            leaf = fc.tensor(x, requires_grad=True)
+            out = F.local_response_norm(leaf, 5, 0.1)
+            out.backward(grad)
+            results.append((out.numpy(), leaf.grad.numpy()))
+    for other in results[1:]:
+        for found, expected in zip(other, results[0], strict=True):
+            assert_same_bits(found, expected)
 
 
 @every_backend

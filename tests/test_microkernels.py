@@ -9,9 +9,9 @@ from support.data import DTYPES, Fenced, assert_same_bits, integers
 pytest.importorskip("numba")
 
 from fastconv._kernels.numba_cpu import depthwise_kernels, microkernels
-from fastconv._kernels.numba_cpu.arguments import fill
+from fastconv._kernels.numba_cpu.arguments import RELU, RELU6, fill
 from fastconv._kernels.numba_cpu.depthwise_arguments import COPY, JOIN, SPLIT
-from fastconv._kernels.numba_cpu.panel import BIAS_COLUMNS, BIAS_LANES, PANEL, RELU
+from fastconv._kernels.numba_cpu.panel import BIAS_COLUMNS, BIAS_LANES, PANEL
 from fastconv._kernels.numba_cpu.settings import COLUMNS, GROUP_COLUMNS, GROUP_WEIGHT_COLUMNS, HAS_FMA, VECTOR_BYTES
 from fastconv._kernels.numba_cpu.vectors import PIECE
 
@@ -121,6 +121,7 @@ def test_results_get_their_ending_and_nothing_is_written_beyond_them(rng, dtype,
         BIAS_COLUMNS: lambda sums: sums + panel.column_bias[:, None],
         RELU: lambda sums: np.maximum(sums, 0),
         BIAS_LANES | RELU: lambda sums: np.maximum(sums + panel.lane_bias, 0),
+        RELU | RELU6: lambda sums: np.clip(sums, 0, 6),
     }
     for number, (ending, change) in enumerate(endings.items()):
         for first in (True, False):
@@ -172,6 +173,7 @@ def test_dots_are_summed_along_the_lanes(rng, dtype, channels, columns):
             BIAS_LANES: dots.sums + bias,
             RELU: np.maximum(dots.sums, 0),
             BIAS_LANES | RELU: np.maximum(dots.sums + bias, 0),
+            RELU | RELU6: np.clip(dots.sums, 0, 6),
         }
         for ending, expected in endings.items():
             together, apart = Fenced((columns, channels), dtype), Fenced((channels, columns), dtype)

@@ -31,7 +31,7 @@ from fastconv._kernels.numba_cpu.settings import MAX_VECTORS
 POSIX = hasattr(os, "geteuid")
 SCALED = [0, 3, 6, 9]
 # The C library and the mathematical one are in every process; nothing else is.
-RESOLVED_ANYWHERE = {"memset", "memcpy", "memmove", "fma", "fmaf", "expf", "log"}
+RESOLVED_ANYWHERE = {"memset", "memcpy", "memmove", "fma", "fmaf", "expf", "log", "pow"}
 EVERYTHING = """
 import sys
 import numpy as np, fastconv as fc, fastconv.functional as F

@@ -15,7 +15,7 @@ from fastconv.geometry import ChannelsGeometry, ClassesGeometry, ElementsGeometr
 SIZES = [(1,), (15,), (1024,), (1025,), (7, 300), (2, 3, 5, 7), (1, 70_001)]
 SHAPES = [(2, 1, 1, 1), (1, 3, 2, 1), (3, 5, 1, 1), (40, 33, 1, 1), (2, 17, 7, 7), (3, 64, 5, 9), (2, 70, 14, 14)]
 SHAPES += [(300, 3, 4, 4), (1, 2, 65, 41), (2, 1100, 2, 3)]
-PASSES = ("relu_forward", "relu_grad_input", "add_relu_forward")
+PASSES = ("relu_forward", "relu_grad_input", "add_relu_forward", "hardtanh_forward", "hardtanh_grad_input")
 NORMS = tuple(op for op in OPERATIONS if op.startswith("batch_norm"))
 SPECIAL = [np.nan, -np.nan, np.inf, -np.inf, -0.0, 0.0, 1.0, -1.0, 1e-45, -1e-45]
 

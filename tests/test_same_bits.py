@@ -9,7 +9,7 @@ from support.data import DTYPES, FORMATS, assert_same_bits, named_rng
 from support.kernel_calls import CONV_OPERATIONS, activations, geometry_of, operand_shapes, problem_of, run_fenced
 
 from fastconv import _kernels
-from fastconv._kernels.contract import RELU, Kernel
+from fastconv._kernels.contract import RELU, RELU6, Kernel
 from fastconv.arrays import CHANNELS_LAST
 from fastconv.bench.cases import AWKWARD_CONVS, ConvCase
 
@@ -79,7 +79,7 @@ def test_numba_and_cython_give_the_same_bits(case, dtype, op):
     for variant, formats in itertools.product(
         shared_variants(op), itertools.product(FORMATS, repeat=len(activations(op)))
     ):
-        for activation in (None, RELU) if op == "conv2d_forward" else (None,):
+        for activation in (None, RELU, RELU6) if op == "conv2d_forward" else (None,):
             problem = problem_of(op, geometry, dtype, formats, present, variant, activation)
             ours, theirs = (run_fenced(backend, op, problem, inputs) for backend in BACKENDS)
             # Both ask one plan.

@@ -12,7 +12,7 @@ from support.streaming import everything_streamed
 
 from fastconv import arrays
 from fastconv._kernels import plan
-from fastconv._kernels.contract import RELU
+from fastconv._kernels.contract import RELU, RELU6
 from fastconv.bench.cases import AWKWARD_CONVS
 from fastconv.geometry import Conv2dGeometry
 
@@ -46,8 +46,9 @@ def test_whole_lines_are_exact(backend, op, dtype, case):
 @compiled_backends
 @pytest.mark.usefixtures("_everything_streamed")
 @every_case
-def test_an_activation_is_applied_before_lines_are_written(backend, case):
-    assert_exact(backend, "conv2d_forward", case, "float32", Aligned, RELU)
+@pytest.mark.parametrize("activation", [RELU, RELU6])
+def test_an_activation_is_applied_before_lines_are_written(backend, case, activation):
+    assert_exact(backend, "conv2d_forward", case, "float32", Aligned, activation)
 
 
 @compiled_backends

@@ -23,6 +23,8 @@ from fastconv.geometry import Pool2dGeometry
 OK = 0
 OUT_OF_MEMORY = 1
 RELU = "relu"  # what is below zero becomes zero; NaN and -0.0 stay
+RELU6 = "relu6"  # and what is above 6 becomes 6
+ACTIVATIONS = (None, RELU, RELU6)
 OFFSETS_DTYPES = ("uint8", "uint16", "uint32")
 # Rows of the (rows, C) ``coefficients`` of batch normalisation: out = (x - mean) * scale + shift, and with statistics
 # of its own grad_input = grad_out * scale - offset - (x - mean) * slope. Without ``x``, grad_input = grad_out * scale.
@@ -36,6 +38,10 @@ NORM_SUMS = ("grad", "grad_times_distance")
 # h ^= h >> 16 (C. Wellons, "Prospecting for Hash Functions", 2018).
 MIX_FIRST, MIX_SECOND, MIX_HIGH = 0x7FEB352D, 0x846CA68B, 0x9E3779B9
 DROPOUT_SETTINGS = ("threshold", "scale", "seed_low", "seed_high")
+# A value below the first becomes the first, one above the second the second; gradients pass where ``out`` is between.
+HARDTANH_SETTINGS = ("min_val", "max_val")
+# out = x / (k + alpha * s) ** beta, with s the sum of the squares over the channels that a channel sees.
+RESPONSE_SETTINGS = ("alpha", "beta", "k")
 # ``out`` of cross_entropy is that of log_softmax. A sample of class t has the loss -sum over c of share[c] * out[c],
 # with share[c] = ((1 - smoothing) * (c == t) + smoothing / C) * class_weight[c], or, where t is no class, none.
 CROSS_ENTROPY_SETTINGS = ("smoothing",)
@@ -69,6 +75,10 @@ OPERATIONS = {
     "relu_forward": Operation(("x",), ("out",)),
     "relu_grad_input": Operation(("grad_out", "out"), ("grad_input",)),
     "add_relu_forward": Operation(("x", "residual"), ("out",)),
+    "hardtanh_forward": Operation(("x", "settings"), ("out",)),
+    "hardtanh_grad_input": Operation(("grad_out", "out", "settings"), ("grad_input",)),
+    "local_response_norm_forward": Operation(("x", "settings"), ("out",)),
+    "local_response_norm_grad_input": Operation(("grad_out", "x", "settings"), ("grad_input",)),
     "log_softmax_forward": Operation(("x",), ("out",)),
     "log_softmax_grad_input": Operation(("grad_out", "out"), ("grad_input",)),
     "cross_entropy_forward": Operation(("x", "target", "class_weight", "settings"), ("out", "losses")),
@@ -91,8 +101,9 @@ class Problem:
     ``formats`` are the memory formats of the four-dimensional activations in operand order; ``offsets`` of a pooling
     have the format of its ``out``. ``row_counts`` (OH) and ``col_counts`` (OW) of an average have the dtype of its
     ``out``, which is divided by their products. ``optional`` names the optional operands that are present.
-    ``activation``, None or RELU, is applied to the result of conv2d_forward and batch_norm_forward before it is stored;
-    in gradients of batch normalisation it says what followed forward. ``precision`` is one of fastconv.precision's.
+    ``activation``, None, RELU or (of conv2d_forward alone) RELU6, is applied to the result of conv2d_forward and
+    batch_norm_forward before it is stored; in gradients of batch normalisation it says what followed forward. ``precision`` is one of
+    fastconv.precision's.
     """
 
     geometry: Any  # one of those of fastconv.geometry, as the operation's name says

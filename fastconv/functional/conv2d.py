@@ -5,12 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from fastconv import arrays, backends, dtypes
+from fastconv._kernels.contract import RELU, RELU6
 from fastconv.autograd import Function, unwrap
 from fastconv.functional.calls import Call, Calls
+from fastconv.functional.hardtanh import relu6_gradient
 from fastconv.functional.relu import checked_activation, rectified_gradient
 from fastconv.geometry import Conv2dGeometry, batched_shape
 
 _BIAS = frozenset({"bias"})
+# What may follow a convolution in the same pass, and its gradient.
+_ACTIVATIONS = {RELU: rectified_gradient, RELU6: relu6_gradient}
 
 
 def conv2d(
@@ -34,9 +38,9 @@ def conv2d(
     Shapes: (N, C, H, W), (K, C/groups, kH, kW), (K,) -> (N, K, OH, OW); (C, H, W) -> (K, OH, OW), with
     OH = floor((H + 2·pH − dH·(kH − 1) − 1) / sH) + 1. ``padding`` is an int, a pair, ``"valid"``, ``"same"`` (stride 1)
     or ``((top, bottom), (left, right))``; ``padding_mode`` is zeros, reflect, replicate or circular. Padded zeros are
-    not summed, so that an infinite or NaN weight has no effect over them. ``activation="relu"`` rectifies the result
-    while it is written. The result has the input's memory format, or that of ``memory_format``: "contiguous" (NCHW) or
-    "channels_last" (NHWC); its shape is the same in both.
+    not summed, so that an infinite or NaN weight has no effect over them. ``activation``, "relu" or "relu6", is applied
+    to the result while it is written. The result has the input's memory format, or that of ``memory_format``:
+    "contiguous" (NCHW) or "channels_last" (NHWC); its shape is the same in both.
 
     Raises ShapeError, ValueError, TypeError or DTypeError naming the argument; BackendUnavailableError for ``backend``.
 
@@ -75,7 +79,7 @@ class Conv2d(Function):
         x, ctx.x_format = arrays.dense_4d(x if call.batched else x[None])
         weight, bias = arrays.dense(weight), None if bias is None else arrays.dense(bias)
         needs_grad = ctx.needs_input_grad
-        ctx.activation = checked_activation(activation)
+        ctx.activation = checked_activation(activation, _ACTIVATIONS)
         out_format = ctx.x_format if memory_format is None else checked_format(memory_format)
         out = _forward(ctx, x, weight, bias, out_format, owner)
         rectified = out if activation and True in needs_grad else None
@@ -88,7 +92,7 @@ class Conv2d(Function):
         batched = ctx.call.batched
         grad_out = grad_out if batched else grad_out[None]
         if rectified is not None:
-            grad_out = rectified_gradient(ctx.kernels, grad_out, rectified)
+            grad_out = _ACTIVATIONS[ctx.activation](ctx.kernels, grad_out, rectified)
         grad_out, grad_format = arrays.dense_4d(grad_out)
         needs_x, needs_weight, needs_bias, *_ = ctx.needs_input_grad
         grad_input = None

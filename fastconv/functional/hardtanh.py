@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
-from fastconv import arrays, dtypes
+from fastconv import arrays, backends, dtypes
+from fastconv._kernels.contract import HARDTANH_SETTINGS
 from fastconv.autograd import Function
+from fastconv.functional import passes
 from fastconv.parameters import number
 
 
@@ -37,16 +41,33 @@ class Hardtanh(Function):
     @staticmethod
     def forward(ctx, x, min_val, max_val):
         x = arrays.as_array(x, "input", anywhere=True)
-        storage = dtypes.common_float_type(input=x).storage
-        ctx.low, ctx.high = storage.type(min_val), storage.type(max_val)
-        out = np.where(x < ctx.low, ctx.low, np.where(x > ctx.high, ctx.high, x))
+        dtypes.common_float_type(input=x)
+        ctx.settings, ctx.kernels = _settings(min_val, max_val), backends.select(device=arrays.device_of(x))
+        out = passes.run(ctx.kernels, "hardtanh_forward", x, settings=ctx.settings)
         ctx.save(out)
         return out
 
     @staticmethod
     def backward(ctx, grad):
         (out,) = ctx.saved
-        return np.where((out > ctx.low) & (out < ctx.high), grad, grad.dtype.type(0)), None, None
+        return _passed(ctx.kernels, grad, out, ctx.settings), None, None
+
+
+def relu6_gradient(kernels: backends.KernelSet, grad: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """The gradient where the output is between zero and six, in the output's memory format."""
+    return _passed(kernels, grad, out, _settings(0.0, 6.0))
+
+
+def _passed(kernels, grad, out, settings):
+    out, layout = arrays.dense_any(out)
+    return passes.run(kernels, "hardtanh_grad_input", arrays.to_format(grad, layout), out, settings=settings)
+
+
+@lru_cache(maxsize=64)
+def _settings(min_val, max_val):
+    """Those of contract.HARDTANH_SETTINGS, at one place for all calls."""
+    values = {"min_val": min_val, "max_val": max_val}
+    return np.array([values[name] for name in HARDTANH_SETTINGS], np.float64)
 
 
 def checked_ends(min_val, max_val) -> tuple[float, float]:

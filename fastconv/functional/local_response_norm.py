@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
-from fastconv import arrays, dtypes, parameters
+from fastconv import arrays, backends, dtypes, parameters
+from fastconv._kernels.contract import RESPONSE_SETTINGS
 from fastconv.autograd import Function
 from fastconv.errors import ShapeError
+from fastconv.functional.calls import Call, Calls
+from fastconv.geometry import ResponseGeometry
+
+_known: Calls[Call] = Calls()
 
 
 def local_response_norm(x, size, alpha=0.0001, beta=0.75, k=1.0):
@@ -29,37 +36,48 @@ class LocalResponseNorm(Function):
 
     @staticmethod
     def forward(ctx, x, size, alpha, beta, k):
-        x = arrays.as_array(x, "input", anywhere=True)
-        dtypes.common_float_type(input=x)
-        if x.ndim < 3:
-            raise ShapeError(f"expected 3D or higher dimensionality input to local_response_norm, got shape {x.shape}")
-        ctx.size, ctx.settings = size, (alpha, beta, k)
-        with np.errstate(all="ignore"):
-            scale = k + alpha / size * _summed(x * x, size // 2, (size - 1) // 2)
-            out = x * scale**-beta
-        ctx.save(x, scale)
-        return out
+        x, ctx.format = arrays.dense_any(arrays.as_array(x, "input", anywhere=True))
+        ctx.call, ctx.settings = _call_of(x, size, ctx.format), _settings(alpha / size, beta, k)
+        ctx.kernels = backends.select(device=arrays.device_of(x))
+        ctx.save(x)
+        return _run(ctx, "local_response_norm_forward", x)
 
     @staticmethod
     def backward(ctx, grad):
-        x, scale = ctx.saved
-        size, (alpha, beta, _) = ctx.size, ctx.settings
-        power = scale**-beta
-        # Who is seen by a channel lies the other way round.
-        seen = _summed(grad * x * power / scale, (size - 1) // 2, size // 2)
-        return grad * power - 2 * alpha * beta / size * x * seen, None, None, None, None
+        grad_input = _run(ctx, "local_response_norm_grad_input", arrays.to_format(grad, ctx.format), *ctx.saved)
+        return grad_input, None, None, None, None
 
 
-def _summed(x, before, behind):
-    """Sums over the channels from so many before each to so many behind it."""
-    channels = x.shape[1]
-    total = x.copy(order="K")
-    for step in range(1, max(before, behind) + 1):
-        if step <= before and step < channels:
-            total[:, step:] += x[:, :-step]
-        if step <= behind and step < channels:
-            total[:, :-step] += x[:, step:]
-    return total
+def _call_of(x, size, layout):
+    key = (x.shape, x.dtype, size, layout)
+    call = _known.get(key)
+    if call is None:
+        dtype = dtypes.common_float_type(input=x)
+        if x.ndim < 3:
+            raise ShapeError(f"expected 3D or higher dimensionality input to local_response_norm, got shape {x.shape}")
+        # What the kernel sees is in C order, whatever the memory format.
+        axes = arrays.stored_axes(x.ndim, layout)
+        geometry = ResponseGeometry.of(tuple([x.shape[at] for at in axes]), axes.index(1), size)
+        call = Call(geometry, dtype, True)
+        _known.keep(key, [], call)
+    return call
+
+
+def _run(ctx, op, *inputs):
+    out = arrays.empty(inputs[0].shape, inputs[0].dtype, ctx.format, near=inputs[0])
+    if out.size:
+        shape = ctx.call.geometry.x_shape
+        *given, target = (arrays.stored(array, ctx.format).reshape(shape) for array in (*inputs, out))
+        task = ctx.call.task(op, (arrays.CONTIGUOUS,) * (len(given) + 1))
+        ctx.kernels.run(task, *given, ctx.settings, target)
+    return out
+
+
+@lru_cache(maxsize=64)
+def _settings(alpha, beta, k):
+    """Those of contract.RESPONSE_SETTINGS, at one place for all calls."""
+    values = {"alpha": alpha, "beta": beta, "k": k}
+    return np.array([values[name] for name in RESPONSE_SETTINGS], np.float64)
 
 
 def checked_settings(size, alpha, beta, k) -> tuple[int, float, float, float]:

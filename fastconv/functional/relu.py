@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 
 from fastconv import arrays, backends, dtypes
@@ -14,9 +16,11 @@ from fastconv.functional import passes
 def relu(x):
     """max(x, 0), elementwise, with NaN -> NaN and −0.0 -> −0.0; any shape.
 
-    >>> import numpy as np
-    >>> relu(np.array([-1.0, 2.0])).tolist()
-    [0.0, 2.0]
+        >>> from collections.abc import Collection
+
+    import numpy as np
+        >>> relu(np.array([-1.0, 2.0])).tolist()
+        [0.0, 2.0]
     """
     return ReLU.apply(x)
 
@@ -24,11 +28,13 @@ def relu(x):
 def add_relu(x, residual):
     """max(x + residual, 0) in one pass: the end of a residual block. Raises ShapeError, DTypeError.
 
-    Shapes: both alike, any number of axes.
+        Shapes: both alike, any number of axes.
 
-    >>> import numpy as np
-    >>> add_relu(np.array([-1.0, 2.0]), np.array([3.0, -5.0])).tolist()
-    [2.0, 0.0]
+        >>> from collections.abc import Collection
+
+    import numpy as np
+        >>> add_relu(np.array([-1.0, 2.0]), np.array([3.0, -5.0])).tolist()
+        [2.0, 0.0]
     """
     return AddReLU.apply(x, residual)
 
@@ -89,8 +95,8 @@ def checked_residual(residual, x: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return residual
 
 
-def checked_activation(activation: str | None) -> str | None:
+def checked_activation(activation: str | None, known: Collection[str] = (RELU,)) -> str | None:
     """What may follow an operation in the same pass; raises ValueError for anything else."""
-    if activation is not None and not (isinstance(activation, str) and activation == RELU):
-        raise ValueError(f"activation must be None or {RELU!r}, got {activation!r}")
+    if activation is not None and not (isinstance(activation, str) and activation in known):
+        raise ValueError(f"activation must be None or {' or '.join(map(repr, known))}, got {activation!r}")
     return activation

@@ -12,7 +12,7 @@ from typing import Any
 from fastconv import functional, parameters
 from fastconv.autograd import is_grad_enabled
 from fastconv.functional.folding import folded_batch_norm
-from fastconv.nn.activation import ReLU
+from fastconv.nn.activation import ReLU, ReLU6
 from fastconv.nn.batch_norm import BatchNorm1d, BatchNorm2d
 from fastconv.nn.conv import Conv2d
 from fastconv.nn.dropout import Dropout
@@ -25,6 +25,11 @@ from fastconv.nn.replays import Replays
 
 # Whose ``forward`` takes ``activation``; of exactly these classes, since a subclass may define another one.
 _RECTIFYING = (Conv2d, Linear, BatchNorm1d, BatchNorm2d)
+# Layers that another one may take over as its activation, and which ones do.
+_ACTIVATIONS: dict[type[Module], tuple[str, tuple[type[Module], ...]]] = {
+    ReLU: ("relu", _RECTIFYING),
+    ReLU6: ("relu6", (Conv2d,)),
+}
 _Step = tuple[Callable[..., Any], str | None]
 
 
@@ -33,10 +38,11 @@ def rectified(modules: Iterable[Module]) -> list[_Step]:
     chain = [module for module in modules if type(module) is not Identity]
     activations: dict[int, str | None] = dict.fromkeys(range(len(chain)))
     for position, (module, following) in enumerate(pairwise(chain)):
-        if type(following) is ReLU and type(module) in _RECTIFYING and _is_plain(module, following):
+        activation, taking = _ACTIVATIONS.get(type(following), (None, ()))
+        if type(module) in taking and _is_plain(module, following):
             behind = position + 2
-            goes_behind = behind < len(chain) and _is_smaller_behind(module, chain[behind])
-            activations[behind if goes_behind else position] = "relu"
+            goes_behind = type(following) is ReLU and behind < len(chain) and _is_smaller_behind(module, chain[behind])
+            activations[behind if goes_behind else position] = activation
             del activations[position + 1]
     return _flattened([(chain[position], activation) for position, activation in activations.items()])
 
@@ -76,14 +82,15 @@ def _is_smaller_behind(module, behind):
 
 def conv_norm(conv: Module, norm: Module, x, *, residual=None, activation: str | None = None):
     """``norm(conv(x))`` with what follows it in one pass; of a pair that ``fuse`` has folded, the convolution alone."""
-    if type(norm) is BatchNorm2d and _is_plain(norm):
+    if type(norm) is BatchNorm2d and _is_plain(norm) and activation in (None, "relu"):
         return norm(conv(x), residual=residual, activation=activation)
-    if type(norm) is Identity and residual is None and type(conv) in _RECTIFYING and _is_plain(conv):
+    if type(norm) is Identity and residual is None and type(conv) is Conv2d and _is_plain(conv):
         return conv(x, activation=activation)
     out = norm(conv(x))
-    if residual is None:
-        return functional.relu(out) if activation else out
-    return functional.add_relu(out, residual) if activation else out + residual
+    if activation == "relu" and residual is not None:
+        return functional.add_relu(out, residual)
+    out = out if residual is None else out + residual
+    return out if activation is None else getattr(functional, activation)(out)
 
 
 def _is_plain(*modules: Module) -> bool:

@@ -10,10 +10,10 @@ import fastconv as fc
 import fastconv.functional as F
 from fastconv import arrays, nn, optim
 from fastconv._kernels import numba_cuda
-from fastconv._kernels.contract import ADAM_SETTINGS, OPERATIONS, RELU, SGD_SETTINGS
+from fastconv._kernels.contract import ADAM_SETTINGS, OPERATIONS, RELU, RESPONSE_SETTINGS, SGD_SETTINGS
 from fastconv._kernels.numba_cuda import batch_norm
 from fastconv._kernels.numba_cuda.settings import SIMULATED
-from fastconv.geometry import ChannelsGeometry, ClassesGeometry, ElementsGeometry
+from fastconv.geometry import ChannelsGeometry, ClassesGeometry, ElementsGeometry, ResponseGeometry
 from support import false_cupy
 from support.cuda_arrays import HAS_GPU, DeviceAligned, DeviceFenced, a_gpu
 from support.cuda_cases import POOLS
@@ -52,7 +52,8 @@ def operations():
 def elementwise():
     """The reference's bits, from vectors and from single elements."""
     rng = named_rng("elementwise")
-    for op in ("relu_forward", "relu_grad_input", "add_relu_forward", "accumulate_"):
+    names = ("relu_forward", "relu_grad_input", "add_relu_forward", "hardtanh_forward", "hardtanh_grad_input")
+    for op in (*names, "accumulate_"):
         for shape, (dtype, fence) in itertools.product(SIZES, zip(DTYPES, FENCES, strict=True)):
             geometry = ElementsGeometry(shape)
             inputs = inputs_of(op, geometry, dtype, rng)
@@ -63,6 +64,20 @@ def elementwise():
     for op, inputs in (("relu_forward", {"x": x}), ("relu_grad_input", {"grad_out": x, "out": x[::-1]})):
         for _, found, expected in compare(op, ElementsGeometry(x.shape), "float32", inputs, fence=DeviceAligned):
             assert_same_bits(found, expected, op)
+
+
+def responses():
+    """The reference but for rounding, of planes and of single pixels."""
+    rng = named_rng("responses")
+    for shape, size, beta in (((2, 7, 5), 5, 0.75), ((3, 4, 1), 2, 0.6), ((1, 3, 40), 9, 1.0), ((40, 1, 1), 1, 0.5)):
+        geometry, dtype = ResponseGeometry.of(shape, 1, size), DTYPES[size % 2]
+        values = {"alpha": 0.5, "beta": beta, "k": 2.0}
+        inputs = {"settings": np.array([values[name] for name in RESPONSE_SETTINGS])}
+        inputs |= {name: rng.standard_normal(shape).astype(dtype) for name in ("x", "grad_out")}
+        tolerance = 2e-6 if dtype == DTYPES[0] else 1e-14
+        for op in (name for name in OPERATIONS if name.startswith("local_response_norm")):
+            for _, found, expected in compare(op, geometry, dtype, inputs):
+                np.testing.assert_allclose(found, expected, rtol=10 * tolerance, atol=tolerance, err_msg=op)
 
 
 def dropout():
@@ -299,7 +314,20 @@ def optimizers():
             np.testing.assert_allclose(one, other, rtol=1e-5)
 
 
-CHECKS = (operations, elementwise, dropout, steps, classes, norms, statistics, averages, users, optimizers, network)
+CHECKS = (
+    operations,
+    elementwise,
+    responses,
+    dropout,
+    steps,
+    classes,
+    norms,
+    statistics,
+    averages,
+    users,
+    optimizers,
+    network,
+)
 
 
 def main():

@@ -9,10 +9,12 @@ from fastconv._kernels.contract import (
     ADAM_SETTINGS,
     CROSS_ENTROPY_SETTINGS,
     DROPOUT_SETTINGS,
+    HARDTANH_SETTINGS,
     NORM_COEFFICIENTS,
     NORM_SUMS,
     OK,
     OPERATIONS,
+    RESPONSE_SETTINGS,
     SGD_SETTINGS,
     Declined,
     Kernel,
@@ -35,6 +37,8 @@ _SETTINGS = {
     "sgd_step_": SGD_SETTINGS,
     "adam_step_": ADAM_SETTINGS,
     "dropout": DROPOUT_SETTINGS,
+    "hardtanh": HARDTANH_SETTINGS,
+    "local_response_norm": RESPONSE_SETTINGS,
     "cross_entropy": CROSS_ENTROPY_SETTINGS,
 }
 # Operands that are float64 in every problem.

@@ -13,6 +13,7 @@ import fastconv._kernels.cython_cpu.conv2d_pointwise as conv2d_pointwise
 import fastconv._kernels.cython_cpu.conv2d_sweep as conv2d_sweep
 import fastconv._kernels.cython_cpu.conv2d_winograd as conv2d_winograd
 import fastconv._kernels.cython_cpu.elementwise as elementwise
+import fastconv._kernels.cython_cpu.local_response_norm as local_response_norm
 import fastconv._kernels.cython_cpu.pool2d as pool2d
 import fastconv._kernels.cython_cpu.softmax as softmax
 from fastconv._kernels import contract
@@ -31,6 +32,7 @@ _MODULES = (
     conv2d_grad_bias,
     pool2d,
     batch_norm,
+    local_response_norm,
     elementwise,
     softmax,
 )

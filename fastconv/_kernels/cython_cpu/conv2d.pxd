@@ -7,3 +7,6 @@ cdef const void* first_layer_kernels(int itemsize) noexcept
 cdef const void* images_kernels(int itemsize) noexcept
 cdef const void* sweep_kernels(int itemsize) noexcept
 cdef const void* winograd_kernels(int itemsize) noexcept
+
+# The flags of activation.h.
+cdef int ending(object activation) except -1

@@ -32,13 +32,16 @@ cdef extern from "conv2d_args.h" nogil:
         Py_ssize_t row_block_count, row_step, k_block_count, images, k_group, c_range, block_terms, range_terms
         Py_ssize_t pixel_step, entries, packed_source, sums, packed_target, packed_weight, scratch_bytes
         Py_ssize_t joined, source_channels
-        int flipped, relu, streams, holds, in_place, far_weights
+        int flipped, activation, streams, holds, in_place, far_weights
         int dots, rows_in_place
         fc_pack_args packing
     ctypedef struct fc_conv2d_kernels:
         Py_ssize_t lanes, vectors, columns
         fc_kernel sum, pack
     const fc_conv2d_kernels* fc_conv2d_select(int itemsize)
+
+cdef extern from "activation.h" nogil:
+    int FC_RELU, FC_RELU6
 
 cdef extern from "grad_weight_args.h" nogil:
     ctypedef struct fc_grad_weight_kernels:
@@ -69,6 +72,14 @@ cdef extern from "winograd_args.h" nogil:
     ctypedef struct fc_winograd_kernels:
         pass
     const fc_winograd_kernels* fc_winograd_select(int itemsize)
+
+_ENDINGS = {None: 0, contract.RELU: FC_RELU, contract.RELU6: FC_RELU | FC_RELU6}
+
+
+# The flags of what follows a sum.
+cdef int ending(object activation) except -1:
+    return _ENDINGS[activation]
+
 
 cdef const void* grad_weight_kernels(int itemsize) noexcept:
     return fc_grad_weight_select(itemsize)
@@ -120,7 +131,7 @@ cdef class Sum:
         self.args.rows_in_place = rows
         # Items that read rows of weights ask for those of the next one.
         self.holds = rows or self.plan.holds
-        self.args.relu = problem.activation == contract.RELU
+        self.args.activation = ending(problem.activation)
         self._fill(self.plan, g, transposed, unit)
 
     def _fill(self, made, g, bint transposed, unit):

@@ -28,6 +28,7 @@ cdef extern from "depthwise_args.h" nogil:
         fc_axis rows, cols
         fc_sweep sweep
         Py_ssize_t N, C, tap_cols, row_step, far
+        int activation
     ctypedef struct fc_plane_args:
         const void *source
         const void *weight
@@ -39,7 +40,7 @@ cdef extern from "depthwise_args.h" nogil:
         const uint8_t *row_marks
         const uint8_t *run_marks
         Py_ssize_t N, C, tap_rows, tap_cols, far, direct, paired, highest_mark, weights_finite
-        int status
+        int activation, status
     ctypedef struct fc_pixel_grad_args:
         const void *grad_out
         const void *x

@@ -7,6 +7,7 @@ along columns, from a padded copy of some rows that stays in L1.
 
 from libc.stdint cimport int64_t, uint8_t
 
+from fastconv._kernels.cython_cpu.conv2d cimport ending
 from fastconv._kernels.cython_cpu.operands cimport address, axis, strides
 from fastconv._kernels.pool._native cimport parallel_for
 
@@ -87,6 +88,7 @@ cdef class PixelSum:
         a.N, a.C, a.tap_cols = g.N, g.C, g.cols.kernel
         a.row_step = 1 if transposed else g.rows.stride
         a.far = depthwise.is_far(g, itemsize)
+        a.activation = ending(problem.activation)
         self.items = g.N * a.rows.targets
         self.item_flops = g.flops // max(1, self.items)
 
@@ -133,6 +135,7 @@ cdef class PlaneSum:
         a.highest_mark = max(padded.rows.marks.max(), run_marks.max())
         a.N, a.C, a.tap_rows, a.tap_cols, a.status = g.N, g.C, g.rows.kernel, g.cols.kernel, contract.OK
         a.far = depthwise.are_planes_far(g, problem.formats, itemsize)
+        a.activation = ending(problem.activation)
         # Narrow rows are written as whole vectors, which must not reach beyond the next row.
         phases = padded.rows.phases * padded.cols.phases
         a.direct = a.target_strides.w == 1 and 4 * a.cols.targets >= self.kernels.lanes * padded.cols.phases
@@ -155,7 +158,7 @@ cdef class PlaneSum:
 
 def declined(problem):
     """Why no depthwise kernel takes the problem, or None."""
-    reason = depthwise.decline_reason(problem.geometry, problem.activation)
+    reason = depthwise.decline_reason(problem.geometry)
     return contract.Declined(reason) if reason else None
 
 

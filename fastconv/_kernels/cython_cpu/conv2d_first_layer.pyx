@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t
 
 from fastconv._kernels.buffers._native cimport give, take
-from fastconv._kernels.cython_cpu.conv2d cimport first_layer_kernels
+from fastconv._kernels.cython_cpu.conv2d cimport ending, first_layer_kernels
 from fastconv._kernels.cython_cpu.conv2d_depthwise cimport fc_padded, padded_of
 from fastconv._kernels.cython_cpu.operands cimport address, fc_kernel, fc_strides, grain, run_on_scratch
 from fastconv._kernels.cython_cpu.operands cimport strides, whole_lines
@@ -29,7 +29,7 @@ cdef extern from "first_layer_args.h" nogil:
         const int64_t *entries
         const int64_t *blocks
         Py_ssize_t C, K, weight_c, weight_k, taps, out_rows, out_cols, block_count, per_chunk, plane, buffer, scratch_bytes
-        int relu, streams
+        int activation, streams
     ctypedef struct fc_first_layer_grad_args:
         const void *grad_out
         const void *x
@@ -62,7 +62,7 @@ cdef class FirstLayer:
         self.plan, self.direct, self.needs_finite = made, direct, made.needs_finite
         self.has_bias = "bias" in problem.optional
         a = &self.args
-        a.relu, a.streams = problem.activation == contract.RELU, made.streams
+        a.activation, a.streams = ending(problem.activation), made.streams
         a.source_strides = strides(arrays.element_strides(made.source_shape, arrays.CONTIGUOUS))
         a.padded = padded_of(made.padded)
         a.entries, a.blocks = <const int64_t*> address(made.entries), <const int64_t*> address(made.blocks)

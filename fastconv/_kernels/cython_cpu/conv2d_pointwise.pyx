@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int64_t
 
-from fastconv._kernels.cython_cpu.conv2d cimport pointwise_kernels
+from fastconv._kernels.cython_cpu.conv2d cimport ending, pointwise_kernels
 from fastconv._kernels.cython_cpu.operands cimport address, fc_kernel, grain, run_on_scratch, whole_lines
 
 from fastconv._kernels import contract, plan
@@ -19,7 +19,7 @@ cdef extern from "pointwise_args.h" nogil:
         const int64_t *blocks
         Py_ssize_t groups, C, K, pixels, block_count, k_groups, c_range
         Py_ssize_t c_stride, k_stride, group_stride, scratch_bytes
-        int relu
+        int activation
     ctypedef struct fc_pointwise_kernels:
         Py_ssize_t lanes, vectors, columns
         fc_kernel pointwise
@@ -39,7 +39,7 @@ cdef class Pointwise:
         itemsize = FLOAT_TYPES[problem.dtype].storage.itemsize
         self.kernels, self.plan = <const fc_pointwise_kernels*> pointwise_kernels(itemsize), made
         self.has_bias = "bias" in problem.optional
-        self.args.relu = problem.activation == contract.RELU
+        self.args.activation = ending(problem.activation)
         a = &self.args
         a.groups, a.C, a.K, a.pixels = g.groups, made.C, made.K, made.pixels
         a.blocks, a.block_count = <const int64_t*> address(made.blocks), len(made.blocks)

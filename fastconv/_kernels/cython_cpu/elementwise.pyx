@@ -11,6 +11,7 @@ cdef extern from "elementwise_args.h" nogil:
     ctypedef struct fc_elementwise_args:
         const void *a
         const void *b
+        const double *ends
         void *target
         Py_ssize_t count
         int streams
@@ -28,7 +29,8 @@ cdef extern from "elementwise_args.h" nogil:
         void *largest
         Py_ssize_t count
     ctypedef struct fc_elementwise_kernels:
-        fc_kernel relu_forward, relu_grad_input, add_relu_forward, accumulate, dropout, sgd_step, adam_step
+        fc_kernel relu_forward, relu_grad_input, add_relu_forward, hardtanh_forward, hardtanh_grad_input
+        fc_kernel accumulate, dropout, sgd_step, adam_step
     Py_ssize_t FC_ELEMENTS
     const fc_elementwise_kernels* fc_elementwise_select(int itemsize)
 
@@ -53,14 +55,26 @@ cdef class Elementwise:
         self.streams = plan.is_streamed(self.args.count * FLOAT_TYPES[problem.dtype].storage.itemsize)
 
     def __call__(self, *operands):
+        return self.run(NULL, operands)
+
+    cdef int run(self, const double* ends, tuple operands) except -1:
         cdef fc_elementwise_args a = self.args
         cdef Py_ssize_t items = -(-a.count // FC_ELEMENTS)
         a.a, a.target = address(operands[0]), address(operands[len(operands) - 1])
         a.b = address(operands[1]) if len(operands) > 2 else NULL
+        a.ends = ends
         a.streams = self.streams and is_aligned(a.target)
         with nogil:
             parallel_for(self.kernel, &a, items, CHUNK)
         return contract.OK
+
+
+cdef class Hardtanh(Elementwise):
+    """The same between two ends, which come before the result."""
+
+    def __call__(self, *operands):
+        *arrays, settings, target = operands
+        return self.run(<const double*> address(settings), (*arrays, target))
 
 
 cdef class Dropout:
@@ -119,6 +133,15 @@ def _prepare(op, problem):
     return contract.Kernel("direct", run)
 
 
+def _prepare_hardtanh(op, problem):
+    cdef const fc_elementwise_kernels* kernels = kernels_of(problem)
+    cdef Elementwise run = Hardtanh(problem)
+    if len(set(problem.formats)) > 1:
+        return contract.Declined("all arrays must have one memory format")
+    run.kernel = kernels.hardtanh_forward if op == "hardtanh_forward" else kernels.hardtanh_grad_input
+    return contract.Kernel("direct", run)
+
+
 def _prepare_dropout(op, problem):
     if problem.formats != (CONTIGUOUS,) * 2:
         return contract.Declined("positions are counted in C order")
@@ -138,6 +161,7 @@ def _table(prepare, op):
 
 VARIANTS = {
     **{op: _table(_prepare, op) for op in ("relu_forward", "relu_grad_input", "add_relu_forward", "accumulate_")},
+    **{op: _table(_prepare_hardtanh, op) for op in ("hardtanh_forward", "hardtanh_grad_input")},
     "dropout": _table(_prepare_dropout, "dropout"),
     **{op: _table(_prepare_step, op) for op in ("sgd_step_", "adam_step_")},
 }

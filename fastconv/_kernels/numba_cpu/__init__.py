@@ -14,6 +14,7 @@ from fastconv._kernels.numba_cpu import (
     conv2d_sweep,
     conv2d_winograd,
     elementwise,
+    local_response_norm,
     pool2d,
     softmax,
 )
@@ -34,6 +35,7 @@ _MODULES = (
     conv2d_grads,
     pool2d,
     batch_norm,
+    local_response_norm,
     elementwise,
     softmax,
 )

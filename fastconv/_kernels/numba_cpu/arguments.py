@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastconv._kernels import contract
+
+# What may follow a sum before it is stored, besides its bias; flags beside those of a panel's end.
+RELU, RELU6 = 4, 32
+ENDINGS = {None: 0, contract.RELU: RELU, contract.RELU6: RELU | RELU6}
+
 
 def structure(*names: str) -> np.dtype:
     """A structure of 64-bit integers."""

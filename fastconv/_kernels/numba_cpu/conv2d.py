@@ -9,9 +9,9 @@ from functools import cache, cached_property
 import numpy as np
 
 from fastconv._kernels import buffers, plan, pool
-from fastconv._kernels.contract import RELU, Declined, Kernel, Problem, Variant
+from fastconv._kernels.contract import Declined, Kernel, Problem, Variant
 from fastconv._kernels.numba_cpu import microkernels
-from fastconv._kernels.numba_cpu.arguments import fill, grain, plan_values, stride_values
+from fastconv._kernels.numba_cpu.arguments import ENDINGS, fill, grain, plan_values, stride_values
 from fastconv._kernels.numba_cpu.compiler import NativeFunction
 from fastconv._kernels.numba_cpu.conv2d_arguments import BLOCK_BYTES, ORDERS_BYTES, PACK, PACKED_ROWS, SUM, WORK_BYTES
 from fastconv._kernels.numba_cpu.microkernels import layout, panel_values
@@ -52,7 +52,7 @@ class _Sum:
     def __init__(self, problem: Problem, transposed: bool, dots: bool, joined: int, rows: bool):
         self._geometry, self._dtype = problem.geometry, problem.dtype
         self._transposed, self._dots, self._rows = transposed, dots, rows
-        self._has_bias, self._relu = "bias" in problem.optional, problem.activation == RELU
+        self._has_bias, self._activation = "bias" in problem.optional, ENDINGS[problem.activation]
         self._itemsize = np.dtype(problem.dtype).itemsize
         unit = microkernels.unit(self._itemsize)
         threads = pool.default_num_threads()
@@ -160,7 +160,7 @@ class _Sum:
             **{"block_terms": plan.BLOCK_TERMS, "range_terms": plan.RANGE_TERMS},
             **{"packs_source": made.packed_source > 0, "packs_target": made.packed_target > 0},
             **{"pixel_step": made.pixel_step * size, "flipped": self._transposed},
-            **{"dots": self._dots, "rows_in_place": self._rows, "relu": self._relu},
+            **{"dots": self._dots, "rows_in_place": self._rows, "activation": self._activation},
             **dict(zip(parts, self._starts, strict=True)),
             **more,
         )

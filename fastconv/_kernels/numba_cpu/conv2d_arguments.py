@@ -21,7 +21,7 @@ SUM = structure(
     "row_blocks", "k_blocks", "transpose", "transpose_streaming", "N", "groups", "C", "K", "taps", "tap_cols",
     "itemsize", "source_cols", "target_cols", "row_block_count", "row_step", "k_block_count", "images", "k_group",
     "c_range", "block_terms", "range_terms", "pixel_step", "packs_source", "packs_target", "streams", "flipped", "dots",
-    "rows_in_place", "relu", "joined", "source_channels", "packing", "holds", "in_place", "far_weights",
+    "rows_in_place", "activation", "joined", "source_channels", "packing", "holds", "in_place", "far_weights",
     "entries_at", "bias_at", "orders_at", "sums_at", "packed_source_at", "packed_target_at", "packed_weight_at",
     "packed_rows_at",
 )  # fmt: skip
@@ -71,7 +71,7 @@ GRAD_WEIGHT_WORK_BYTES = GRAD_WEIGHT_WORK.itemsize
 # The same of pointwise convolution of planes and plan.PointwisePlan.
 POINTWISE = structure(
     *PANELS, "source", "weight", "bias", "target", *SCRATCH, "blocks", "groups", "C", "K", "pixels", "itemsize",
-    "block_count", "k_groups", "c_range", "c_stride", "k_stride", "group_stride", "relu", "sums_at", "copies_at",
+    "block_count", "k_groups", "c_range", "c_stride", "k_stride", "group_stride", "activation", "sums_at", "copies_at",
 )  # fmt: skip
 # What a slot works with: a table of one entry, addresses, and those of an item's group, image and first pixel; bytes of
 # its pixels and columns of its widest tile.
@@ -89,7 +89,7 @@ SWEEP = structure(
 FIRST_LAYER = structure(
     *PANELS, *strided("x"), "weight", "bias", "target", *SCRATCH, *PADDED, "move", "entries", "row_vectors", "C", "K",
     "weight_c", "weight_k", "taps", "itemsize", "out_rows", "out_cols", "row_vector_count", "per_chunk", "plane",
-    "buffer_bytes", "relu", "streams", "sums_at", "buffer_at",
+    "buffer_bytes", "activation", "streams", "sums_at", "buffer_at",
 )  # fmt: skip
 # What a slot works with: addresses; ``buffer`` is the copy of a channel's rows, ``copy`` that of all.
 FIRST_LAYER_WORK = structure("panel", "sums", "buffer", "copy")

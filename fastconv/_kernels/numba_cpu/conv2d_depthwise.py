@@ -81,7 +81,7 @@ class _PlaneSum(Planes):
 
 
 def _declined(problem: Problem) -> Declined | None:
-    reason = depthwise.decline_reason(problem.geometry, problem.activation)
+    reason = depthwise.decline_reason(problem.geometry)
     return Declined(reason) if reason else None
 
 

@@ -24,6 +24,7 @@ def pixel_sum_kernel():
         scratch = a.scratch + slot * a.scratch_step
         s, t = carray(pointer(scratch), 1, SUMS)[0], carray(pointer(scratch + a.tile_at), 1, TILE)[0]
         s.tile, t.entries, t.bias = scratch + a.tile_at, scratch + a.entries_at, a.bias
+        t.activation = a.activation
         take_vectors(a, t, 0, a.vectors)
         for item in range(lo, hi):
             n, row = item // a.rows_targets, item % a.rows_targets

@@ -5,6 +5,7 @@ from __future__ import annotations
 from numba import carray, uint8
 
 from fastconv._kernels.numba_cpu.addresses import call, pointer, word
+from fastconv._kernels.numba_cpu.arguments import RELU, RELU6
 from fastconv._kernels.numba_cpu.conv2d_depthwise_padded import (
     Elements,
     block_steps,
@@ -34,6 +35,7 @@ def plane_sum_kernel(dtype: str):
         s, t = carray(pointer(scratch), 1, PLANE_WORK)[0], carray(pointer(scratch + a.tile_at), 1, TILE)[0]
         open_slot(a, s, scratch)
         list_jobs(a, s)
+        t.activation = a.activation
         block, c, n = lo % a.blocks, lo // a.blocks % a.C, lo // a.blocks // a.C
         for _ in range(lo, hi):
             first = block * a.block
@@ -162,6 +164,11 @@ def _exact_run(elements):
                     tap = word(a.rows_taps, r) * a.tap_cols + word(a.cols_taps, e)
                     place = word(a.rows_sources, r) * a.x_h + (word(a.cols_sources, e) + shift) * a.x_w
                     total += get(w + tap * size) * get(x + place)
-            put(target + (start + j * word(run, 2)) * a.target_w, total + offset)
+            total += offset
+            if a.activation & RELU and total < 0:
+                total = real(0)
+            if a.activation & RELU6 and total > 6:
+                total = real(6)
+            put(target + (start + j * word(run, 2)) * a.target_w, total)
 
     return exact_run

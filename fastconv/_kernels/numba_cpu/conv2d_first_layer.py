@@ -8,9 +8,9 @@ from functools import cache, cached_property
 import numpy as np
 
 from fastconv._kernels import plan
-from fastconv._kernels.contract import OK, RELU, Declined, Kernel, Problem, Variant, planned
+from fastconv._kernels.contract import OK, Declined, Kernel, Problem, Variant, planned
 from fastconv._kernels.numba_cpu import conv2d_grads, depthwise_kernels, microkernels
-from fastconv._kernels.numba_cpu.arguments import fill, grain, stride_values
+from fastconv._kernels.numba_cpu.arguments import ENDINGS, fill, grain, stride_values
 from fastconv._kernels.numba_cpu.compiler import NativeFunction
 from fastconv._kernels.numba_cpu.conv2d import prepare_direct
 from fastconv._kernels.numba_cpu.conv2d_arguments import (
@@ -98,7 +98,7 @@ class _FirstLayer:
             **{"C": made.source_shape[1], "K": K, "itemsize": size, "out_rows": rows, "out_cols": cols},
             **{"weight_c": weight_c * size, "weight_k": weight_k * size},
             **{"plane": made.plane * size, "buffer_bytes": self._buffer_bytes},
-            **{"relu": self._problem.activation == RELU, "streams": made.streams},
+            **{"activation": ENDINGS[self._problem.activation], "streams": made.streams},
             **{"sums_at": self._sums_at, "buffer_at": self._buffer_at},
         )
 

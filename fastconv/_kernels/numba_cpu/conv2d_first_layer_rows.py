@@ -9,7 +9,7 @@ from fastconv._kernels.numba_cpu.addresses import call, clear_bytes, fence_strea
 from fastconv._kernels.numba_cpu.conv2d_arguments import FIRST_LAYER, FIRST_LAYER_WORK, FIRST_LAYER_WORK_BYTES
 from fastconv._kernels.numba_cpu.conv2d_depthwise_padded import Elements, block_steps, padder
 from fastconv._kernels.numba_cpu.conv2d_planes import prefetch_planes
-from fastconv._kernels.numba_cpu.panel import BIAS_COLUMNS, PANEL, RELU, STREAMS
+from fastconv._kernels.numba_cpu.panel import BIAS_COLUMNS, PANEL, STREAMS
 from fastconv._kernels.numba_cpu.settings import COLUMNS, VECTOR_BYTES, serial
 
 _LINE = 64
@@ -58,7 +58,7 @@ def open_slot(a, w, scratch):
     panel.entries, panel.entry_count, panel.per_chunk = a.entries, a.taps, a.per_chunk
     panel.count, panel.x_step, panel.w_step = a.C, a.weight_c, a.plane
     panel.x_shift, panel.target_step = a.weight_k, a.out_rows * a.out_cols * a.itemsize
-    panel.ending = (BIAS_COLUMNS if a.bias != 0 else 0) | (RELU if a.relu else 0)
+    panel.ending = (BIAS_COLUMNS if a.bias != 0 else 0) | a.activation
     panel.ending |= STREAMS if streams(a) else 0
     panel.first, panel.last = True, True
     clear_bytes(w.copy, a.buffer_bytes)

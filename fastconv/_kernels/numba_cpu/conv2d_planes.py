@@ -6,7 +6,7 @@ from numba import carray
 
 from fastconv._kernels.numba_cpu.addresses import call, clear_bytes, copy_bytes, pointer, prefetch_read, word
 from fastconv._kernels.numba_cpu.conv2d_arguments import BLOCK_BYTES, POINTWISE, POINTWISE_WORK, POINTWISE_WORK_BYTES
-from fastconv._kernels.numba_cpu.panel import BIAS_COLUMNS, PANEL, RELU
+from fastconv._kernels.numba_cpu.panel import BIAS_COLUMNS, PANEL
 from fastconv._kernels.numba_cpu.settings import COLUMNS, VECTOR_BYTES, serial
 
 _LINE = 64
@@ -48,7 +48,7 @@ def open_slot(a, w, scratch):
     w.zero_x, w.zero_w = 0, 0
     panel.entries, panel.entry_count, panel.per_chunk = scratch, 1, 1
     panel.x_step, panel.x_shift, panel.target_step = a.c_stride, a.k_stride, a.pixels * a.itemsize
-    panel.ending = (BIAS_COLUMNS if a.bias != 0 else 0) | (RELU if a.relu else 0)
+    panel.ending = (BIAS_COLUMNS if a.bias != 0 else 0) | a.activation
 
 
 @serial

@@ -8,9 +8,9 @@ from functools import cache, cached_property
 import numpy as np
 
 from fastconv._kernels import plan
-from fastconv._kernels.contract import RELU, Declined, Kernel, Problem, Variant, planned
+from fastconv._kernels.contract import Declined, Kernel, Problem, Variant, planned
 from fastconv._kernels.numba_cpu import microkernels
-from fastconv._kernels.numba_cpu.arguments import fill, grain
+from fastconv._kernels.numba_cpu.arguments import ENDINGS, fill, grain
 from fastconv._kernels.numba_cpu.compiler import NativeFunction
 from fastconv._kernels.numba_cpu.conv2d_arguments import BLOCK_BYTES, POINTWISE, POINTWISE_WORK_BYTES
 from fastconv._kernels.numba_cpu.microkernels import layout, panel_values
@@ -62,7 +62,8 @@ class _Pointwise:
             **panel_values(self._problem.dtype, made.blocks),
             **{"groups": g.groups, "C": made.C, "K": made.K, "pixels": made.pixels, "itemsize": size},
             **{"blocks": made.blocks.ctypes.data, "block_count": len(made.blocks)},
-            **{"k_groups": made.k_groups, "c_range": made.c_range, "relu": self._problem.activation == RELU},
+            **{"k_groups": made.k_groups, "c_range": made.c_range},
+            **{"activation": ENDINGS[self._problem.activation]},
             **{"c_stride": c_stride, "k_stride": k_stride, "group_stride": g.K_g * g.C_g * size},
             **{"sums_at": self._sums_at, "copies_at": self._copies_at},
         )

@@ -17,7 +17,7 @@ from fastconv._kernels.numba_cpu.addresses import (
 from fastconv._kernels.numba_cpu.conv2d_arguments import BLOCK_BYTES, PACK, SUM, WORK, WORK_BYTES
 from fastconv._kernels.numba_cpu.conv2d_groups import lanes_before, list_orders
 from fastconv._kernels.numba_cpu.conv2d_pack import pack_range
-from fastconv._kernels.numba_cpu.panel import BIAS_LANES, PANEL, RELU, STREAMS
+from fastconv._kernels.numba_cpu.panel import BIAS_LANES, PANEL, STREAMS
 from fastconv._kernels.numba_cpu.settings import COLUMNS, GROUP_COLUMNS, ROW_COLUMNS, VECTOR_BYTES, serial
 
 _LINE = 64
@@ -141,7 +141,7 @@ def sum_ranges(a, w, block, vectors, channels):
     panel.w_shift, panel.target_shift = a.taps * a.C * a.itemsize, a.target_c
     if a.dots:
         panel.x_step = panel.w_step = VECTOR_BYTES
-    panel.ending = (BIAS_LANES if a.bias != 0 else 0) | (RELU if a.relu else 0)
+    panel.ending = (BIAS_LANES if a.bias != 0 else 0) | a.activation
     if w.streams and not a.packs_target:
         panel.ending |= STREAMS
     tiles = -(-w.images * (w.hi - w.lo) * a.cols_targets // w.columns)

@@ -21,7 +21,7 @@ FOLD = len(FORMS) * PIXELS
 # row of targets reads. That one is ``next_target`` further. Distances are bytes.
 TILE = structure(
     "entries", "bias", "entry_count", "x_step", "w_step", "target_step", "vectors", "last", "skip_first", "skip_last",
-    "valid", "sums_step", "rows", "next", "next_rows", "next_step", "next_target",
+    "valid", "sums_step", "rows", "next", "next_rows", "next_step", "next_target", "activation",
 )  # fmt: skip
 TILE_BYTES = TILE.itemsize
 # Sums of grad_weight: the address of the TILE, of the sums of the current block and of those before it, their bytes,
@@ -35,7 +35,7 @@ PIXEL = structure(
     "grad_weight", "next_rows", "sweep_start", "sweep_count", "sweep_source", "sweep_step", "sweep_phases",
     "sweep_head", "sweep_tail", "sweep_first", "sweep_direction", "N", "C", "taps", "tap_cols", "itemsize",
     "tap_bytes", "vectors", "group", "shares", "chunks", "tile_at", "entries_at", "sums_at", "transpose",
-    "row_blocks", "row_block_count", "x_strip_at", "target_strip_at",
+    "row_blocks", "row_block_count", "x_strip_at", "target_strip_at", "activation",
 )  # fmt: skip
 # What rows of planes go through; see depthwise_rows.
 COPY, SPLIT, JOIN = 0, 1, 2
@@ -55,7 +55,8 @@ PADDED = (
 # ``far``: what the next block reads and writes is asked for.
 PLANE = structure(
     "tile", "move", *strided("x"), *strided("target"), *planned("rows"), *planned("cols"), *SCRATCH, SHARED, "w",
-    "bias", "grad_weight", *PADDED, "row_marks", "run_marks", "highest_mark", "N", "C", "taps", "tap_cols", "tap_bytes",
+    "bias", "activation", "grad_weight", *PADDED, "row_marks", "run_marks", "highest_mark", "N", "C", "taps",
+    "tap_cols", "tap_bytes",
     "vector", "half_tile", "whole_vectors", "far", "direct", "paired", "pair_form", "result_pitch", "result_size",
     "buffer_bytes", "group", "shares", "chunks", "tile_at", "jobs_at", "entries_at", "buffer_at", "results_at",
     "sums_at",

@@ -8,7 +8,7 @@ import numpy as np
 
 from fastconv._kernels import plan
 from fastconv._kernels.contract import Problem
-from fastconv._kernels.numba_cpu.arguments import fill, plan_values, stride_values
+from fastconv._kernels.numba_cpu.arguments import ENDINGS, fill, plan_values, stride_values
 from fastconv._kernels.numba_cpu.compiler import NativeFunction
 from fastconv._kernels.numba_cpu.depthwise_arguments import JOB_BYTES, PIXEL, PLANE, PLANE_WORK, TILE, padded_values
 from fastconv._kernels.numba_cpu.depthwise_kernels import WIDTHS, rows, tile
@@ -35,6 +35,7 @@ class Depthwise:
         shapes = (g.out_shape, g.x_shape) if transposed else (g.x_shape, g.out_shape)
         self._strides = [element_strides(*array) for array in zip(shapes, formats, strict=True)]
         self._operands = ("x", "w", *(["bias"] if "bias" in problem.optional else []), "target")
+        self._activation = ENDINGS[problem.activation]
         self._slot_bytes = self._shared_bytes = 0
 
     def __call__(self, *operands) -> int:
@@ -52,7 +53,7 @@ class Depthwise:
             **stride_values("target", self._strides[1], size),
             **plan_values("rows", self._plans[0]),
             **plan_values("cols", self._plans[1]),
-            **{"N": g.N, "C": g.C, "taps": self._taps, "tap_cols": g.cols.kernel},
+            **{"N": g.N, "C": g.C, "taps": self._taps, "tap_cols": g.cols.kernel, "activation": self._activation},
         }
 
 

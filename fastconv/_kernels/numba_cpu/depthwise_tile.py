@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from llvmlite import ir
 
+from fastconv._kernels.numba_cpu.arguments import RELU, RELU6
 from fastconv._kernels.numba_cpu.depthwise_arguments import FOLD, FORM_HALF, FORMS, PIXELS, TILE
 from fastconv._kernels.numba_cpu.vectors import (
     BYTES,
@@ -184,7 +185,10 @@ class _PixelSum(_Tile):
         given = b.icmp_signed("!=", bias, WORD(0))
         bias = self.lane_weights(b.inttoptr(bias, BYTES), at)
         (offset,) = where(b, given, [v.zero], lambda _: [self.factor(bias)])
-        sums = [b.fadd(value, offset) for value in acc]
+        sums, activation = [b.fadd(value, offset) for value in acc], self.field("activation")
+        for flag, change in ((RELU, v.rectified), (RELU6, v.capped)):
+            asked = b.icmp_signed("!=", b.and_(activation, WORD(flag)), WORD(0))
+            sums = where(b, asked, sums, lambda old, change=change: [change(b, value) for value in old])
         self.store(sums, places)
 
     def lane_weights(self, place, at):

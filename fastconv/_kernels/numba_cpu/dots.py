@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from llvmlite import ir
 
-from fastconv._kernels.numba_cpu.panel import BIAS_LANES, RELU, Tile, tiles_module
+from fastconv._kernels.numba_cpu.panel import BIAS_LANES, Tile, tiles_module
 from fastconv._kernels.numba_cpu.settings import VECTOR_BYTES
 from fastconv._kernels.numba_cpu.vectors import BYTES, WORD, shifted
 
@@ -35,7 +35,7 @@ class _Dots(Tile):
         lanes = self.v.lanes
         sums = [self._lane_sums(acc[begin : begin + lanes]) for begin in range(0, len(acc), lanes)]
         sums = self._where(self._asked(BIAS_LANES), sums, self._add_bias)
-        self._store(self._where(self._asked(RELU), sums, self._rectify))
+        self._store(self._activated(sums))
         return self.function
 
     def _product_steps(self):

@@ -18,6 +18,8 @@ _PASSES = {
     "relu_forward": ("a", "target"),
     "relu_grad_input": ("a", "b", "target"),
     "add_relu_forward": ("a", "b", "target"),
+    "hardtanh_forward": ("a", "settings", "target"),
+    "hardtanh_grad_input": ("a", "b", "settings", "target"),
 }
 # What is no pass in blocks, and what makes its kernel.
 _OTHERS = {"dropout": "dropout_kernel", "accumulate_": "accumulate_kernel"}

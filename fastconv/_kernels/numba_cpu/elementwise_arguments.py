@@ -24,7 +24,15 @@ SOFTMAX_LANES = 64
 # Rows of a number for every lane.
 SOFTMAX_SCRATCH_ROWS = 6
 
-ELEMENTWISE = structure("a", "b", "target", "count", "streams", *SCRATCH)
+# Pixels, or channels of a single one, that a normalisation across channels computes at once.
+RESPONSE_LANES = 256
+
+ELEMENTWISE = structure("a", "b", "settings", "target", "count", "streams", *SCRATCH)
+# Channels see those from so many ``before`` them to so many ``behind``; items are runs of pixels of one image, or of so
+# many ``images`` where they have one pixel.
+RESPONSE = structure(
+    "x", "grad_out", "settings", "target", "N", "C", "pixels", "before", "behind", "images", *SCRATCH,
+)  # fmt: skip
 DROPOUT = structure("x", "settings", "out", "count")
 STEP = structure("grad", "settings", "parameter", "first", "second", "largest", "count", *SCRATCH)
 NORM = structure(

@@ -13,19 +13,23 @@ from fastconv._kernels.numba_cpu.settings import serial
 
 
 def pass_kernel(op: str, dtype: str):
-    """The pass of one operation: a block of the target from blocks of one or two arrays."""
+    """The pass of one operation: a block of the target from blocks of one or two arrays, and two ends, or zeros."""
     real, itemsize = getattr(numba, dtype), np.dtype(dtype).itemsize
     block, scalar = _BLOCKS[op](), np.dtype(dtype).type
 
     def run(context, lo, hi, slot):
         a = carray(pointer(context), 1, ELEMENTWISE)[0]
         scratch, streams = a.scratch + slot * a.scratch_step, a.streams and a.target % 64 == 0
+        low, high = scalar(0), scalar(0)
+        if a.settings != 0:
+            ends = carray(pointer(a.settings), 2, numba.float64)
+            low, high = scalar(ends[0]), scalar(ends[1])
         for item in range(lo, hi):
             at, count = item * ELEMENTS * itemsize, min(a.count - item * ELEMENTS, ELEMENTS)
             first = carray(pointer(a.a + at), count, real)
             second = carray(pointer((a.b if a.b != 0 else a.a) + at), count, real)
             target = carray(pointer(scratch if streams else a.target + at), count, real)
-            block(first, second, target, count, scalar(0))
+            block(first, second, target, count, low, high)
             if streams:
                 stream_bytes(a.target + at, scratch, count * itemsize)
         if streams:
@@ -86,7 +90,7 @@ def dropout_kernel(dtype: str):
 
 def _relu_block():
     @serial
-    def relu_block(x, unused, out, count, zero):
+    def relu_block(x, unused, out, count, zero, same):
         for i in range(count):
             out[i] = zero if x[i] < 0 else x[i]
 
@@ -95,7 +99,7 @@ def _relu_block():
 
 def _relu_grad_block():
     @serial
-    def relu_grad_block(grad_out, rectified, grad_input, count, zero):
+    def relu_grad_block(grad_out, rectified, grad_input, count, zero, same):
         """The gradient passes where the output is not zero."""
         for i in range(count):
             grad = grad_out[i]
@@ -106,7 +110,7 @@ def _relu_grad_block():
 
 def _add_relu_block():
     @serial
-    def add_relu_block(x, residual, out, count, zero):
+    def add_relu_block(x, residual, out, count, zero, same):
         for i in range(count):
             total = x[i] + residual[i]
             out[i] = zero if total < 0 else total
@@ -114,8 +118,32 @@ def _add_relu_block():
     return add_relu_block
 
 
+def _hardtanh_block():
+    @serial
+    def hardtanh_block(x, unused, out, count, low, high):
+        for i in range(count):
+            least = low if x[i] < low else x[i]
+            out[i] = high if least > high else least
+
+    return hardtanh_block
+
+
+def _hardtanh_grad_block():
+    @serial
+    def hardtanh_grad_block(grad_out, cut, grad_input, count, low, high):
+        """The gradient passes where the output is between the ends."""
+        for i in range(count):
+            grad, zero = grad_out[i], low - low
+            inside = grad if cut[i] > low else zero
+            grad_input[i] = inside if cut[i] < high else zero
+
+    return hardtanh_grad_block
+
+
 _BLOCKS = {
     "relu_forward": _relu_block,
     "relu_grad_input": _relu_grad_block,
     "add_relu_forward": _add_relu_block,
+    "hardtanh_forward": _hardtanh_block,
+    "hardtanh_grad_input": _hardtanh_grad_block,
 }

@@ -13,13 +13,13 @@ import itertools
 
 from llvmlite import ir
 
-from fastconv._kernels.numba_cpu.arguments import structure
+from fastconv._kernels.numba_cpu.arguments import RELU, RELU6, structure
 from fastconv._kernels.numba_cpu.settings import COLUMNS, VECTOR_BYTES
 from fastconv._kernels.numba_cpu.vectors import BYTES, WORD, Vectors, internal_function, load, shifted, smaller
 
-# How a panel ends. STREAMS: past the caches; all lanes are valid, all places aligned to vectors. ADDS: to what
-# is there.
-BIAS_LANES, BIAS_COLUMNS, RELU, STREAMS, ADDS = 1, 2, 4, 8, 16
+# How a panel ends, with RELU and RELU6. STREAMS: past the caches; all lanes are valid, all places aligned to vectors.
+# ADDS: to what is there.
+BIAS_LANES, BIAS_COLUMNS, STREAMS, ADDS = 1, 2, 8, 16
 # All that the tiles of one region share. ``entries`` are pairs: offset in x, offset in w. ``per_chunk`` entries are
 # summed before their sum is added to the others': rounding errors stay small. ``target_step`` leads from one column to
 # the next, ``channels`` counts valid lanes, ``first`` says that sums hold nothing yet, ``last`` that the result goes
@@ -205,9 +205,11 @@ class Tile:
     def _add_kept(self, number, value):
         return self.b.fadd(value, self.v.load(self.b, self._sum_place(number)))
 
-    def _rectify(self, _number, value):
-        # NaN stays NaN and -0 stays -0: only what is below zero is cleared.
-        return self.b.select(self.b.fcmp_ordered("<", value, self.v.zero), self.v.zero, value)
+    def _activated(self, acc):
+        """The sums after the activation that is asked for."""
+        for flag, change in ((RELU, self.v.rectified), (RELU6, self.v.capped)):
+            acc = self._where(self._asked(flag), acc, lambda _, value, change=change: change(self.b, value))
+        return acc
 
     def _asked(self, flag):
         """Whether the panel is to end like this."""
@@ -231,9 +233,9 @@ class Tile:
             return b.fadd(value, v.broadcast(b, shifted(b, bias, WORD(self.places[number][0] * v.size))))
 
         acc = self._where(b.not_(first), acc, self._add_kept)
-        for flag, change in ((BIAS_LANES, add_lanes), (BIAS_COLUMNS, add_columns), (RELU, self._rectify)):
+        for flag, change in ((BIAS_LANES, add_lanes), (BIAS_COLUMNS, add_columns)):
             acc = self._where(self._asked(flag), acc, change)
-        self._store(acc)
+        self._store(self._activated(acc))
 
     def _target_columns(self):
         """Where the columns of the result begin."""

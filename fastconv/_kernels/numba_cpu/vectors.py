@@ -76,6 +76,15 @@ class Vectors:
             return builder.fadd(builder.fmul(a, b), c)
         return builder.call(self._intrinsic(f"llvm.fma.{self._name}", self.kind, [self.kind] * 3), [a, b, c])
 
+    def rectified(self, builder, value):
+        """What is below zero as zero; NaN stays NaN and -0 stays -0."""
+        return builder.select(builder.fcmp_ordered("<", value, self.zero), self.zero, value)
+
+    def capped(self, builder, value):
+        """What is above six as six."""
+        six = ir.Constant(self.kind, [6.0] * self.lanes)
+        return builder.select(builder.fcmp_ordered(">", value, six), six, value)
+
     def first_lanes(self, builder, count):
         """A mask of the first ``count`` lanes."""
         indices = ir.VectorType(_INDEX, self.lanes)

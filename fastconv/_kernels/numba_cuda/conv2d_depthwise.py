@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from fastconv import arrays
-from fastconv._kernels.contract import OK, OUT_OF_MEMORY, RELU, Declined, Kernel, Problem
+from fastconv._kernels.contract import ACTIVATIONS, OK, OUT_OF_MEMORY, Declined, Kernel, Problem
 from fastconv._kernels.numba_cuda.conv2d_bias_sums import CHANNELS
 from fastconv._kernels.numba_cuda.conv2d_depthwise_kernels import (
     depthwise_kernel,
@@ -40,7 +40,7 @@ class _Sum:
         edge, stride = _window(g)
         own = own_rows(stride, transposed)
         self._dtype, self._taps = problem.dtype, edge * edge
-        self._bias, self._relu = "bias" in problem.optional, problem.activation == RELU
+        self._bias, self._activation = "bias" in problem.optional, ACTIVATIONS.index(problem.activation)
         self._kernel = edge, stride, transposed
         source, target = (g.out_shape, g.x_shape) if transposed else (g.x_shape, g.out_shape)
         strides = [
@@ -51,7 +51,7 @@ class _Sum:
         blocks = -(-(target[2] + shift) // own)
         line = own // stride, (g.rows.low - shift) // stride, shift
         line = line if transposed else (own * stride, -g.rows.low, 0)
-        sizes = g.N, g.K, blocks, *target[2:], self._bias, self._relu, int(strides[1][1] == 1)
+        sizes = g.N, g.K, blocks, *target[2:], self._bias, self._activation, int(strides[1][1] == 1)
         axes = [(size, axis.low) for size, axis in zip(source[2:], (g.rows, g.cols), strict=True)]
         self._count, self._numbers = g.N * g.K * blocks * target[3], (sizes, *axes, line, *strides)
 

@@ -7,8 +7,8 @@ from fastconv._kernels.numba_cuda.conv2d_settle import finished
 from fastconv._kernels.numba_cuda.settings import FLOATS, address, compiled, cuda, inlined, int64, integers
 from fastconv._kernels.numba_cuda.storage import stored
 
-# (N, C, blocks of rows, H, W, has_bias, relu, channels are last) of the target; (size, low) of the source's axes; the
-# first line under a block is ``block*step + first``, and its first row is ``block*own - shift``.
+# (N, C, blocks of rows, H, W, has_bias, activation, channels are last) of the target; (size, low) of the source's axes;
+# the first line under a block is ``block*step + first``, and its first row is ``block*own - shift``.
 SUM_ARGUMENTS = {"sizes": 8, "y": 2, "x": 2, "line": 3, "strides": 4, "to": 4}
 # (C, OH, OW, blocks of rows, items, items of a part, channels of a block), an item being a column of a block of rows.
 WEIGHT_ARGUMENTS = {"sizes": 7, "y": 2, "x_axis": 2, "grad_strides": 4, "strides": 4}

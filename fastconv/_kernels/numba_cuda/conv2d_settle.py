@@ -5,6 +5,7 @@ Runs are left in ``kept``, in the type of the sums: the target itself where that
 
 from functools import cache
 
+from fastconv._kernels.contract import ACTIVATIONS, RELU6
 from fastconv._kernels.numba_cuda.conv2d_taps import summed_inside
 from fastconv._kernels.numba_cuda.products import COL_STEP, ROW_STEP
 from fastconv._kernels.numba_cuda.settings import FLOATS, inlined, int64, uint32
@@ -32,15 +33,16 @@ def settled(dtype: str, into: str, tile: Tile, stores: str):
 
 @cache
 def finished(dtype: str):
-    """The end of a sum."""
-    zero = FLOATS[dtype](0)
+    """The end of a sum; activations are numbered as in the contract."""
+    zero, six, capped = FLOATS[dtype](0), FLOATS[dtype](6), ACTIVATIONS.index(RELU6)
 
     @inlined
-    def finish(value, bias_value, ends, relu):
-        """What is stored: the last run adds the bias and rectifies; NaN and -0.0 stay."""
+    def finish(value, bias_value, ends, activation):
+        """What is stored: the last run adds the bias and applies the activation; NaN and -0.0 stay."""
         if ends[1]:
             value += bias_value
-            value = zero if relu and value < zero else value
+            value = zero if activation and value < zero else value
+            value = six if activation == capped and value > six else value
         return value
 
     return finish

@@ -26,8 +26,8 @@ from fastconv._kernels.numba_cuda.settings import (
 from fastconv._kernels.numba_cuda.storage import stored
 from fastconv._kernels.numba_cuda.tiles import DEPTH, RUN_TERMS, TERMS, Tile
 
-# (groups, C, M, pitch, pixels, group_pitch, has_bias, relu, parts, part_size); the source's axes; offsets of taps in
-# the packed weight and of positions in the target, (count, first, step) each; strides of the source; those of images
+# (groups, C, M, pitch, pixels, group_pitch, has_bias, activation, parts, part_size); the source's axes; offsets of taps
+# in the packed weight and of positions in the target, (count, first, step) each; strides of the source; those of images
 # and channels of the target.
 ARGUMENTS = {"sizes": 10, "y": 5, "x": 5, "taps_y": 3, "taps_x": 3, "to_y": 3, "to_x": 3, "strides": 4, "to": 2}
 

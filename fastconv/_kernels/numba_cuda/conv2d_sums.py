@@ -8,7 +8,7 @@ from itertools import product
 import numpy as np
 
 from fastconv import arrays
-from fastconv._kernels.contract import OK, OUT_OF_MEMORY, RELU, Problem
+from fastconv._kernels.contract import ACTIVATIONS, OK, OUT_OF_MEMORY, Problem
 from fastconv._kernels.numba_cuda.conv2d_join import join_kernel
 from fastconv._kernels.numba_cuda.conv2d_pack import fold_kernel, pack_kernel
 from fastconv._kernels.numba_cuda.conv2d_phases import Phase, forward_phase, transposed_phases
@@ -54,7 +54,7 @@ class Sum:
         g = self._geometry = geometry
         self._dtype, self._wide, self._transposed = problem.dtype, wide(problem.dtype), transposed
         self._into = self._wide if is_wide else self._dtype
-        self._bias, self._relu = "bias" in problem.optional, problem.activation == RELU
+        self._bias, self._activation = "bias" in problem.optional, ACTIVATIONS.index(problem.activation)
         self._mode = ZEROS if transposed else MODES[g.padding_mode]
         source_shape, target_shape = (g.out_shape, g.x_shape) if transposed else (g.x_shape, g.out_shape)
         self._formats = problem.formats
@@ -132,7 +132,7 @@ class Sum:
         """What kernels are told besides their operands."""
         tap_pitch = self._C * self._pitch
         sizes = self._geometry.groups, self._C, self._M, self._pitch, pixels, self._taps * tap_pitch
-        sizes += self._bias, self._relu, parts, part_size
+        sizes += self._bias, self._activation, parts, part_size
         axes = [(axis.advance, axis.start, axis.per_tap, axis.size, self._mode) for axis in (rows, cols)]
         pitches = self._geometry.cols.kernel * tap_pitch, tap_pitch
         taps = [(a.taps, a.tap_first * at, a.tap_step * at) for a, at in zip((rows, cols), pitches, strict=True)]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from fastconv._kernels.contract import DROPOUT_SETTINGS, OK, Declined, Kernel, Problem, Variant
-from fastconv._kernels.numba_cuda.elementwise_kernels import PASSES, dropout_kernel, pass_kernel
+from fastconv._kernels.numba_cuda.elementwise_kernels import CUTS, PASSES, cut_kernel, dropout_kernel, pass_kernel
 from fastconv._kernels.numba_cuda.optimizer_kernels import adam_kernel, sgd_kernel
 from fastconv._kernels.numba_cuda.quads import launch_quads
 from fastconv._kernels.numba_cuda.settings import WORDS, CudaKernel
@@ -23,6 +23,8 @@ def kernels(dtype: str) -> Iterator[tuple[str, CudaKernel]]:
         yield f"elementwise {op}", pass_kernel(op, dtype)
     if dtype in WORDS:
         return
+    for op in CUTS:
+        yield f"elementwise {op}", cut_kernel(op, dtype)
     yield "elementwise dropout", dropout_kernel(dtype)
     for op, make in _STEPS.items():
         for has_all in (False, True):
@@ -36,6 +38,19 @@ def _prepare_pass(op: str, problem: Problem) -> Kernel | Declined:
 
     def run(*operands) -> int:
         launch_quads(kernel, count, operands)
+        return OK
+
+    return Kernel("quads", run)
+
+
+def _prepare_cut(op: str, problem: Problem) -> Kernel | Declined:
+    if len(set(problem.formats)) > 1:
+        return Declined("all arrays must have one memory format")
+    count, kernel, number = problem.geometry.size, cut_kernel(op, problem.dtype), np.dtype(problem.dtype).type
+
+    def run(*operands) -> int:
+        *inputs, settings, target = operands
+        launch_quads(kernel, count, (*inputs, target), tuple(map(number, settings.tolist())))
         return OK
 
     return Kernel("quads", run)
@@ -82,6 +97,7 @@ def _table(prepare, op):
 
 VARIANTS = {
     **{op: _table(_prepare_accumulate if op.endswith("_") else _prepare_pass, op) for op in PASSES},
+    **{op: _table(_prepare_cut, op) for op in CUTS},
     "dropout": _table(_prepare_dropout, "dropout"),
     **{op: _table(_prepare_step, op) for op in _STEPS},
 }

@@ -59,6 +59,37 @@ def pass_kernel(op: str, dtype: str):
     return quad_kernel(dtype, make(FLOATS[dtype](0)), inputs, 1)
 
 
+def _hardtanh(zero):
+    @inlined
+    def hardtanh(values, first, j, settings):
+        low, high = settings
+        least = low if values[0] < low else values[0]
+        return (high if least > high else least,)
+
+    return hardtanh
+
+
+def _hardtanh_grad(zero):
+    @inlined
+    def hardtanh_grad(values, first, j, settings):
+        """The gradient passes where the output is between the ends."""
+        low, high = settings
+        return (values[0] if values[1] > low and values[1] < high else zero,)
+
+    return hardtanh_grad
+
+
+# The same between two ends.
+CUTS = {"hardtanh_forward": (_hardtanh, 1), "hardtanh_grad_input": (_hardtanh_grad, 2)}
+
+
+@cache
+def cut_kernel(op: str, dtype: str):
+    """One array from others, and two numbers."""
+    make, inputs = CUTS[op]
+    return quad_kernel(dtype, make(FLOATS[dtype](0)), inputs, 1, (FLOATS[dtype],) * 2)
+
+
 @cache
 def dropout_kernel(dtype: str):
     """Whether an element stays is a hash of its position; contract.py has the hash and where it comes from."""

@@ -91,10 +91,8 @@ class GradShares:
     chunks: int
 
 
-def decline_reason(g: Conv2dGeometry, activation: str | None) -> str | None:
+def decline_reason(g: Conv2dGeometry) -> str | None:
     """Why no depthwise kernel takes the problem; None where one does."""
-    if activation:
-        return f"it applies no activation, not {activation}"
     if g.C_g == g.K_g == 1:
         return None
     return f"groups have {g.C_g} input and {g.K_g} output channels, not one each"

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv._kernels.contract import OK, RELU, Kernel, Problem, Variant
+from fastconv._kernels.contract import OK, RELU6, Kernel, Problem, Variant
 from fastconv._kernels.reference.windows import taps
 from fastconv.dtypes import FLOAT_TYPES
 
@@ -28,8 +28,10 @@ def forward(geometry, x, weight, bias, out, activation=None):
         total[..., *tap.target] += np.einsum("ngchw,gkc->ngkhw", window, weight[..., tap.kh, tap.kw])
     if bias is not None:
         total += bias.reshape(g.groups, g.K_g, 1, 1)
-    if activation == RELU:
+    if activation is not None:
         total[total < 0] = 0
+    if activation == RELU6:
+        total[total > 6] = 6
     out[...] = total.reshape(out.shape)
     return OK
 

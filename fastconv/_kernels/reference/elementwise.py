@@ -36,6 +36,21 @@ def add_relu_forward(x, residual, out):
     return relu_forward(x + residual, out)
 
 
+def hardtanh_forward(x, settings, out):
+    """Values between two ends, with NaN -> NaN and -0.0 -> -0.0 where an end is zero."""
+    low, high = settings.astype(x.dtype)
+    least = np.where(x < low, low, x)
+    out[...] = np.where(least > high, high, least)
+    return OK
+
+
+def hardtanh_grad_input(grad_out, out, settings, grad_input):
+    """The gradient where the output is between the ends."""
+    low, high = settings.astype(out.dtype)
+    grad_input[...] = np.where((out > low) & (out < high), grad_out, 0)
+    return OK
+
+
 def accumulate(addend, total):
     """total += addend."""
     total += addend
@@ -105,6 +120,8 @@ VARIANTS = {
     "relu_forward": _table(relu_forward),
     "relu_grad_input": _table(relu_grad_input),
     "add_relu_forward": _table(add_relu_forward),
+    "hardtanh_forward": _table(hardtanh_forward),
+    "hardtanh_grad_input": _table(hardtanh_grad_input),
     "dropout": _table(dropout),
     "accumulate_": _table(accumulate),
     "sgd_step_": _table(sgd_step),

@@ -30,7 +30,7 @@ typedef struct {
     ptrdiff_t row_block_count, row_step, k_block_count, images, k_group, c_range, block_terms, range_terms;
     ptrdiff_t pixel_step, entries, packed_source, sums, packed_target, packed_weight, scratch_bytes;
     ptrdiff_t joined, source_channels; /* groups that are treated as one, because they share vectors; their channels */
-    int flipped, relu, streams, holds, in_place, far_weights;
+    int flipped, activation, streams, holds, in_place, far_weights;
     int dots, rows_in_place; /* few target channels, sums along the lanes; few pixels, weights read row by row */
     fc_pack_args packing;
 } fc_sum_args;

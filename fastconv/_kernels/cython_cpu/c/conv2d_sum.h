@@ -153,7 +153,7 @@ static void FC_FN(sum_block)(const fc_sum_args *a, FC_FN(fc_work) *w, const fc_i
     panel.w_shift = a->taps * a->C;
     panel.target_shift = w->target_strides.c;
     panel.channels = channels;
-    panel.ending = (a->bias != NULL ? FC_BIAS_LANES : 0) | (a->relu ? FC_RELU : 0);
+    panel.ending = (a->bias != NULL ? FC_BIAS_LANES : 0) | a->activation;
     if (w->streams && !a->packed_target)
         panel.ending |= FC_STREAMS;
     const ptrdiff_t pixels = item->images * (item->hi - item->lo) * a->cols.targets;

@@ -2,6 +2,7 @@
 #ifndef FASTCONV_DEPTHWISE_ARGS_H
 #define FASTCONV_DEPTHWISE_ARGS_H
 
+#include "activation.h"
 #include "axis.h"
 #include "isa.h"
 
@@ -40,6 +41,7 @@ typedef struct {
     fc_axis rows, cols;
     fc_sweep sweep;
     ptrdiff_t N, C, tap_cols, row_step, far;
+    int activation;
 } fc_pixel_args;
 
 /* The same with lanes along columns; weight is [C][tap]. Rows and runs of columns are marked: 0 regular, 1 has taps
@@ -53,6 +55,7 @@ typedef struct {
     fc_padded padded;
     const uint8_t *row_marks, *run_marks;
     ptrdiff_t N, C, tap_rows, tap_cols, far, direct, paired, highest_mark, weights_finite;
+    int activation;
     volatile int status;
 } fc_plane_args;
 

@@ -1,5 +1,7 @@
 /* Depthwise sums in channels_last: lanes are channels, a tile is up to 8 neighbouring columns of one row. */
 
+#include "larger.h"
+
 #ifndef FASTCONV_DEPTHWISE_PIXELS_H
 #define FASTCONV_DEPTHWISE_PIXELS_H
 enum { FC_PIXELS = 8 };
@@ -81,8 +83,24 @@ static inline ptrdiff_t fc_next_source(const fc_pixel_tile *tile, const fc_axis 
 #endif
 
 #define FC_PIXEL_ZERO(p) vec acc_##p = {0};
+#define FC_PIXEL_OFFSET(p) \
+    if (p < P) acc_##p += offset;
+#define FC_PIXEL_RECTIFY(p) \
+    if (p < P) acc_##p = FC_LARGER((vec){0}, acc_##p);
+#define FC_PIXEL_CAP(p) \
+    if (p < P) acc_##p = FC_SMALLER((real)6 - (vec){0}, acc_##p);
 #define FC_PIXEL_STORE(p) \
-    if (p < P) *(vec *)(target + p * tile->target_step) = acc_##p + offset;
+    if (p < P) *(vec *)(target + p * tile->target_step) = acc_##p;
+/* Bias and activation, then the store. */
+#define FC_PIXELS_END                     \
+    FC_EACH_PIXEL(FC_PIXEL_OFFSET)        \
+    if (a->activation & FC_RELU) {        \
+        FC_EACH_PIXEL(FC_PIXEL_RECTIFY)   \
+    }                                     \
+    if (a->activation & FC_RELU6) {       \
+        FC_EACH_PIXEL(FC_PIXEL_CAP)       \
+    }                                     \
+    FC_EACH_PIXEL(FC_PIXEL_STORE)
 #define FC_PIXEL_USE(p, k) \
     if (p < P) acc_##p += w_##k * x_;
 
@@ -102,7 +120,7 @@ FC_INLINE void FC_FN(sweep_vector)(const int P, const int S, const fc_pixel_args
         const vec w_0 = *(const vec *)w, w_1 = *(const vec *)(w + tap_step), w_2 = *(const vec *)(w + 2 * tap_step);
         FC_SWEEP(FC_SWEEP_SOURCE, FC_PIXEL_USE)
     }
-    FC_EACH_PIXEL(FC_PIXEL_STORE)
+    FC_PIXELS_END
 }
 
 #define FC_PIXEL_TAP(p) \
@@ -121,7 +139,7 @@ FC_INLINE void FC_FN(entries_vector)(const int P, const fc_pixel_args *a, const 
             const real *x = source + a->rows.sources[r] * a->source_strides.h + a->cols.sources[e] * a->source_strides.w;
             FC_EACH_PIXEL(FC_PIXEL_TAP)
         }
-    FC_EACH_PIXEL(FC_PIXEL_STORE)
+    FC_PIXELS_END
 }
 
 /* Asks for one line of neighbouring pixels of some rows. */

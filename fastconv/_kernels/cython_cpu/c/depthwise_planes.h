@@ -9,7 +9,7 @@ typedef struct {
     real *target, bias;
     ptrdiff_t taps, pitch, step, rows, columns, target_pitch;
     FC_FN(ahead) ahead;
-    int nine, roomy;
+    int nine, roomy, activation;
 } FC_FN(plane_job);
 
 #undef FC_HALF_BYTES
@@ -87,7 +87,8 @@ static void FC_FN(list_jobs)(const fc_plane_args *a, FC_FN(plane_call) *call) {
             *job = (FC_FN(plane_job)){.source = call->padded, .weights = call->weights + begin,
                                       .places = call->places + begin, .target = call->results + col_phase * call->result_size,
                                       .taps = t - begin, .pitch = a->padded.pitch, .step = rows->step,
-                                      .columns = cols->counts[col_phase], .roomy = !a->direct};
+                                      .columns = cols->counts[col_phase], .roomy = !a->direct,
+                                      .activation = a->activation};
             job->nine = bottom - top == 3 && right - left == 3 && rows->places[top + 2] == rows->places[top] + 2;
             job->target_pitch = a->direct ? a->target_strides.h : call->result_pitch;
         }
@@ -139,8 +140,12 @@ static void FC_FN(exact_run)(const fc_plane_args *a, const real *source, const r
                                 a->cols.sources[e] * a->source_strides.w + j * step;
                 for (ptrdiff_t lane = 0; lane < count; lane++) sums[lane] += w * x[lane * step];
             }
-        for (ptrdiff_t lane = 0; lane < count; lane++)
-            target[(run[0] + (j + lane) * run[2]) * a->target_strides.w] = sums[lane] + bias;
+        for (ptrdiff_t lane = 0; lane < count; lane++) {
+            real sum = sums[lane] + bias;
+            if (a->activation & FC_RELU && sum < 0) sum = 0;
+            if (a->activation & FC_RELU6 && sum > 6) sum = 6;
+            target[(run[0] + (j + lane) * run[2]) * a->target_strides.w] = sum;
+        }
     }
 }
 

@@ -47,13 +47,22 @@ enum { FC_TILE_ROWS = 4 };
 /* Where a vector is wider than what is left of the row, the next row overwrites the rest, but after the last one. */
 #define FC_ROW_STORE(r)                                                                \
     if (r < R) {                                                                       \
-        const wide sum = acc_##r + offset;                                             \
+        const wide sum = FC_W(active)(acc_##r + offset, job->activation);              \
         if (r == R - 1 && valid > 0)                                                   \
             fc_copy(target + r * job->target_pitch, &sum, valid * (ptrdiff_t)sizeof(real)); \
         else                                                                           \
             *(wide *)(target + r * job->target_pitch) = sum;                           \
     }
 #endif
+
+/* What an activation makes of sums; NaN stays NaN and -0 stays -0. */
+FC_INLINE wide FC_W(active)(wide sum, int activation) {
+    typedef __typeof__(sum < sum) mask;
+    const wide six = (real)6 - (wide){0};
+    if (activation & FC_RELU) sum = (wide)(~(sum < 0) & (mask)sum);
+    if (activation & FC_RELU6) sum = (wide)(((sum > 6) & (mask)six) | (~(sum > 6) & (mask)sum));
+    return sum;
+}
 
 typedef struct {
     wide w_0_0, w_0_1, w_0_2, w_1_0, w_1_1, w_1_2, w_2_0, w_2_1, w_2_2;

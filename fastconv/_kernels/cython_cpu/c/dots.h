@@ -44,13 +44,13 @@ FC_INLINE vec FC_FN(lane_sums)(vec *values) {
 /* Sum i belongs to column i / V and output channel i % V. */
 FC_INLINE void FC_FN(store_dots)(const int V, const int P, const fc_panel *a, const real *sums, real *target) {
     const real *bias = a->bias;
-    const int adds = a->ending & FC_BIAS_LANES, rectifies = a->ending & FC_RELU;
+    const int adds = a->ending & FC_BIAS_LANES, rectifies = a->ending & FC_RELU, caps = a->ending & FC_RELU6;
 #pragma GCC unroll 12
     for (int p = 0; p < P; p++, target += a->target_step)
 #pragma GCC unroll 4
         for (int o = 0; o < V; o++) {
             const real sum = adds ? sums[p * V + o] + bias[o] : sums[p * V + o];
-            target[o * a->target_shift] = rectifies && sum < 0 ? 0 : sum;
+            target[o * a->target_shift] = rectifies && sum < 0 ? 0 : caps && sum > 6 ? 6 : sum;
         }
 }
 

@@ -8,9 +8,11 @@
 /* Elements of one item. */
 enum { FC_ELEMENTS = 1024 };
 
-/* target[i] from a[i] and b[i]; streams: the target is aligned to vectors and goes past the caches. */
+/* target[i] from a[i] and b[i]; streams: the target is aligned to vectors and goes past the caches. ends: those of
+ * contract.HARDTANH_SETTINGS. */
 typedef struct {
     const void *a, *b;
+    const double *ends;
     void *target;
     ptrdiff_t count;
     int streams;
@@ -34,7 +36,8 @@ typedef struct {
 } fc_dropout_args;
 
 typedef struct {
-    fc_kernel relu_forward, relu_grad_input, add_relu_forward, accumulate, dropout, sgd_step, adam_step;
+    fc_kernel relu_forward, relu_grad_input, add_relu_forward, hardtanh_forward, hardtanh_grad_input;
+    fc_kernel accumulate, dropout, sgd_step, adam_step;
 } fc_elementwise_kernels;
 
 FC_TABLES(fc_elementwise)

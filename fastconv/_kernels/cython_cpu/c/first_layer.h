@@ -28,7 +28,7 @@ static void FC_FN(first_layer)(void *ctx, ptrdiff_t lo, ptrdiff_t hi, ptrdiff_t 
     panel.x_step = a->weight_c, panel.x_shift = a->weight_k;
     panel.w_step = a->plane;
     panel.target_step = a->out_rows * a->out_cols;
-    panel.ending = (a->bias != NULL ? FC_BIAS_COLUMNS : 0) | (a->relu ? FC_RELU : 0);
+    panel.ending = (a->bias != NULL ? FC_BIAS_COLUMNS : 0) | a->activation;
     /* The plan says that lines are written whole if the first one is. */
     if (a->streams && (uintptr_t)a->target % (FC_LINE * sizeof(real)) == 0)
         panel.ending |= FC_STREAMS;

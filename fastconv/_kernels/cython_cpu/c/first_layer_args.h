@@ -14,7 +14,7 @@ typedef struct {
     fc_padded padded;
     const int64_t *entries, *blocks;
     ptrdiff_t C, K, weight_c, weight_k, taps, out_rows, out_cols, block_count, per_chunk, plane, buffer, scratch_bytes;
-    int relu, streams;
+    int activation, streams;
 } fc_first_layer_args;
 
 /* The same of grad_weight and plan.FirstLayerGradPlan; taps are all those of a channel. */

@@ -13,6 +13,7 @@
  * Where weights are not packed, a vector's lanes lie apart, and its terms together:
  *
  *   FC_WEIGHT_ROWS:      acc[p][lane] += w[e + t + lane * w_shift] * x[e + t + p * x_shift] */
+#include "activation.h"
 #include "larger.h"
 #include "stream.h"
 #include "vector.h"
@@ -46,11 +47,10 @@
 /* What is multiplied with a vector of w. */
 enum { FC_BROADCAST_VALUES, FC_ORDERED_TERMS, FC_ORDERED_COLUMNS, FC_WEIGHT_ROWS };
 
-/* How a panel ends. */
+/* How a panel ends, with the flags of activation.h. */
 enum {
     FC_BIAS_LANES = 1,   /* bias[lane] */
     FC_BIAS_COLUMNS = 2, /* bias[p] */
-    FC_RELU = 4,
     FC_STREAMS = 8,      /* past the caches: all lanes are valid, all places aligned to vectors */
 };
 
@@ -125,6 +125,8 @@ typedef struct {
 /* NaN stays NaN and -0 stays -0: only what is below zero is cleared. */
 #define FC_RECTIFY(o, p) \
     if (o < V && p < P) acc_##o##_##p = FC_LARGER((vec){0}, acc_##o##_##p);
+#define FC_CAP(o, p) \
+    if (o < V && p < P) acc_##o##_##p = FC_SMALLER((real)6 - (vec){0}, acc_##o##_##p);
 /* A tail is copied from elsewhere: a sum whose address is taken would be kept in memory in every case. */
 #define FC_STORE(o, p)                                                                     \
     if (o < V && p < P) {                                                                  \
@@ -232,6 +234,9 @@ FC_INLINE void FC_FN(panel)(const int V, const int P, const int kind, const fc_p
     }
     if (a->ending & FC_RELU) {
         FC_EACH(FC_RECTIFY)
+    }
+    if (a->ending & FC_RELU6) {
+        FC_EACH(FC_CAP)
     }
     /* Read before anything is written that might be them. */
     const ptrdiff_t target_step = a->target_step, channels = a->channels;

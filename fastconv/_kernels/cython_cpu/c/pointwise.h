@@ -29,7 +29,7 @@ static void FC_FN(sum_tile)(const fc_pointwise_args *a, const FC_FN(fc_pixels) *
     panel.x_shift = a->k_stride;
     panel.target_step = a->pixels;
     panel.channels = at->pixels;
-    panel.ending = (bias != NULL ? FC_BIAS_COLUMNS : 0) | (a->relu ? FC_RELU : 0);
+    panel.ending = (bias != NULL ? FC_BIAS_COLUMNS : 0) | a->activation;
     for (ptrdiff_t c = 0; c < a->C; c += a->c_range) {
         panel.count = a->C - c < a->c_range ? a->C - c : a->c_range;
         panel.first = c == 0;

@@ -13,7 +13,7 @@ typedef struct {
     char *scratch; /* one part of scratch_bytes for each slot */
     const int64_t *blocks;
     ptrdiff_t groups, C, K, pixels, block_count, k_groups, c_range, c_stride, k_stride, group_stride, scratch_bytes;
-    int relu;
+    int activation;
 } fc_pointwise_args;
 
 /* The kernel of one dtype and level. */
