@@ -131,7 +131,7 @@ WINOGRAD_WORK = structure(
     "tiles",
 )  # fmt: skip
 WINOGRAD_WORK_BYTES = WINOGRAD_WORK.itemsize
-# Two tables of the addresses of pixels: those of a tile and of the next one; a tile has so many at most.
+# There are two tables of addresses of pixels, those of a tile and of the next one; a tile has so many at most.
 WINOGRAD_TABLE_BYTES = 8 * 6 * 6
 # Strides are in bytes; so many channels are transformed in one go.
 WINOGRAD_WEIGHT = structure(

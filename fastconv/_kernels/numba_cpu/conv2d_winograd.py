@@ -29,7 +29,7 @@ from fastconv._kernels.numba_cpu.settings import COLUMNS, VECTOR_BYTES
 _SIZES = {"winograd4": 4, "winograd2": 2}
 _TAPS = 9
 # What is transformed, and the arguments of the function that does it.
-_KINDS = {"source": 5, "target": 7, "weight": 5}
+_KINDS = {"source": 5, "target": 8, "weight": 5}
 
 
 def _build_winograd(dtype: str):

@@ -54,6 +54,7 @@ def winograd_kernel(dtype: str):
                 multiply_block(context, a, w, k_block, vectors)
                 if a.bias != 0:
                     copy_bytes(w.bias, a.bias + (w.g * a.K + k0) * a.itemsize, channels * a.itemsize)
+                list_targets(a, w, w.first, k0, w.tables)
                 for t in range(w.tiles):
                     transform_target(a, w, t, vectors * VECTOR_BYTES, k0, channels)
                     if word(w.doubt, 0):
@@ -145,12 +146,19 @@ def multiply_block(context, a, w, k_block, vectors):
 @serial
 def transform_target(a, w, t, width, k0, channels):
     """A tile of a block of channels."""
-    n, row, col = tile_place(a, w.first + t)
+    targets, following = w.tables + t % 2 * WINOGRAD_TABLE_BYTES, w.tables + (t + 1) % 2 * WINOGRAD_TABLE_BYTES
+    list_targets(a, w, w.first + min(t + 1, w.tiles - 1), k0, following)
+    points, size = w.products + t * width, channels * a.itemsize
+    call(a.transform_target, points, w.bias, targets, following, w.doubt, size, a.sums_step, a.relu)
+
+
+@serial
+def list_targets(a, w, tile, k0, table):
+    """The targets of a tile."""
+    n, row, col = tile_place(a, tile)
     origin = a.target + n * a.target_n + (w.g * a.K + k0) * a.target_c
     sizes, steps = (a.target_rows, a.target_cols), (a.target_h, a.target_w)
-    list_places(w.tables, a.size, origin, (row, col), sizes, steps, w.waste)
-    points, size = w.products + t * width, channels * a.itemsize
-    call(a.transform_target, points, w.bias, w.tables, w.doubt, size, a.sums_step, a.relu)
+    list_places(table, a.size, origin, (row, col), sizes, steps, w.waste)
 
 
 def tile_summer(dtype: str):

@@ -12,7 +12,7 @@ _TAPS = 9
 
 
 def winograd_weight_kernel():
-    """transformed[g][block][point][c][lane]; one item per (group, vector of output channels). Sizes are in bytes."""
+    """transformed[g][block][point][c][k]; one item per (group, vector of output channels). Sizes are in bytes."""
 
     def transform_weight(context, lo, hi, slot):
         a = carray(pointer(context), 1, WINOGRAD_WEIGHT)[0]

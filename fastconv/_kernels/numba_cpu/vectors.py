@@ -105,10 +105,10 @@ class Vectors:
         arguments = [value, builder.bitcast(place, pointer), _INDEX(self.size), mask]
         builder.call(self._intrinsic(name, ir.VoidType(), kinds), arguments)
 
-    def prefetch(self, builder, place, locality: int = 2):
+    def prefetch(self, builder, place, locality: int = 2, writes: bool = False):
         """Ask for the cache line at a place, which need not be one of the process; 3 says: for the first cache."""
-        reads, data = 0, 1
-        arguments = [place, *map(_INDEX, (reads, locality, data))]
+        data = 1
+        arguments = [place, *map(_INDEX, (int(writes), locality, data))]
         kinds = [BYTES, _INDEX, _INDEX, _INDEX]
         builder.call(self._intrinsic("llvm.prefetch.p0", ir.VoidType(), kinds), arguments)
 

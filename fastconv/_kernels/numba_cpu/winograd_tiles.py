@@ -15,7 +15,7 @@ from fastconv._kernels.numba_cpu.vectors import BYTES, WORD, Vectors, carried, c
 from fastconv._kernels.numba_cpu.winograd_transforms import Transforms, transformed_rows
 
 TAPS = 3
-# What is read at once is wanted in the first cache.
+# What the next call needs is wanted in the first cache.
 _NEAREST = 3
 
 
@@ -41,11 +41,12 @@ def source_module(dtype: str, size: int) -> ir.Module:
 
 
 def target_module(dtype: str, size: int) -> ir.Module:
-    """Code of ``void (points, bias, targets, doubt, bytes, step, relu)``, where targets are a table of addresses.
+    """Code of ``void (points, bias, targets, next_targets, doubt, bytes, step, relu)``, where targets are tables of
+    addresses.
 
-    ``doubt`` becomes 1 where a result is not finite, else 0.
+    ``doubt`` becomes 1 where a result is not finite, else 0. What the next tile writes is asked for.
     """
-    v, b, (points, bias, targets, doubt), (bytes_, step, relu) = _begin("winograd_target", dtype, 4, 3)
+    v, b, (points, bias, targets, following, doubt), (bytes_, step, relu) = _begin("winograd_target", dtype, 5, 3)
     across, transform = size + TAPS - 1, Transforms(v, b, size).target
     last, row_step = b.sub(bytes_, WORD(VECTOR_BYTES)), b.mul(step, WORD(across))
     floor = b.select(b.icmp_signed("!=", relu, WORD(0)), v.zero, v.constant(float("-inf")))
@@ -65,6 +66,7 @@ def target_module(dtype: str, size: int) -> ir.Module:
             ended = b.fadd(result, addend)
             ended = b.select(b.fcmp_ordered("<", ended, floor), floor, ended)
             v.store(b, ended, shifted(b, _listed(b, targets, number), at))
+            v.prefetch(b, shifted(b, _listed(b, following, number), at), _NEAREST, writes=True)
         return [doubts]
 
     vectors = b.sdiv(b.add(bytes_, WORD(VECTOR_BYTES - 1)), WORD(VECTOR_BYTES))
