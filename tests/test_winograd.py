@@ -1,5 +1,6 @@
 """Winograd's minimal filtering: its tiles, its errors, where NaN and infinities land, and who may choose it."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -18,8 +19,9 @@ from fastconv.bench.cases import ConvCase
 from fastconv.dtypes import FLOAT_TYPES
 
 OPERATIONS = ("conv2d_forward", "conv2d_grad_input")
-# Units of roundoff times the sum of magnitudes that a result may be wrong by.
+# Units of roundoff times the largest sum of magnitudes in a tile that a result may be wrong by.
 BOUNDS = {"winograd2": 16, **ROUNDING}
+SIZES = {"winograd2": 2, "winograd4": 4}
 every_operation = pytest.mark.parametrize("op", OPERATIONS)
 every_variant = pytest.mark.parametrize("variant", BOUNDS)
 every_case = pytest.mark.parametrize("case", WINOGRAD, ids=lambda case: case.name)
@@ -55,6 +57,15 @@ def test_tiles_give_the_bits_of_the_reference_on_integers(backend, op, case):
     assert_exact(backend, op, case, "float32", activation=activation)
 
 
+def of_tiles(scale, size):
+    """For every target the largest value of its tile."""
+    largest = scale.copy()
+    for row, col in itertools.product(range(0, scale.shape[2], size), range(0, scale.shape[3], size)):
+        tile = np.s_[:, :, row : row + size, col : col + size]
+        largest[tile] = scale[tile].max(axis=(2, 3), keepdims=True)
+    return largest
+
+
 @compiled_backends
 @every_operation
 @every_variant
@@ -64,7 +75,7 @@ def test_errors_keep_the_bound_of_the_variant(backend, op, variant, case, rng):
     found = run(backend, op, case, variant, inputs)
     exact = run("reference", op, case, None, wide(inputs), dtype="float64")
     scale = run("reference", op, case, None, wide(inputs, np.abs), dtype="float64")
-    error = np.max(np.abs(found - exact) / scale) / FLOAT_TYPES["float32"].unit_roundoff
+    error = np.max(np.abs(found - exact) / of_tiles(scale, SIZES[variant])) / FLOAT_TYPES["float32"].unit_roundoff
     assert error <= BOUNDS[variant], f"{error:.1f} u"
 
 
@@ -99,13 +110,16 @@ def test_an_infinite_weight_has_no_effect_over_padding(backend, op, variant, rng
 
 @compiled_backends
 @every_variant
-def test_the_rectifier_keeps_nan_and_does_not_hide_what_is_not_finite(backend, variant, rng):
+def test_activations_keep_nan_and_do_not_hide_what_is_not_finite(backend, variant, rng):
     inputs = normal_inputs(rng, LAYER)
     inputs["x"][0, 3, 4, 4], inputs["x"][1, 2, 0, 14] = -np.inf, np.nan
-    found, plain = (
-        run(backend, "conv2d_forward", LAYER, variant, inputs, activation=activation) for activation in ("relu", None)
+    plain, rectified, capped = (
+        run(backend, "conv2d_forward", LAYER, variant, inputs, activation=activation)
+        for activation in (None, "relu", "relu6")
     )
-    assert_same_bits(found, np.where(plain < 0, np.float32(0), plain))
+    assert_same_bits(rectified, np.where(plain < 0, np.float32(0), plain))
+    assert_same_bits(capped, np.where(rectified > 6, np.float32(6), rectified))
+    assert (capped == 6).any()
 
 
 @pytest.mark.usefixtures("_restore_settings")

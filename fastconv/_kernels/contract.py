@@ -102,8 +102,8 @@ class Problem:
     have the format of its ``out``. ``row_counts`` (OH) and ``col_counts`` (OW) of an average have the dtype of its
     ``out``, which is divided by their products. ``optional`` names the optional operands that are present.
     ``activation``, None, RELU or (of conv2d_forward alone) RELU6, is applied to the result of conv2d_forward and
-    batch_norm_forward before it is stored; in gradients of batch normalisation it says what followed forward. ``precision`` is one of
-    fastconv.precision's.
+    batch_norm_forward before it is stored; in gradients of batch normalisation it says what followed forward.
+    ``precision`` is one of fastconv.precision's.
     """
 
     geometry: Any  # one of those of fastconv.geometry, as the operation's name says

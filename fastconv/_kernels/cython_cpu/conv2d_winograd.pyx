@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int64_t
 
-from fastconv._kernels.cython_cpu.conv2d cimport winograd_kernels
+from fastconv._kernels.cython_cpu.conv2d cimport ending, winograd_kernels
 from fastconv._kernels.cython_cpu.operands cimport address, fc_kernel, fc_strides, grain, run_on_scratch
 from fastconv._kernels.cython_cpu.operands cimport strides, whole_lines
 from fastconv._kernels.pool._native cimport parallel_for
@@ -25,7 +25,7 @@ cdef extern from "winograd_args.h" nogil:
         Py_ssize_t size, tile_rows, tile_cols, tile_blocks, block_tiles, k_block_count, k_group, part
         Py_ssize_t source_pitch, source_step, sums_step, weight_step, scratch_bytes
         Py_ssize_t group_stride, c_stride, k_stride
-        int flipped, relu
+        int flipped, activation
     ctypedef struct fc_winograd_kernels:
         Py_ssize_t lanes, vectors, columns
         fc_kernel sum, transform
@@ -48,7 +48,7 @@ cdef class Winograd:
         a, source, target = &self.args, g.x_shape, g.out_shape
         if transposed:
             source, target = target, source
-        a.relu, a.flipped = problem.activation == contract.RELU, transposed
+        a.activation, a.flipped = ending(problem.activation), transposed
         a.source_strides, a.target_strides = strides(made.source_strides), strides(made.target_strides)
         a.N, a.groups, a.C, a.K = g.N, g.groups, made.C, made.K
         a.source_rows, a.source_cols = source[2:]

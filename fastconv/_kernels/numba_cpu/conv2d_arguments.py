@@ -120,7 +120,7 @@ WINOGRAD = structure(
     "transform_target", "k_blocks", "N", "C", "K", "itemsize", "source_rows", "source_cols", "target_rows",
     "target_cols", "pad_rows", "pad_cols", "size", "tile_rows", "tile_cols", "tile_blocks", "k_block_count", "k_group",
     "part", "source_pitch", "source_step", "sums_step", "weight_step", "group_stride", "c_stride",
-    "k_stride", "flipped", "relu",
+    "k_stride", "flipped", "activation",
     "entries_at", "bias_at", "tables_at", "doubt_at", "sums_at", "zeros_at", "waste_at", "sources_at", "products_at",
 )  # fmt: skip
 # What a slot works with: addresses, then the item's group, first tile and tiles. ``doubt`` says that a tile has what is

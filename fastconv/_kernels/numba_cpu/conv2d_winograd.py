@@ -8,9 +8,9 @@ from functools import cache, cached_property
 import numpy as np
 
 from fastconv._kernels import buffers, plan, pool
-from fastconv._kernels.contract import RELU, Declined, Kernel, Problem, Transformed, Variant
+from fastconv._kernels.contract import Declined, Kernel, Problem, Transformed, Variant
 from fastconv._kernels.numba_cpu import microkernels
-from fastconv._kernels.numba_cpu.arguments import fill, grain, stride_values
+from fastconv._kernels.numba_cpu.arguments import ENDINGS, fill, grain, stride_values
 from fastconv._kernels.numba_cpu.compiler import NativeFunction
 from fastconv._kernels.numba_cpu.conv2d_arguments import (
     BLOCK_BYTES,
@@ -135,7 +135,8 @@ class _Winograd:
             **stride_values("target", made.target_strides, size),
             **{f"transform_{kind}": tile(dtype, kind, made.size).address for kind in ("source", "target")},
             **self._weight_values(),
-            **{"N": g.N, "source_rows": source[2], "source_cols": source[3], "relu": self._problem.activation == RELU},
+            **{"N": g.N, "source_rows": source[2], "source_cols": source[3]},
+            activation=ENDINGS[self._problem.activation],
             **{"target_rows": target[2], "target_cols": target[3]},
             **dict(zip(("pad_rows", "pad_cols", "tile_rows", "tile_cols"), (*made.pads, *made.tiles), strict=True)),
             **{name: getattr(made, name) for name in ("size", "tile_blocks", "k_group", "part")},

@@ -17,6 +17,7 @@ from fastconv._kernels.numba_cpu.addresses import (
     put_word,
     word,
 )
+from fastconv._kernels.numba_cpu.arguments import RELU, RELU6
 from fastconv._kernels.numba_cpu.conv2d_arguments import (
     BLOCK_BYTES,
     WINOGRAD,
@@ -149,7 +150,7 @@ def transform_target(a, w, t, width, k0, channels):
     targets, following = w.tables + t % 2 * WINOGRAD_TABLE_BYTES, w.tables + (t + 1) % 2 * WINOGRAD_TABLE_BYTES
     list_targets(a, w, w.first + min(t + 1, w.tiles - 1), k0, following)
     points, size = w.products + t * width, channels * a.itemsize
-    call(a.transform_target, points, w.bias, targets, following, w.doubt, size, a.sums_step, a.relu)
+    call(a.transform_target, points, w.bias, targets, following, w.doubt, size, a.sums_step, a.activation)
 
 
 @serial
@@ -163,7 +164,8 @@ def list_targets(a, w, tile, k0, table):
 
 def tile_summer(dtype: str):
     """The function that sums a tile that has what is not finite: transforms spread that over all of it."""
-    real, zero, lanes = getattr(numba, dtype), np.dtype(dtype).type(0), VECTOR_BYTES // np.dtype(dtype).itemsize
+    real, zero, six = getattr(numba, dtype), np.dtype(dtype).type(0), np.dtype(dtype).type(6)
+    lanes = VECTOR_BYTES // np.dtype(dtype).itemsize
 
     @serial
     def sum_target(a, w, n, row, col, k):
@@ -193,6 +195,10 @@ def tile_summer(dtype: str):
                 target = carray(pointer(place + (w.g * a.K + k0) * a.target_c), channels, real)
                 for k in range(channels):
                     total = sum_target(a, w, n, i, j, k0 + k) + bias[k]
-                    target[k] = zero if a.relu and total < zero else total
+                    if a.activation & RELU and total < zero:
+                        total = zero
+                    if a.activation & RELU6 and total > 6:
+                        total = six
+                    target[k] = total
 
     return sum_tile

@@ -7,9 +7,11 @@ Over a tile of ``size`` x ``size`` targets there are (size + 2)^2 pixels of the 
 from __future__ import annotations
 
 import itertools
+import math
 
 from llvmlite import ir
 
+from fastconv._kernels.numba_cpu.arguments import RELU, RELU6
 from fastconv._kernels.numba_cpu.settings import VECTOR_BYTES
 from fastconv._kernels.numba_cpu.vectors import BYTES, WORD, Vectors, carried, counted, load, shifted, smaller
 from fastconv._kernels.numba_cpu.winograd_transforms import Transforms, transformed_rows
@@ -41,15 +43,16 @@ def source_module(dtype: str, size: int) -> ir.Module:
 
 
 def target_module(dtype: str, size: int) -> ir.Module:
-    """Code of ``void (points, bias, targets, next_targets, doubt, bytes, step, relu)``, where targets are tables of
-    addresses.
+    """Code of ``void (points, bias, targets, next_targets, doubt, bytes, step, activation)``.
 
-    ``doubt`` becomes 1 where a result is not finite, else 0. What the next tile writes is asked for.
+    Targets are tables of addresses. ``doubt`` becomes 1 where a result is not finite, else 0. What the next tile writes
+    is asked for.
     """
-    v, b, (points, bias, targets, following, doubt), (bytes_, step, relu) = _begin("winograd_target", dtype, 5, 3)
+    v, b, (points, bias, targets, following, doubt), (bytes_, step, activation) = _begin("winograd_target", dtype, 5, 3)
     across, transform = size + TAPS - 1, Transforms(v, b, size).target
     last, row_step = b.sub(bytes_, WORD(VECTOR_BYTES)), b.mul(step, WORD(across))
-    floor = b.select(b.icmp_signed("!=", relu, WORD(0)), v.zero, v.constant(float("-inf")))
+    floor = _where(v, b, activation, RELU, 0.0, -math.inf)
+    ceiling = _where(v, b, activation, RELU6, 6.0, math.inf)
 
     def add_vector(index, doubts):
         at = smaller(b, b.mul(index, WORD(VECTOR_BYTES)), last)
@@ -65,6 +68,7 @@ def target_module(dtype: str, size: int) -> ir.Module:
             doubts = v.multiply_add(b, result, v.zero, doubts)
             ended = b.fadd(result, addend)
             ended = b.select(b.fcmp_ordered("<", ended, floor), floor, ended)
+            ended = b.select(b.fcmp_ordered(">", ended, ceiling), ceiling, ended)
             v.store(b, ended, shifted(b, _listed(b, targets, number), at))
             v.prefetch(b, shifted(b, _listed(b, following, number), at), _NEAREST, writes=True)
         return [doubts]
@@ -76,6 +80,11 @@ def target_module(dtype: str, size: int) -> ir.Module:
     b.store(b.zext(found, WORD), b.bitcast(doubt, WORD.as_pointer()))
     b.ret_void()
     return v.module
+
+
+def _where(v, b, activation, flag, value, other):
+    """A vector of one value where the activation has the flag, else of another."""
+    return b.select(b.icmp_signed("!=", b.and_(activation, WORD(flag)), WORD(0)), v.constant(value), v.constant(other))
 
 
 def weight_module(dtype: str, size: int) -> ir.Module:

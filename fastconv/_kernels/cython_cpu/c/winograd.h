@@ -146,13 +146,15 @@ static void FC_FN(sum_tile_targets)(const fc_winograd_args *a, const FC_FN(fc_wi
         for (ptrdiff_t j = 0; j < a->size && tile.col + j < a->target_cols; j++)
             for (ptrdiff_t k = 0; k < channels; k++) {
                 const fc_place at = {tile.n, tile.row + i, tile.col + j};
-                const real sum = FC_FN(sum_target)(a, g, at, k0 + k) + w->bias[k];
-                target[i * a->target_strides.h + j * a->target_strides.w + k] = a->relu && sum < 0 ? 0 : sum;
+                real sum = FC_FN(sum_target)(a, g, at, k0 + k) + w->bias[k];
+                if (a->activation & FC_RELU && sum < 0) sum = 0;
+                if (a->activation & FC_RELU6 && sum > 6) sum = 6;
+                target[i * a->target_strides.h + j * a->target_strides.w + k] = sum;
             }
 }
 
 /* A tile of a vector of channels; returns what is NaN where a result is not finite. */
-FC_INLINE vec FC_FN(transform_products)(const int size, const real *from, ptrdiff_t step, vec bias, int relu,
+FC_INLINE vec FC_FN(transform_products)(const int size, const real *from, ptrdiff_t step, vec bias, int activation,
                                         ptrdiff_t rows, ptrdiff_t cols, fc_strides to, ptrdiff_t lanes, real *target) {
     const int count = size + 2;
     vec half[4][FC_WINOGRAD_SIZE], m[FC_WINOGRAD_SIZE], y[4], doubt = {0};
@@ -171,8 +173,10 @@ FC_INLINE vec FC_FN(transform_products)(const int size, const real *from, ptrdif
         for (int j = 0; j < size; j++) {
             doubt += y[j] * (real)0;
             y[j] += bias;
-            if (relu)
+            if (activation & FC_RELU)
                 y[j] = FC_LARGER((vec){0}, y[j]);
+            if (activation & FC_RELU6)
+                y[j] = FC_SMALLER((real)6 - (vec){0}, y[j]);
             if (i < rows && j < cols)
                 FC_FN(store_lanes)(target + i * to.h + j * to.w, y[j], lanes);
         }
@@ -198,7 +202,7 @@ FC_INLINE void FC_FN(transform_targets)(const int size, const fc_winograd_args *
         vec doubt = {0};
         for (ptrdiff_t o = 0; o < vectors; o++)
             doubt += FC_FN(transform_products)(size, w->products + t * width + o * FC_LANES, a->sums_step,
-                                               *(const vec *)(w->bias + o * FC_LANES), a->relu, rows, cols, s,
+                                               *(const vec *)(w->bias + o * FC_LANES), a->activation, rows, cols, s,
                                                channels - o * FC_LANES, target + o * FC_LANES);
         if (__builtin_expect(FC_FN(has_nan)(doubt), 0))
             FC_FN(sum_tile_targets)(a, w, g, at, k0, channels, target);

@@ -2,6 +2,7 @@
 #ifndef FASTCONV_WINOGRAD_ARGS_H
 #define FASTCONV_WINOGRAD_ARGS_H
 
+#include "activation.h"
 #include "axis.h"
 #include "isa.h"
 
@@ -18,7 +19,7 @@ typedef struct {
     ptrdiff_t size, tile_rows, tile_cols, tile_blocks, block_tiles, k_block_count, k_group, part;
     ptrdiff_t source_pitch, source_step, sums_step, weight_step, scratch_bytes;
     ptrdiff_t group_stride, c_stride, k_stride; /* of the weight */
-    int flipped, relu;
+    int flipped, activation; /* flags of activation.h */
 } fc_winograd_args;
 
 /* The kernels of one dtype and level. */
