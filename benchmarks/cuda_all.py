@@ -23,7 +23,8 @@ from fastconv.bench.records import TIMED
 RESULTS, TESTS = Path(__file__).parent / "results", Path(__file__).parents[1] / "tests"
 SANITIZER, TOOLS = "compute-sanitizer", ("memcheck", "racecheck")
 # Modules of checks, which print the names of theirs.
-MODULES = ("support.cuda_check", "support.cuda_passes")
+MODULES = ("support.cuda_check", "support.cuda_passes", "support.cuda_halves")
+_LEFT_OUT = ("cases ", "rounding")
 # Every array has memory of its own, from no pool: beyond its end there is nothing.
 BARE = {"FASTCONV_TEST_BARE": "1"}
 LAYER_BATCHES = "16,64"
@@ -125,9 +126,9 @@ def checked():
 
 
 def _names(module):
-    """The checks of a module but for whole lists of cases, which would take hours."""
+    """The checks of a module that kernels run, but for whole lists of cases, which would take hours."""
     printed = subprocess.run([sys.executable, "-P", "-m", module], env=_environment(), capture_output=True, check=True)
-    return [name for name in printed.stdout.decode().splitlines() if not name.startswith("cases ")]
+    return [name for name in printed.stdout.decode().splitlines() if not name.startswith(_LEFT_OUT)]
 
 
 def _passes(command, variables=()):

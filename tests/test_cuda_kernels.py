@@ -16,7 +16,7 @@ PLACES = {"simulator": "1"} | ({"gpu": "0"} if HAS_GPU else {})
 CHECKS = (
     *CONV_OPERATIONS,
     *(f"variant {name}" for name in VARIANTS),
-    *("pools", "split_sums", "long_sums", "every_tile", "short_runs"),
+    *("pools", "split_sums", "grouped_sums", "long_sums", "every_tile", "short_runs"),
     *("vectors", "infinite_weights", "special_maxima", "rounded_once", "limits", "users", "networks"),
 )
 # All that the kernels of the CPU compute; the simulator would take hours.
@@ -28,17 +28,14 @@ PASSES = (
     ("users",),
     ("network",),
 )
-
-
 HALVES = (
-    ("convolutions", "rounding"),
+    ("convolutions",),
     ("padding_modes", "pools", "passes"),
     ("runs", "infinite_weights", "users", "networks"),
 )
 
 
-@pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize("checks", HALVES)
+@pytest.mark.parametrize(("checks", "place"), [*itertools.product(HALVES, PLACES), (("rounding",), "simulator")])
 def test_halves_are_those_of_the_reference_rounded_once(checks, place):
     printed = run_python("-W", "ignore", "-m", "support.cuda_halves", *checks, NUMBA_ENABLE_CUDASIM=PLACES[place])
     assert printed.splitlines() == [f"checked: {check}" for check in checks]

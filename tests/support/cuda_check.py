@@ -106,6 +106,13 @@ def split_sums():
             assert_same_bits(*(result(op, case, inputs, name) for name in ("split", "tiled")), (op, case.name))
 
 
+def grouped_sums():
+    """Sums of groups of few channels have the order, and the bits, of those of tiles."""
+    for op, case in itertools.product(CONV_OPERATIONS[:2], VARIANTS["grouped"]):
+        inputs = normal(named_rng("grouped sums"), reference_outputs(case, "float32", op)[0])
+        assert_same_bits(*(result(op, case, inputs, name) for name in ("grouped", "tiled")), (op, case.name))
+
+
 def long_sums():
     """Sums have the order of ``replayed``, in which rounding errors of zero-mean data are few units of u |W| |X|."""
     run_terms = conv2d_sum.RUN_TERMS
@@ -132,9 +139,15 @@ def long_sums():
 
 def replayed(left, right, run_terms):
     """Σ left[t] * right[t] as kernels add it up: run by run of so many terms, each from zero."""
-    products = [left[t] * right[t] for t in range(len(left))]
-    runs = [sum(products[first : first + run_terms], np.float32(0)) for first in range(0, len(left), run_terms)]
-    return sum(runs[1:], runs[0])
+    total, runs = np.float32(0), []
+    for t in range(len(left)):
+        if t % run_terms == 0 and t:
+            runs.append(total)
+            total = np.float32(0)
+        # A GPU rounds a product and the sum that it joins once.
+        product = left[t].astype(float) * right[t] if HAS_GPU else left[t] * right[t]
+        total = (total + product).astype(np.float32)
+    return sum([*runs[1:], total], runs[0]) if runs else total
 
 
 def normal(rng, inputs):
@@ -278,7 +291,7 @@ CHECKS |= {f"variant {name}": lambda name=name: variant(name) for name in VARIAN
 CHECKS |= {
     check.__name__: check
     for check in (
-        *(pools, long_sums, split_sums, every_tile, short_runs),
+        *(pools, long_sums, split_sums, grouped_sums, every_tile, short_runs),
         *(vectors, infinite_weights, special_maxima, rounded_once, limits, users, networks),
     )
 }

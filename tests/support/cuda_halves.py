@@ -12,18 +12,17 @@ import pytest
 
 import fastconv as fc
 import fastconv.functional as F
-from fastconv import nn
+from fastconv import arrays, nn
 from fastconv._kernels import numba_cuda
 from fastconv._kernels.contract import Kernel
 from fastconv._kernels.numba_cuda import conv2d_sum, storage, tiles
 from fastconv._kernels.numba_cuda.settings import SIMULATED
 from fastconv.errors import DTypeError
 from fastconv.geometry import ElementsGeometry
-from support import false_cupy
-from support.cuda_arrays import DeviceAligned, DeviceArray, DeviceFenced, on_device
+from support.cuda_arrays import HAS_GPU, DeviceAligned, DeviceFenced, a_gpu
 from support.cuda_cases import CONVS, POOLS, TILED, VARIANTS
 from support.cuda_check import shorten_runs
-from support.data import FORMATS, assert_same_bits, integers, named_rng
+from support.data import FORMATS, assert_same_bits, integers, named_rng, on_host
 from support.kernel_calls import (
     CONV_OPERATIONS,
     activations,
@@ -145,6 +144,7 @@ def rounding():
     values = np.append(values, np.array([0x7F800001, 0xFFFFFFFF], np.uint32).view(np.float32))
     for dtype, half in HALVES.items():
         words = np.zeros(len(values), np.uint16)
+        # In the simulator these are functions of Python.
         put, get = (getattr(storage.stored(dtype), name).py_func for name in ("put", "get"))
         for index, value in enumerate(values):
             put(words, index, value)
@@ -164,21 +164,21 @@ def users():
     """Arrays of a device in, arrays of that dtype out, and the gradients of Tensors, each rounded once."""
     rng = named_rng("users of halves")
     host = [rng.integers(-3, 4, shape).astype(np.float32) for shape in ((2, 3, 6, 5), (4, 3, 3, 3), (4,))]
-    for half in HALVES.values():
-        given = [on_device(array.astype(half)) for array in host]
-        found = F.conv2d(*given, padding=1, activation="relu")
-        assert type(found) is DeviceArray
-        assert_same_bits(np.asarray(found), F.conv2d(*host, padding=1, activation="relu").astype(half))
-        for expected, result in zip(
-            F.max_pool2d(host[0], 2, return_indices=True), F.max_pool2d(given[0], 2, return_indices=True), strict=True
-        ):
-            np.testing.assert_array_equal(np.asarray(result).astype(float), expected.astype(float))
-        (step,) = fc.explain(F.conv2d, *given[:2]).steps
-        assert (step.dtype, step.nbytes) == (half.name, 2 * (host[0].size + host[1].size + 2 * 4 * 4 * 3))
-        with pytest.raises(
-            DTypeError, match=f"input has dtype {half.name}; supported are float32 and float64; float16"
-        ):
-            F.conv2d(*(array.astype(half) for array in host))
+    with a_gpu() as gpu:
+        for half in HALVES.values():
+            given = [arrays.moved(array.astype(half), gpu) for array in host]
+            found = F.conv2d(*given, padding=1, activation="relu")
+            assert arrays.device_of(found) == gpu
+            assert_same_bits(on_host(found), F.conv2d(*host, padding=1, activation="relu").astype(half))
+            pooled = (F.max_pool2d(x, 2, return_indices=True) for x in (host[0], given[0]))
+            for expected, result in zip(*pooled, strict=True):
+                np.testing.assert_array_equal(on_host(result).astype(float), expected.astype(float))
+            (step,) = fc.explain(F.conv2d, *given[:2]).steps
+            assert (step.dtype, step.nbytes) == (half.name, 2 * (host[0].size + host[1].size + 2 * 4 * 4 * 3))
+            with pytest.raises(
+                DTypeError, match=f"input has dtype {half.name}; supported are float32 and float64; float16"
+            ):
+                F.conv2d(*(array.astype(half) for array in host))
 
 
 def networks():
@@ -186,11 +186,10 @@ def networks():
     rng = named_rng("networks of halves")
     x = rng.integers(-3, 4, (1, 2, 4, 4)).astype(np.float32)
     weight, bias = rng.integers(-1, 2, (3, 2, 3, 3)).astype(np.float32), np.arange(3, dtype=np.float32)
-    with pytest.MonkeyPatch.context() as patch:
-        false_cupy.installed(patch)
+    with a_gpu() as gpu:
         for dtype, half in HALVES.items():
             found = []
-            for device, kind in (("cpu", "float32"), ("cuda:1", dtype)):
+            for device, kind in (("cpu", "float32"), (gpu, dtype)):
                 model = nn.Sequential(nn.Conv2d(2, 3, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2, 1))
                 model.load_state_dict({"0.weight": weight, "0.bias": bias})
                 image = fc.tensor(x).to(device, kind).requires_grad_()
@@ -210,7 +209,9 @@ CHECKS = {
 
 
 def main():
-    assert SIMULATED
+    assert HAS_GPU or SIMULATED
+    if not sys.argv[1:]:
+        print(*CHECKS, sep="\n")
     for name in sys.argv[1:]:
         CHECKS[name]()
         print("checked:", name)

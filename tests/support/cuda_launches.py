@@ -109,6 +109,13 @@ def _anywhere(shape, dtype):
     return np.broadcast_to(np.zeros((), dtype), shape).view(DeviceArray)
 
 
+def addresses():
+    """Of CuPy's arrays no interface is asked for."""
+    assert launch.memory(types.SimpleNamespace(data=types.SimpleNamespace(ptr=528))) == 528
+    array = np.zeros(3).view(DeviceArray)
+    assert launch.memory(array) == array.ctypes.data
+
+
 def code():
     """What is launched is what ``CudaKernel.ptx`` shows, whose registers and memory are known."""
     capability = types.SimpleNamespace(compute_capability=(9, 0))
@@ -122,6 +129,7 @@ def code():
 
 def main():
     code()
+    addresses()
     launch.configured = configured
     convolutions_and_pools(sys.argv[1])
     passes(sys.argv[1])

@@ -29,7 +29,13 @@ def memory(array):
     if SIMULATED:
         elements = np.asarray(_Simulated(array)).ravel(order="K")
         return _Elements(elements.view(np.uint16) if array.dtype.name in WORDS else elements)
-    return array.__cuda_array_interface__["data"][0]
+    return _address(array)
+
+
+def _address(array):
+    """Where an array begins. CuPy's say so themselves; the interface makes a dictionary each time it is asked."""
+    pointer = getattr(getattr(array, "data", None), "ptr", None)
+    return array.__cuda_array_interface__["data"][0] if pointer is None else pointer
 
 
 class _Simulated:
@@ -54,7 +60,7 @@ class _Elements:
 
 def is_aligned(array) -> bool:
     """Whether an array begins where vectors may."""
-    return array.__cuda_array_interface__["data"][0] % _ALIGNMENT == 0
+    return _address(array) % _ALIGNMENT == 0
 
 
 def temporary(near, count: int, dtype: str):
