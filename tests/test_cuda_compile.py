@@ -23,7 +23,7 @@ HALVES = {
     "bfloat16": (
         *("conv2d_sum 128x128 channels channels", "conv2d_sum 32x16 into float32 elements", "conv2d_pack"),
         *("conv2d_weight_sum 128x128 tiled", "conv2d_add", "conv2d_fold", "max_pool2d uint16", "elementwise acc"),
-        "conv2d_grouped by 8",
+        *("conv2d_grouped by 8 elements", "conv2d_grouped pack"),
     ),
 }
 # Kernels with these names exchange values in shared memory.
@@ -65,7 +65,7 @@ def test_every_kernel_is_in_some_part():
         assert not [name for name in names if not any(part in name for part in PARTS + DEPTHWISE + OTHERS)]
 
 
-@pytest.mark.parametrize("dtype", FLOAT_TYPES)
+@pytest.mark.parametrize("dtype", [*FLOAT_TYPES, "bfloat16"])
 def test_every_launch_is_one_that_a_driver_takes(dtype):
     count, *names = run_python("-m", "support.cuda_launches", dtype).split()
     assert int(count) > 10_000

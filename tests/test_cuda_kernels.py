@@ -16,26 +16,29 @@ PLACES = {"simulator": "1"} | ({"gpu": "0"} if HAS_GPU else {})
 CHECKS = (
     *CONV_OPERATIONS,
     *(f"variant {name}" for name in VARIANTS),
-    *("pools", "split_sums", "grouped_sums", "long_sums", "every_tile", "short_runs"),
+    *("pools", "split_sums", "long_sums", "every_tile", "short_runs"),
     *("vectors", "infinite_weights", "special_maxima", "rounded_once", "limits", "users", "networks"),
 )
 # All that the kernels of the CPU compute; the simulator would take hours.
 CASES = tuple(f"cases {op}" for op in (*CONV_OPERATIONS, *POOL_OPERATIONS))
 # Several in one process: most take less time than it takes to begin.
 PASSES = (
-    ("operations", "elementwise", "responses", "dropout", "steps", "averages", "optimizers"),
+    ("operations", "elementwise", "dropout", "steps", "averages", "optimizers"),
     ("classes", "norms", "statistics"),
     ("users",),
     ("network",),
 )
 HALVES = (
-    ("convolutions",),
+    ("convolutions", "rounding"),
     ("padding_modes", "pools", "passes"),
     ("runs", "infinite_weights", "users", "networks"),
 )
 
 
-@pytest.mark.parametrize(("checks", "place"), [*itertools.product(HALVES, PLACES), (("rounding",), "simulator")])
+@pytest.mark.parametrize(
+    ("checks", "place"),
+    [*itertools.product(HALVES, PLACES), *((("cases",), place) for place in PLACES if place == "gpu")],
+)
 def test_halves_are_those_of_the_reference_rounded_once(checks, place):
     printed = run_python("-W", "ignore", "-m", "support.cuda_halves", *checks, NUMBA_ENABLE_CUDASIM=PLACES[place])
     assert printed.splitlines() == [f"checked: {check}" for check in checks]

@@ -1,4 +1,4 @@
-"""Arrays of 16 bits a number in Numba's simulator: ``NUMBA_ENABLE_CUDASIM=1 python -m support.cuda_halves NAME``.
+"""Arrays of 16 bits a number: ``python -m support.cuda_halves NAME``; simulated with ``NUMBA_ENABLE_CUDASIM=1``.
 
 They are computed in float32: results are those of the reference on the same values, rounded once.
 """
@@ -15,16 +15,17 @@ import fastconv.functional as F
 from fastconv import arrays, nn
 from fastconv._kernels import numba_cuda
 from fastconv._kernels.contract import Kernel
-from fastconv._kernels.numba_cuda import conv2d_sum, storage, tiles
 from fastconv._kernels.numba_cuda.settings import SIMULATED
 from fastconv.errors import DTypeError
-from fastconv.geometry import ElementsGeometry
+from fastconv.geometry import Conv2dGeometry, ElementsGeometry
 from support.cuda_arrays import HAS_GPU, DeviceAligned, DeviceFenced, a_gpu
 from support.cuda_cases import CONVS, POOLS, TILED, VARIANTS
 from support.cuda_check import shorten_runs
 from support.data import FORMATS, assert_same_bits, integers, named_rng, on_host
 from support.kernel_calls import (
+    CONV_CASES,
     CONV_OPERATIONS,
+    POOL_CASES,
     activations,
     geometry_of,
     integer_inputs,
@@ -41,9 +42,13 @@ PASSES = {
     "add_relu_forward": ("x", "residual"),
     "accumulate_": ("addend", "total"),
 }
-# Beside what is representable: halfway between two numbers, to the even one; the largest; below the smallest normal.
 SPECIAL = (np.nan, np.inf, -np.inf, -0.0, 1.0, 65504.0, 6e-8, -6.2e-5)
-TO_ROUND = (2049.0, 2051.0, 257.0, 259.0, 65519.9, 65520.0, 3.4e38, 3e-8, 1e-40, 1 / 3, *SPECIAL)
+# Two numbers whose sum is halfway between two others, or beside that, too large, or too small for a normal number.
+TO_ROUND = (
+    *((2048, 1), (2048, 3), (256, 1), (256, 3), (1, 2.0**-11), (1, 2.0**-8), (1, 3 * 2.0**-8), (1, 2.0**-7), (3, 0.01)),
+    *((65504, 15), (65504, 16), (3.38e38, 1e36), (3.38e38, 3e36), (2.0**-24, 2.0**-23), (1e-40, 1e-38), (1 / 3, 1e-4)),
+    *((np.nan, 1), (np.inf, 1), (np.inf, -np.inf), (-0.0, -0.0)),
+)
 
 
 def check(op, geometry, dtype, formats, inputs, fence=DeviceFenced, present=("bias", "offsets"), **asked):
@@ -58,7 +63,7 @@ def check(op, geometry, dtype, formats, inputs, fence=DeviceFenced, present=("bi
     for name, found in outputs.items():
         wanted = expected[name]
         wanted = wanted.astype(half) if wanted.dtype.kind == "f" else wanted
-        assert_same_bits(one_nan(np.asarray(found)), one_nan(wanted), (op, dtype, formats, name))
+        assert_same_bits(one_nan(on_host(found)), one_nan(wanted), (op, dtype, formats, name))
 
 
 def one_nan(array):
@@ -67,12 +72,12 @@ def one_nan(array):
 
 
 def present_in(case):
-    return ("bias",) if case.bias else ()
+    """The optional operands of a case."""
+    return ("bias", "offsets") if getattr(case, "bias", True) else ("offsets",)
 
 
 def convolutions():
     """Each direction of each variant, in one dtype or the other, by vectors and without them."""
-    shorten_runs()
     turns = itertools.cycle(itertools.product(HALVES, zip(FENCES, FORMATS, strict=True)))
     for op, (name, cases) in itertools.product(CONV_OPERATIONS, VARIANTS.items()):
         if name not in [variant.name for variant in numba_cuda.VARIANTS[op]]:
@@ -94,8 +99,6 @@ def padding_modes():
 
 def runs():
     """Runs of terms are added up in float32: between them sums are larger than a half type has integers."""
-    conv2d_sum.RUN_TERMS = tiles.DEPTH
-    shorten_runs()
     geometry, rng = geometry_of(TILED[0]), named_rng("runs of halves")
     for (dtype, half), layout in itertools.product(HALVES.items(), FORMATS):
         largest = 60 if half == np.float16 else 15
@@ -139,46 +142,36 @@ def passes():
 
 
 def rounding():
-    """To the nearest number, of two the even one; what is too large is infinite, NaN stays NaN."""
-    values = np.float32([*TO_ROUND, *(-value for value in TO_ROUND)])
-    values = np.append(values, np.array([0x7F800001, 0xFFFFFFFF], np.uint32).view(np.float32))
+    """To the nearest number, of two the even one; what is too large is infinite, and every number stays what it is."""
     for dtype, half in HALVES.items():
-        words = np.zeros(len(values), np.uint16)
-        # In the simulator these are functions of Python.
-        put, get = (getattr(storage.stored(dtype), name).py_func for name in ("put", "get"))
-        for index, value in enumerate(values):
-            put(words, index, value)
+        with np.errstate(over="ignore"):
+            pairs = np.concatenate([np.float32(TO_ROUND), -np.float32(TO_ROUND)]).astype(half)
+        x = pairs.T.reshape(1, 2, 1, -1)
+        geometry = Conv2dGeometry.of(x.shape, (1, 2, 1, 1))
+        inputs = {"x": x, "weight": np.ones(geometry.weight_shape, np.float32)}
         with np.errstate(over="ignore", invalid="ignore"):
-            expected = values.astype(half)
-        np.testing.assert_array_equal(words.view(half).astype(float), expected.astype(float))
-        numbers = np.float32([get(words, index) for index in range(len(words))])
-        np.testing.assert_array_equal(numbers, expected.astype(np.float32))
-        # All words are numbers that come back as they were, NaN apart.
-        every = np.arange(1 << 16, dtype=np.uint16)[:: 1 if half == np.float16 else 7]
-        for word in every[np.isfinite(every.view(half).astype(np.float32))][::11]:
-            put(words, 0, get(np.array([word]), 0))
-            assert words[0] == word
+            check("conv2d_forward", geometry, dtype, FORMATS[:1] * 2, inputs, present=())
+            words = np.arange(0, 1 << 16, 97 if SIMULATED else 1, dtype=np.uint16)
+            check("relu_forward", ElementsGeometry(words.shape), dtype, FORMATS[:1] * 2, {"x": words.view(half)})
 
 
 def users():
     """Arrays of a device in, arrays of that dtype out, and the gradients of Tensors, each rounded once."""
     rng = named_rng("users of halves")
     host = [rng.integers(-3, 4, shape).astype(np.float32) for shape in ((2, 3, 6, 5), (4, 3, 3, 3), (4,))]
-    with a_gpu() as gpu:
-        for half in HALVES.values():
+    for half in HALVES.values():
+        with a_gpu() as gpu:
             given = [arrays.moved(array.astype(half), gpu) for array in host]
             found = F.conv2d(*given, padding=1, activation="relu")
             assert arrays.device_of(found) == gpu
             assert_same_bits(on_host(found), F.conv2d(*host, padding=1, activation="relu").astype(half))
-            pooled = (F.max_pool2d(x, 2, return_indices=True) for x in (host[0], given[0]))
-            for expected, result in zip(*pooled, strict=True):
-                np.testing.assert_array_equal(on_host(result).astype(float), expected.astype(float))
+            (out, indices), expected = (F.max_pool2d(array[0], 2, return_indices=True) for array in (given, host))
+            assert_same_bits(on_host(out), expected[0].astype(half))
+            assert_same_bits(on_host(indices), expected[1])
             (step,) = fc.explain(F.conv2d, *given[:2]).steps
-            assert (step.dtype, step.nbytes) == (half.name, 2 * (host[0].size + host[1].size + 2 * 4 * 4 * 3))
-            with pytest.raises(
-                DTypeError, match=f"input has dtype {half.name}; supported are float32 and float64; float16"
-            ):
-                F.conv2d(*(array.astype(half) for array in host))
+        assert (step.dtype, step.nbytes) == (half.name, 2 * (host[0].size + host[1].size + 2 * 4 * 4 * 3))
+        with pytest.raises(DTypeError, match=f"input has dtype {half.name}; supported are float32 and .*; float16"):
+            F.conv2d(*(array.astype(half) for array in host))
 
 
 def networks():
@@ -189,7 +182,7 @@ def networks():
     with a_gpu() as gpu:
         for dtype, half in HALVES.items():
             found = []
-            for device, kind in (("cpu", "float32"), (gpu, dtype)):
+            for device, kind in ((arrays.HOST, "float32"), (gpu, dtype)):
                 model = nn.Sequential(nn.Conv2d(2, 3, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2, 1))
                 model.load_state_dict({"0.weight": weight, "0.bias": bias})
                 image = fc.tensor(x).to(device, kind).requires_grad_()
@@ -202,16 +195,32 @@ def networks():
         assert_same_bits(fc.fuse(model)(image).cpu().numpy(), out.cpu().numpy())
 
 
+def cases():
+    """Every case of the CPU's kernels, in every variant and both formats, with vectors and without: for real GPUs."""
+    operations = [*itertools.product(CONV_OPERATIONS, CONV_CASES)]
+    operations += itertools.product(("max_pool2d_forward", "max_pool2d_grad_input"), POOL_CASES)
+    for (op, case), dtype, layout in itertools.product(operations, HALVES, FORMATS):
+        formats, inputs, present = (layout,) * len(activations(op)), integer_inputs(case, "float32"), present_in(case)
+        for variant, fence in itertools.product((each.name for each in numba_cuda.VARIANTS[op]), FENCES):
+            problem = problem_of(op, geometry_of(case), dtype, formats, present, variant)
+            if isinstance(numba_cuda.prepare(op, problem), Kernel):
+                check(op, geometry_of(case), dtype, formats, inputs, fence, present, variant=variant)
+
+
 CHECKS = {
-    each.__name__: each
-    for each in (convolutions, padding_modes, runs, infinite_weights, pools, passes, rounding, users, networks)
+    check.__name__: check
+    for check in (
+        *(convolutions, padding_modes, runs, infinite_weights),
+        *(pools, passes, rounding, users, networks, cases),
+    )
 }
 
 
 def main():
     assert HAS_GPU or SIMULATED
-    if not sys.argv[1:]:
-        print(*CHECKS, sep="\n")
+    if sys.argv[1:] != [cases.__name__]:
+        # Before the first kernel is made, which has the length of runs in its code.
+        shorten_runs()
     for name in sys.argv[1:]:
         CHECKS[name]()
         print("checked:", name)

@@ -8,6 +8,7 @@ import itertools
 import sys
 import types
 
+import ml_dtypes  # noqa: F401 - NumPy knows bfloat16 from then on
 import numba.cuda.dispatcher
 import numpy as np
 from cuda.core._kernel_arg_handler import ParamHolder
@@ -15,6 +16,7 @@ from cuda.core._kernel_arg_handler import ParamHolder
 from fastconv._kernels import cuda_driver, numba_cuda
 from fastconv._kernels.contract import OK, OPERATIONS
 from fastconv._kernels.numba_cuda import launch
+from fastconv.dtypes import HALVES
 from fastconv.geometry import ChannelsGeometry, ClassesGeometry, Conv2dGeometry, ElementsGeometry
 from support.cuda_arrays import DeviceAligned, DeviceArray, DeviceFenced
 from support.cuda_passes import inputs_of
@@ -39,6 +41,9 @@ GEOMETRIES = {
     ("log_softmax", "cross_entropy"): ClassesGeometry.of((3, 40), 1),
     "": ElementsGeometry((37,)),
 }
+# What takes half types, whose values are those of float32.
+OF_HALVES = {*CONV_OPERATIONS, "max_pool2d_forward", "max_pool2d_grad_input"}
+OF_HALVES |= {"relu_forward", "relu_grad_input", "add_relu_forward", "accumulate_"}
 cuda_driver.missing = lambda: None
 _converted = numba.cuda.dispatcher._Kernel._prepare_args
 _told = types.SimpleNamespace(extensions=[])
@@ -65,11 +70,18 @@ def configured(kernel, blocks, threads, stream):
     return checked
 
 
+def taken(dtype):
+    """The operations that have kernels for a dtype."""
+    return OF_HALVES if dtype in HALVES else OPERATIONS.keys()
+
+
 def convolutions_and_pools(dtype):
     """Every case, variant and combination of formats."""
     for operations, cases in ((CONV_OPERATIONS, CONV_CASES), (POOL_OPERATIONS, POOL_CASES)):
         for case, op in itertools.product(cases, operations):
-            inputs = integer_inputs(case, dtype)
+            if op not in taken(dtype):
+                continue
+            inputs = integer_inputs(case, "float32" if dtype in HALVES else dtype)
             formats = itertools.product(FORMATS, repeat=len(activations(op)))
             names = (None, *(variant.name for variant in numba_cuda.VARIANTS[op]))
             for layouts, variant in itertools.product(formats, names):
@@ -80,7 +92,7 @@ def convolutions_and_pools(dtype):
 
 def passes(dtype):
     """Every other operation, with all that is optional and without it."""
-    for op in OPERATIONS.keys() - set(CONV_OPERATIONS) - set(POOL_OPERATIONS):
+    for op in taken(dtype) - set(CONV_OPERATIONS) - set(POOL_OPERATIONS):
         geometry = next(geometry for begins, geometry in GEOMETRIES.items() if op.startswith(begins))
         inputs = inputs_of(op, geometry, dtype, named_rng(op))
         optional = OPERATIONS[op].optional
