@@ -510,6 +510,31 @@ class ResponseGeometry:
         return 2 * math.prod(self.x_shape) * min(self.before + self.behind + 1, self.C)
 
 
+@dataclass(frozen=True, slots=True)
+class PartGeometry:
+    """Rows of ``width`` values that become a part, from ``offset`` on, of rows of ``pitch`` values."""
+
+    rows: int
+    width: int
+    pitch: int
+    offset: int
+
+    @property
+    def x_shape(self) -> Shape:
+        """(rows, width)."""
+        return (self.rows, self.width)
+
+    @property
+    def out_shape(self) -> Shape:
+        """(rows, pitch)."""
+        return (self.rows, self.pitch)
+
+    @property
+    def flops(self) -> int:
+        """Values."""
+        return self.rows * self.width
+
+
 def batched_shape(operation: str, shape: Shape) -> Shape:
     """(N, C, H, W) of a batched or unbatched input; raises ShapeError for any other rank."""
     if len(shape) == 4:

@@ -16,7 +16,7 @@ from fastconv._kernels import contract
 from fastconv._kernels.contract import OPERATIONS, Declined, Kernel, Variant
 from fastconv.bench.cases import ConvCase, PoolCase
 from fastconv.errors import UnsupportedError
-from fastconv.geometry import ChannelsGeometry, ClassesGeometry, ElementsGeometry, ResponseGeometry
+from fastconv.geometry import ChannelsGeometry, ClassesGeometry, ElementsGeometry, PartGeometry, ResponseGeometry
 
 CASES = {
     "conv2d": ConvCase("small", "here", (2, 4, 6, 5), (6, 2, 3, 3), stride=2, padding=1, groups=2),
@@ -37,6 +37,8 @@ def small_geometry(op):
         return geometry_of(case)
     if op.startswith(("log_softmax", "cross_entropy")):
         return ClassesGeometry.of(SMALL, 1)
+    if op == "copy_part":
+        return PartGeometry(4, 30, 70, 30)
     if op.startswith("local_response_norm"):
         return ResponseGeometry.of(SMALL, 1, 3)
     return ChannelsGeometry.of(SMALL) if op.startswith("batch_norm") else ElementsGeometry(SMALL)
@@ -202,6 +204,7 @@ def use_passes(backend, x, rng):
         for _ in range(2):
             many.relu().backward(np.ones(many.shape, dtype))
         assert set(many.grad.tolist()) == {2.0}
+        F.cat((x, many.numpy().reshape(-1, *(1,) * 3) * x[:1]), 0)
         target = np.zeros((x.shape[0], *x.shape[2:]), np.int64)[:, ::-1]
         for result in (F.log_softmax(leaf, 1), F.cross_entropy(leaf, target, reduction="none")):
             result.backward(np.broadcast_to(np.ones((), dtype), result.shape))

@@ -23,7 +23,7 @@ CHECKS = (
 CASES = tuple(f"cases {op}" for op in (*CONV_OPERATIONS, *POOL_OPERATIONS))
 # Several in one process: most take less time than it takes to begin.
 PASSES = (
-    ("operations", "elementwise", "dropout", "steps", "averages", "optimizers"),
+    ("operations", "elementwise", "responses", "dropout", "steps", "averages", "optimizers"),
     ("classes", "norms", "statistics"),
     ("users",),
     ("network",),

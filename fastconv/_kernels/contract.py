@@ -5,9 +5,8 @@ problem and the kernel is then called many times: ``kernel(*inputs, *outputs) ->
 
 Preconditions, checked by the caller: arrays on the backend's device (``settings`` in the memory of the host), dense in
 one of the two memory formats (weights and biases in C order), one supported dtype, no overlap, exact shapes, no zero
-extent. A kernel overwrites its outputs,
-raises nothing, validates nothing and allocates no output; ``bias`` and ``offsets`` are passed only where the problem
-says that they are there.
+extent. A kernel overwrites its outputs (copy_part a part of it), raises nothing, validates nothing and allocates no
+output; ``bias`` and ``offsets`` are passed only where the problem says that they are there.
 """
 
 from __future__ import annotations
@@ -86,6 +85,7 @@ OPERATIONS = {
         ("grad_losses", "out", "target", "class_weight", "settings"), ("grad_input",)
     ),
     "dropout": Operation(("x", "settings"), ("out",)),
+    "copy_part": Operation(("x",), ("out",)),
     "accumulate_": Operation(("addend",), ("total",)),
     "sgd_step_": Operation(("grad", "settings"), ("parameter", "momentum_buffer"), optional=("momentum_buffer",)),
     "adam_step_": Operation(

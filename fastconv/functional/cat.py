@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from itertools import accumulate, pairwise
 
-from fastconv import arrays, backends
+from fastconv import arrays, backends, dtypes
 from fastconv.autograd import Function
 from fastconv.errors import DTypeError, ShapeError
+from fastconv.functional.calls import Call, Calls
 from fastconv.functional.shape import checked_axis
+from fastconv.geometry import PartGeometry
+
+_known: Calls[Call] = Calls()
+# Values that NumPy copies before a kernel would have begun.
+_FEW = 1 << 14
 
 
 def cat(tensors, dim=0):
@@ -38,16 +45,45 @@ class Cat(Function):
         ctx.axis = axis = _axis(dim, parts)
         ctx.ends = tuple(accumulate((part.shape[axis] for part in parts), initial=0))
         shape = (*parts[0].shape[:axis], ctx.ends[-1], *parts[0].shape[axis + 1 :])
-        out = arrays.empty(shape, parts[0].dtype, arrays.nearest_format(parts[0]), near=parts[0])
-        fill = _filling(axis)
-        fill(*parts, out)
-        backends.filled(fill, parts, out)
+        layout = arrays.nearest_format(parts[0])
+        out = arrays.empty(shape, parts[0].dtype, layout, near=parts[0])
+        _fill(parts, axis, out, layout)
         return out
 
     @staticmethod
     def backward(ctx, grad):
         before = (slice(None),) * ctx.axis
         return None, *(grad[(*before, slice(*ends))] for ends in pairwise(ctx.ends))
+
+
+def _fill(parts, axis, out, layout):
+    """Many values by the kernels, on all threads, where they lie in memory as those of the result; others by NumPy."""
+    at = arrays.stored_axes(out.ndim, layout).index(axis)
+    stored = [arrays.stored(part, layout) for part in parts if part.size]
+    is_worth = out.size > _FEW and dtypes.is_supported(out.dtype) and all(part.flags.c_contiguous for part in stored)
+    if not is_worth:
+        fill = _filling(axis)
+        fill(*parts, out)
+        backends.filled(fill, parts, out)
+        return
+    kernels, offset, target = backends.select(device=arrays.device_of(out)), 0, arrays.stored(out, layout)
+    for part in stored:
+        call = _call_of(part, at, target, offset)
+        g = call.geometry
+        task = call.task("copy_part", (arrays.CONTIGUOUS,) * 2)
+        kernels.run(task, part.reshape(g.x_shape), target.reshape(g.out_shape))
+        offset += g.width
+
+
+def _call_of(part, axis, target, offset):
+    key = (part.shape, part.dtype, axis, target.shape[axis], offset)
+    call = _known.get(key)
+    if call is None:
+        rows, inner = math.prod(part.shape[:axis]), math.prod(part.shape[axis + 1 :])
+        geometry = PartGeometry(rows, part.shape[axis] * inner, target.shape[axis] * inner, offset)
+        call = Call(geometry, dtypes.common_float_type(input=part), True)
+        _known.keep(key, [], call)
+    return call
 
 
 @cache

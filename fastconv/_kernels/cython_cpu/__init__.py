@@ -12,6 +12,7 @@ import fastconv._kernels.cython_cpu.conv2d_images as conv2d_images
 import fastconv._kernels.cython_cpu.conv2d_pointwise as conv2d_pointwise
 import fastconv._kernels.cython_cpu.conv2d_sweep as conv2d_sweep
 import fastconv._kernels.cython_cpu.conv2d_winograd as conv2d_winograd
+import fastconv._kernels.cython_cpu.copies as copies
 import fastconv._kernels.cython_cpu.elementwise as elementwise
 import fastconv._kernels.cython_cpu.local_response_norm as local_response_norm
 import fastconv._kernels.cython_cpu.pool2d as pool2d
@@ -34,6 +35,7 @@ _MODULES = (
     batch_norm,
     local_response_norm,
     elementwise,
+    copies,
     softmax,
 )
 VARIANTS = {op: sum((module.VARIANTS.get(op, ()) for module in _MODULES), start=()) for op in contract.OPERATIONS}

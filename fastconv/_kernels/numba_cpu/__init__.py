@@ -13,6 +13,7 @@ from fastconv._kernels.numba_cpu import (
     conv2d_pointwise,
     conv2d_sweep,
     conv2d_winograd,
+    copies,
     elementwise,
     local_response_norm,
     pool2d,
@@ -37,6 +38,7 @@ _MODULES = (
     batch_norm,
     local_response_norm,
     elementwise,
+    copies,
     softmax,
 )
 VARIANTS = {op: sum((module.VARIANTS.get(op, ()) for module in _MODULES), start=()) for op in contract.OPERATIONS}

@@ -33,6 +33,8 @@ ELEMENTWISE = structure("a", "b", "settings", "target", "count", "streams", *SCR
 RESPONSE = structure(
     "x", "grad_out", "settings", "target", "N", "C", "pixels", "before", "behind", "images", *SCRATCH,
 )  # fmt: skip
+# An item is a block of one row, or some rows, of ``all_rows``; the others are bytes.
+PART = structure("source", "target", "all_rows", "rows", "blocks", "block", "width", "pitch", "offset")
 DROPOUT = structure("x", "settings", "out", "count")
 STEP = structure("grad", "settings", "parameter", "first", "second", "largest", "count", *SCRATCH)
 NORM = structure(

@@ -7,8 +7,8 @@ import numpy as np
 from numba import carray
 
 from fastconv._kernels.contract import DROPOUT_SETTINGS, MIX_FIRST, MIX_HIGH, MIX_SECOND
-from fastconv._kernels.numba_cpu.addresses import fence_streams, pointer, stream_bytes
-from fastconv._kernels.numba_cpu.elementwise_arguments import DROPOUT, ELEMENTS, ELEMENTWISE
+from fastconv._kernels.numba_cpu.addresses import copy_bytes, fence_streams, pointer, stream_bytes
+from fastconv._kernels.numba_cpu.elementwise_arguments import DROPOUT, ELEMENTS, ELEMENTWISE, PART
 from fastconv._kernels.numba_cpu.settings import serial
 
 
@@ -49,6 +49,20 @@ def accumulate_kernel(dtype: str):
             total[i] += addend[i]
 
     return accumulate
+
+
+def part_kernel():
+    """Rows that become parts of longer rows."""
+
+    def copy_part(context, lo, hi, slot):
+        a = carray(pointer(context), 1, PART)[0]
+        for item in range(lo, hi):
+            first, begin = item // a.blocks * a.rows, item % a.blocks * a.block
+            for row in range(first, min(first + a.rows, a.all_rows)):
+                target = a.target + row * a.pitch + a.offset + begin
+                copy_bytes(target, a.source + row * a.width + begin, min(a.block, a.width - begin))
+
+    return copy_part
 
 
 def dropout_kernel(dtype: str):

@@ -7,6 +7,7 @@ from fastconv._kernels.numba_cuda import (
     conv2d_depthwise,
     conv2d_grads,
     conv2d_grouped,
+    copies,
     elementwise,
     local_response_norm,
     machine,
@@ -17,7 +18,7 @@ from fastconv._kernels.numba_cuda.settings import WORDS, CudaKernel
 
 __all__ = ["VARIANTS", "kernels", "prepare"]
 
-_MODULES = (conv2d, conv2d_grads, pool2d, elementwise, batch_norm, local_response_norm, softmax)
+_MODULES = (conv2d, conv2d_grads, pool2d, elementwise, copies, batch_norm, local_response_norm, softmax)
 _LAUNCHED = (*_MODULES, conv2d_depthwise, conv2d_grouped, machine)
 # What takes arrays whose numbers have 16 bits.
 _LAUNCHED_ON_WORDS = (conv2d, conv2d_grads, conv2d_depthwise, conv2d_grouped, pool2d, elementwise)

@@ -23,6 +23,7 @@ from fastconv._kernels.plan.grad_weights import GradWeightPlan, grad_weight_plan
 from fastconv._kernels.plan.groups import groups_reason, joined_groups
 from fastconv._kernels.plan.images import ImagesPlan, images_plan
 from fastconv._kernels.plan.norms import NormPlan, norm_plan
+from fastconv._kernels.plan.parts import PART_CHUNK, PartPlan, part_plan
 from fastconv._kernels.plan.pointwise import PointwisePlan, pointwise_plan
 from fastconv._kernels.plan.rows import SweepPlan, row_plan, rows_reason, sweep_plan
 from fastconv._kernels.plan.sums import Packing, SumPlan, dots_reason, held_items, packing, sum_plan
@@ -30,6 +31,7 @@ from fastconv._kernels.plan.winograd import WINOGRAD_ITEMSIZE, WinogradPlan, win
 
 __all__ = [
     "BLOCK_TERMS",
+    "PART_CHUNK",
     "RANGE_TERMS",
     "WINOGRAD_ITEMSIZE",
     "AxisPlan",
@@ -39,6 +41,7 @@ __all__ = [
     "ImagesPlan",
     "NormPlan",
     "Packing",
+    "PartPlan",
     "PointwisePlan",
     "SumPlan",
     "SweepPlan",
@@ -61,6 +64,7 @@ __all__ = [
     "joined_groups",
     "norm_plan",
     "packing",
+    "part_plan",
     "pointwise_plan",
     "row_plan",
     "rows_reason",

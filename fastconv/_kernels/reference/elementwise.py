@@ -78,6 +78,16 @@ def _mixed(h):
     return h ^ h >> np.uint64(16)
 
 
+def _prepare_part(problem):
+    g = problem.geometry
+
+    def copy_part(x, out):
+        out[:, g.offset : g.offset + g.width] = x
+        return OK
+
+    return Kernel("direct", copy_part)
+
+
 def sgd_step(grad, settings, parameter, momentum_buffer=None):
     """One step of stochastic gradient descent, in place."""
     s = dict(zip(SGD_SETTINGS, settings.astype(grad.dtype), strict=True))
@@ -123,6 +133,7 @@ VARIANTS = {
     "hardtanh_forward": _table(hardtanh_forward),
     "hardtanh_grad_input": _table(hardtanh_grad_input),
     "dropout": _table(dropout),
+    "copy_part": (Variant("direct", _prepare_part),),
     "accumulate_": _table(accumulate),
     "sgd_step_": _table(sgd_step),
     "adam_step_": _table(adam_step),
