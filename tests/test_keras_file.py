@@ -228,6 +228,22 @@ def test_circles_of_groups_end(h5py, tmp_path):
         weights.load(path)
 
 
+def test_blocks_in_a_circle_end(h5py, tmp_path):
+    """A header whose second block says that it goes on with itself."""
+    path = tmp_path / "bad.h5"
+    with h5py.File(path, "w") as file:
+        file.attrs["first"] = 1
+        for number in range(40):  # which do not fit into the first block of the header
+            file.attrs[f"more{number}"] = number
+    content = bytearray(path.read_bytes())
+    position = next(i for i in range(len(content)) if content[i : i + 8] == b"\x10\0\x10\0\0\0\0\0")
+    block = int.from_bytes(content[position + 8 : position + 16], "little")
+    content[block : block + 24] = content[position : position + 24]
+    path.write_bytes(content)
+    with pytest.raises(UnsafeFileError, match="parts of structure, or parts in a circle"):
+        weights.load(path)
+
+
 def test_foreign_files(h5py, tmp_path):
     path = tmp_path / "bad.h5"
     for content, reason in ((b"", "empty"), (b"text", "does not begin as HDF5"), (b"\x89HDF\r\n\x1a\n", "damaged")):

@@ -1,5 +1,6 @@
 """Weights of Keras: its networks, saved in its formats, give the same features and logits here."""
 
+import collections
 import json
 import os
 import subprocess
@@ -8,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support import keras_layers
 
-from fastconv import models
+from fastconv import models, nn, weights
+from fastconv.models.from_keras import conversion
 
 FOLDER = Path(__file__).parent / "support"
 # Name here and there, side of the images, classes.
@@ -19,6 +22,8 @@ NETWORKS = {
     "inception_v3": ("InceptionV3", 107, 4),
     "mobilenet_v2": ("MobileNetV2", 96, 7),
 }
+# Of the same parts, with more layers.
+DEEPER = {"vgg19": "VGG19", "resnet101": "ResNet101", "resnet152": "ResNet152"}
 KINDS = ("keras", "weights.h5", "h5")
 
 
@@ -31,7 +36,7 @@ def saved(tmp_path_factory):
     script = FOLDER / "keras_networks.py"
     environment = {**os.environ, "KERAS_BACKEND": "torch", "KERAS_HOME": str(folder)}
     done = subprocess.run(
-        [sys.executable, "-P", str(script), str(folder), json.dumps(NETWORKS)],
+        [sys.executable, "-P", str(script), str(folder), json.dumps(NETWORKS), json.dumps(DEEPER)],
         env=environment,
         capture_output=True,
         text=True,
@@ -66,6 +71,33 @@ def test_outputs_are_those_of_keras(saved, name, kind):
     assert_near(model(expected["x"]), expected["logits"])
     if kind == "h5":
         assert_near(features(model, expected["x"]), expected["features"])
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("name", ["inception_v3", "mobilenet_v2"])
+def test_files_of_keras_2_give_the_same(saved, tmp_path, name):
+    h5py = pytest.importorskip("h5py")
+    layers = collections.defaultdict(dict)
+    for key, values in weights.load(saved / f"{name}.h5").items():
+        layer, _, role = key.rpartition(".")
+        role = "depthwise_kernel" if role == "kernel" and "depthwise" in layer else role
+        layers[layer][f"{layer}/{role}:0"] = values
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        keras_layers.named(file.create_group("model_weights"), layers, lambda names: np.array(list(names), "S"))
+    expected = np.load(saved / f"{name}.npz")
+    assert_near(models.create(name, weights=tmp_path / "a.h5").eval()(expected["x"]), expected["logits"])
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("name", DEEPER)
+def test_every_weight_of_the_deeper_networks_has_its_place(saved, name):
+    shapes = json.loads((saved / "shapes.json").read_text())[name]
+    arrays = {key: np.broadcast_to(np.int8(0), shape) for key, shape in shapes.items()}
+    convert = conversion(name)
+    with nn.init.skipped():
+        model = models.create(name, **convert.options_for(arrays))
+    targets = {key: value.shape for key, value in model.state_dict().items() if not key.endswith("tracked")}
+    assert {key: value.shape for key, value in convert.translate(arrays, list(targets)).items()} == targets
 
 
 @pytest.mark.oracle

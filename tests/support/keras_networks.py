@@ -44,11 +44,19 @@ def save(folder, name, kind, side, classes):
     bare.save_weights(folder / f"{name}_notop.weights.h5")
 
 
+def shapes(kind):
+    """Those of all weights of a network, by layer and role."""
+    model = getattr(keras.applications, kind)(weights=None, input_shape=(32, 32, 3), classes=1000)
+    named = ((layer.name, variable) for layer in model.layers for variable in layer.weights)
+    return {f"{layer}.{variable.path.rpartition('/')[2]}": tuple(variable.shape) for layer, variable in named}
+
+
 def main():
-    """Every network that the command line names."""
-    folder = Path(sys.argv[1])
-    for name, (kind, side, classes) in json.loads(sys.argv[2]).items():
+    """Every network that the command line names, and the shapes of those that it names behind."""
+    folder, networks, others = Path(sys.argv[1]), json.loads(sys.argv[2]), json.loads(sys.argv[3])
+    for name, (kind, side, classes) in networks.items():
         save(folder, name, kind, side, classes)
+    (folder / "shapes.json").write_text(json.dumps({name: shapes(kind) for name, kind in others.items()}))
 
 
 main()

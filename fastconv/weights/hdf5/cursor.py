@@ -7,8 +7,8 @@ import numpy as np
 from fastconv.errors import FormatError, UnsafeFileError
 
 UNDEFINED = 2**64 - 1
-# Blocks of structure, far above those of any network; a file whose parts point at each other in circles ends here.
-_MAX_BLOCKS = 200_000
+# Parts of structure, far above those of any network; a file whose parts point at each other in circles ends here.
+_MAX_PARTS = 200_000
 
 
 class Source:
@@ -16,17 +16,29 @@ class Source:
 
     def __init__(self, content: np.ndarray, path: str | os.PathLike):
         self.content, self.path = content, path
-        self._blocks = 0
+        self.collections: dict[int, dict[int, tuple[int, int]]] = {}
+        self._parts = self._packed = 0
 
     def at(self, position: int, signature: bytes = b"") -> "Cursor":
-        """A cursor behind the signature that must stand there; one more block of structure counts as read."""
-        self._blocks += 1
-        if self._blocks > _MAX_BLOCKS:
-            raise UnsafeFileError(f"{self.path}: more than {_MAX_BLOCKS} blocks of structure, or blocks in a circle")
+        """A cursor behind the signature that must stand there; one more part of structure counts as read."""
+        self.count()
         cursor = Cursor(self, position, self.content.size)
         if signature and cursor.take(len(signature)) != signature:
             raise self.damaged(f"no {signature.decode('latin-1')!r} at byte {position}")
         return cursor
+
+    def count(self) -> None:
+        """Count a part of structure: a block, a message, an object; raises UnsafeFileError where there are too many."""
+        self._parts += 1
+        if self._parts > _MAX_PARTS:
+            raise UnsafeFileError(f"{self.path}: more than {_MAX_PARTS} parts of structure, or parts in a circle")
+
+    def packed(self, position: int, size: int) -> bytes:
+        """Bytes to be unpacked, which all together are no more than the file has."""
+        self._packed += size
+        if self._packed > self.content.size:
+            raise self.damaged("packed bytes overlap")
+        return self.at(position).take(size)
 
     def damaged(self, reason: str) -> FormatError:
         """The error to raise."""

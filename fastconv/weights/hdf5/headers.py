@@ -97,6 +97,7 @@ def _new(source: Source, address: int) -> list[Message]:
 
 def _collect(source: Source, found: list[Message], kind: int, content: Cursor, flags: int) -> list[Cursor]:
     """Note a message, or give the block in which the others go on."""
+    source.count()
     if kind != CONTINUATION:
         found.append(Message(kind, content.position, content.left, bool(flags & _SHARED)))
         return []

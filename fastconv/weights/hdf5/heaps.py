@@ -1,5 +1,6 @@
 """Where HDF5 keeps what has no fixed place: names, texts, and the links of large groups."""
 
+import bisect
 from collections.abc import Iterator
 
 from fastconv.weights.hdf5.cursor import UNDEFINED, Cursor, Source
@@ -18,19 +19,31 @@ def local_text(source: Source, heap: int, offset: int) -> str:
 
 def global_object(source: Source, address: int, index: int, size: int) -> bytes:
     """The bytes of one object of a collection."""
+    objects = source.collections.get(address)
+    if objects is None:
+        objects = source.collections[address] = _objects(source, address)
+    if index not in objects:
+        raise source.damaged("a text that its collection lacks")
+    start, length = objects[index]
+    return source.at(start).take(min(size, length))
+
+
+def _objects(source: Source, address: int) -> dict[int, tuple[int, int]]:
+    """Where the objects of a collection lie, and how long they are, by their numbers."""
     cursor = source.at(address, b"GCOL\1")
     cursor.skip(3)
     collection = source.at(address + 16).part(max(cursor.uint(8) - 16, 0))
+    objects: dict[int, tuple[int, int]] = {}
     while collection.left >= 16:
-        found = collection.uint(2)
+        source.count()
+        index = collection.uint(2)
         collection.skip(6)
         length = collection.uint(8)
-        if found == index:
-            return collection.part(length).take(min(size, length))
-        if not found:
+        if not index:  # the space that is left
             break
-        collection.skip(length + -length % 8)
-    raise source.damaged("a text that its collection lacks")
+        objects[index] = (collection.position, length)
+        collection.skip(min(length + -length % 8, collection.left))
+    return objects
 
 
 def text(source: Source, content: bytes) -> str:
@@ -85,16 +98,19 @@ class FractalHeap:
         self._offset_size = (bits + 7) // 8
         self._length_size = min((maximum.bit_length() + 6) // 8, _width(largest))
         self._blocks = [(0, first, root)] if not rows else self._table(root, rows, columns, first, maximum)
+        if not self._blocks:
+            raise source.damaged("a heap without blocks")
+        self._starts = [start for start, _, _ in self._blocks]
 
     def get(self, identifier: Cursor) -> Cursor:
         """The bytes of an object by its identifier."""
         if identifier.uint(1):
             raise self._source.unknown("objects that do not fit into the heap of a group")
         offset, length = identifier.uint(self._offset_size), identifier.uint(self._length_size)
-        for start, size, address in self._blocks:
-            if start <= offset < start + size and address != UNDEFINED:
-                return self._source.at(address + offset - start).part(length)
-        raise self._source.damaged("an object outside of its heap")
+        start, size, address = self._blocks[bisect.bisect_right(self._starts, offset) - 1]
+        if offset >= start + size or address == UNDEFINED:
+            raise self._source.damaged("an object outside of its heap")
+        return self._source.at(address + offset - start).part(length)
 
     def _table(self, root: int, rows: int, columns: int, first: int, maximum: int) -> list[tuple[int, int, int]]:
         """Offset, size and address of every block in the table at the root."""
@@ -106,6 +122,7 @@ class FractalHeap:
             if size > maximum:
                 raise self._source.unknown("a group of more links than a network has layers")
             for _ in range(columns):
+                self._source.count()
                 blocks.append((offset, size, cursor.uint(8)))
                 offset += size
         return blocks
