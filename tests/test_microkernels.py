@@ -8,7 +8,7 @@ from support.data import DTYPES, Fenced, assert_same_bits, integers
 
 pytest.importorskip("numba")
 
-from fastconv._kernels.numba_cpu import depthwise_kernels, microkernels
+from fastconv._kernels.numba_cpu import conv2d_winograd, depthwise_kernels, microkernels
 from fastconv._kernels.numba_cpu.arguments import RELU, RELU6, fill
 from fastconv._kernels.numba_cpu.depthwise_arguments import COPY, JOIN, SPLIT
 from fastconv._kernels.numba_cpu.panel import BIAS_COLUMNS, BIAS_LANES, PANEL
@@ -276,3 +276,67 @@ def test_rows_are_copied_split_and_joined_and_nothing_else_is_written(rng, dtype
             invoke(move, JOIN, wide.array, wide_step, halves[0], halves[1], step, columns, rows)
             assert_same_bits(wide.array.copy(), source)
             wide.check()
+
+
+class Minimal:
+    """A tile of every channel by itself through the emitted transforms, and the sum over taps that it must be."""
+
+    def __init__(self, rng, size, channels):
+        self.size, self.channels, across = size, channels, size + 2
+        vectors, lanes = -(-channels * 4 // VECTOR_BYTES), VECTOR_BYTES // 4
+        self.pixels, taps = integers(rng, (across, across, channels)), integers(rng, (vectors, 3, 3, lanes))
+        self.bias = integers(rng, channels)
+        weight = np.empty((across**2, vectors, lanes), np.float32)
+        invoke(self.function("weight"), taps, weight, vectors, weight.strides[0], VECTOR_BYTES)
+        source = Fenced((across**2, channels), "float32")
+        table = self.table(self.pixels)
+        invoke(self.function("source"), table, table, source.array, 4 * channels, 4 * channels)
+        source.check()
+        self.products = source.array * weight.reshape(across**2, -1)[:, :channels]
+        self.taps = np.concatenate(taps, axis=2)[:, :, :channels]
+
+    def function(self, kind):
+        return conv2d_winograd.tile("float32", kind, self.size)
+
+    @staticmethod
+    def table(pixels):
+        return pixels.ctypes.data + np.arange(pixels[..., 0].size) * pixels.strides[1]
+
+    def sums(self):
+        windows = np.lib.stride_tricks.sliding_window_view(self.pixels, (3, 3), (0, 1))
+        return np.einsum("hwcij,ijc->hwc", windows, self.taps)
+
+    def run(self, *, relu=False):
+        """The targets, and whether they are doubted."""
+        target, doubt = Fenced((self.size, self.size, self.channels), "float32"), np.array([77])
+        table, size = self.table(target.array), 4 * self.channels
+        operands = (self.products, self.bias, table, table, doubt, size, self.products.strides[0], relu)
+        invoke(self.function("target"), *operands)
+        target.check()
+        return target.array, doubt[0]
+
+
+def minimal_tiles(rng, size):
+    lanes = VECTOR_BYTES // 4
+    return (Minimal(rng, size, channels) for channels in (lanes, lanes + 1, 3 * lanes - 1, 3 * lanes))
+
+
+@pytest.mark.parametrize(("size", "error"), [(2, 0), (4, 1e-3)])
+def test_tiles_go_to_points_and_back(rng, size, error):
+    for tile in minimal_tiles(rng, size):
+        expected = tile.sums() + tile.bias
+        for relu in (False, True):
+            found, doubt = tile.run(relu=relu)
+            np.testing.assert_allclose(found, np.maximum(expected, 0) if relu else expected, rtol=0, atol=error)
+            assert doubt == 0
+
+
+@pytest.mark.parametrize("size", [2, 4])
+def test_a_tile_with_anything_that_is_not_finite_is_doubted(rng, size):
+    for tile in minimal_tiles(rng, size):
+        for value in (np.inf, -np.inf, np.nan):
+            products = tile.products.copy()
+            tile.products[rng.integers(len(products)), rng.integers(tile.channels)] = value
+            assert tile.run(relu=True)[1] == 1
+            tile.products = products
+        assert tile.run()[1] == 0

@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+from support.cases import WINOGRAD
 from support.data import FORMATS
 from support.kernel_calls import CONV_OPERATIONS, activations, geometry_of, problem_of, reference_outputs, run_fenced
 
@@ -51,7 +52,7 @@ def watched(monkeypatch):
 
 
 @pytest.mark.parametrize("op", CONV_OPERATIONS)
-@pytest.mark.parametrize("case", AWKWARD_CONVS, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [*AWKWARD_CONVS, *WINOGRAD], ids=lambda case: case.name)
 def test_nothing_is_written_behind_the_scratch_of_a_kernel(case, op, watched):
     inputs, _ = reference_outputs(case, "float32", op)
     ran = 0

@@ -306,3 +306,12 @@ def test_strips_cover_all_rows_within_the_cache(rows, padding_mode, monkeypatch)
 )
 def test_few_items_are_shared_evenly(shape, weight, items):
     assert sum_of(shape, weight).items == items
+
+
+@given(st.sampled_from([(16, 4), (8, 2), (4, 2), (4, 4)]), st.data())
+def test_no_block_of_channels_is_smaller_than_a_vector_where_all_are_not(machine, data):
+    lanes, vectors = machine
+    channels = data.draw(st.integers(lanes, 600))
+    blocks = plan.channel_blocks(channels, plan.VectorUnit(lanes, vectors, 12, 4))
+    ends = np.minimum(blocks.sum(axis=1) * lanes, channels)
+    assert (ends - blocks[:, 0] * lanes >= lanes).all()

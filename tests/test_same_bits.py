@@ -5,6 +5,7 @@ import itertools
 
 import numpy as np
 import pytest
+from support.cases import WINOGRAD
 from support.data import DTYPES, FORMATS, assert_same_bits, named_rng
 from support.kernel_calls import CONV_OPERATIONS, activations, geometry_of, operand_shapes, problem_of, run_fenced
 
@@ -14,6 +15,7 @@ from fastconv.arrays import CHANNELS_LAST
 from fastconv.bench.cases import AWKWARD_CONVS, ConvCase
 
 BACKENDS = ("numba", "cython")
+FLOAT32_ALONE = ("winograd2", "winograd4")
 # Of a vector: depthwise kernels have columns in the lanes where there are fewer channels.
 MOST_LANES = 16
 LARGER = (
@@ -70,7 +72,7 @@ def _same_vectors():
 @pytest.mark.usefixtures("_same_vectors")
 @pytest.mark.parametrize("op", CONV_OPERATIONS)
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("case", [*AWKWARD_CONVS, *LARGER], ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [*AWKWARD_CONVS, *LARGER, *WINOGRAD], ids=lambda case: case.name)
 def test_numba_and_cython_give_the_same_bits(case, dtype, op):
     rng, geometry = named_rng(case.name, op), geometry_of(case)
     shapes = operand_shapes(geometry)
@@ -102,8 +104,29 @@ def adds_in_one_order(variant, formats, geometry):
 def test_every_shared_variant_takes_some_case(op):
     geometries = [geometry_of(case) for case in (*AWKWARD_CONVS, *LARGER)]
     for variant, dtype in itertools.product(shared_variants(op), DTYPES):
-        problems = (problem_of(op, geometry, dtype, FORMATS[:1] * 2, variant=variant) for geometry in geometries)
+        if variant in FLOAT32_ALONE and dtype != "float32":
+            continue
+        problems = (
+            problem_of(op, geometry, dtype, (wanted, wanted), variant=variant)
+            for geometry, wanted in itertools.product(geometries, FORMATS)
+        )
         assert any(isinstance(_kernels.load(BACKENDS[0]).prepare(op, problem), Kernel) for problem in problems), variant
+
+
+@pytest.mark.oracle
+@pytest.mark.usefixtures("_same_vectors")
+@pytest.mark.parametrize("variant", FLOAT32_ALONE)
+@pytest.mark.parametrize("op", CONV_OPERATIONS[:2])
+def test_tiles_with_what_is_not_finite_are_summed_in_one_order(op, variant):
+    case, rng = LARGER[0], named_rng(variant, op)
+    geometry = geometry_of(case)
+    inputs = {name: rng.standard_normal(shape).astype("float32") for name, shape in operand_shapes(geometry).items()}
+    for name, value in (("x", np.inf), ("grad_out", np.nan), ("weight", -np.inf)):
+        inputs[name][1, 3, 2, 1] = value
+    problem = problem_of(op, geometry, "float32", (CHANNELS_LAST,) * 2, {"bias"}, variant)
+    (ours,), (theirs,) = (run_fenced(backend, op, problem, inputs).values() for backend in BACKENDS)
+    assert not np.isfinite(ours).all()
+    np.testing.assert_array_equal(ours, theirs)
 
 
 def shared_variants(op):
