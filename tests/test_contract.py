@@ -1,5 +1,6 @@
 """Every backend against the one table of operations, and the public functions against the promises of the contract."""
 
+import importlib
 import itertools
 import types
 
@@ -204,7 +205,7 @@ def use_passes(backend, x, rng):
         for _ in range(2):
             many.relu().backward(np.ones(many.shape, dtype))
         assert set(many.grad.tolist()) == {2.0}
-        F.cat((x, many.numpy().reshape(-1, *(1,) * 3) * x[:1]), 0)
+        F.cat((x, x), 1)
         target = np.zeros((x.shape[0], *x.shape[2:]), np.int64)[:, ::-1]
         for result in (F.log_softmax(leaf, 1), F.cross_entropy(leaf, target, reduction="none")):
             result.backward(np.broadcast_to(np.ones((), dtype), result.shape))
@@ -215,7 +216,8 @@ def use_passes(backend, x, rng):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_public_functions_keep_the_preconditions_whatever_they_are_given(install, rng, dtype):
+def test_public_functions_keep_the_preconditions_whatever_they_are_given(install, rng, dtype, monkeypatch):
+    monkeypatch.setattr(importlib.import_module("fastconv.functional.cat"), "_FEW", 0)
     inspector = Inspector()
     name = install(f"inspector_{dtype}", inspector.prepare)
     case = CASES["conv2d"]

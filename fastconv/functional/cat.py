@@ -14,8 +14,8 @@ from fastconv.functional.shape import checked_axis
 from fastconv.geometry import PartGeometry
 
 _known: Calls[Call] = Calls()
-# Values that NumPy copies before a kernel would have begun.
-_FEW = 1 << 14
+# Values that NumPy copies before several kernels have begun, one for each part.
+_FEW = 1 << 20
 
 
 def cat(tensors, dim=0):
