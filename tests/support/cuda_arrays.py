@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import types
 
 import numpy as np
 import pytest
@@ -30,6 +31,11 @@ class DeviceArray(np.ndarray):
     @property
     def __cuda_array_interface__(self):
         return dict(self.__array_interface__, version=3, stream=None)
+
+    @property
+    def data(self):
+        """What CuPy says of where an array begins."""
+        return types.SimpleNamespace(ptr=self.ctypes.data)
 
 
 def _kept(result):

@@ -17,7 +17,14 @@ from fastconv._kernels import cuda_driver, numba_cuda
 from fastconv._kernels.contract import OK, OPERATIONS
 from fastconv._kernels.numba_cuda import launch
 from fastconv.dtypes import HALVES
-from fastconv.geometry import ChannelsGeometry, ClassesGeometry, Conv2dGeometry, ElementsGeometry
+from fastconv.geometry import (
+    ChannelsGeometry,
+    ClassesGeometry,
+    Conv2dGeometry,
+    ElementsGeometry,
+    PartGeometry,
+    ResponseGeometry,
+)
 from support.cuda_arrays import DeviceAligned, DeviceArray, DeviceFenced
 from support.cuda_passes import inputs_of
 from support.data import FORMATS, named_rng
@@ -39,6 +46,8 @@ MOST_BLOCKS, MOST_THREADS, MOST_BYTES = 2**31 - 1, 1024, 4096
 GEOMETRIES = {
     "batch_norm": ChannelsGeometry.of((2, 3, 4, 5)),
     ("log_softmax", "cross_entropy"): ClassesGeometry.of((3, 40), 1),
+    "local_response_norm": ResponseGeometry.of((2, 6, 3, 4), 1, 3),
+    "copy_part": PartGeometry(3, 4, 10, 2),
     "": ElementsGeometry((37,)),
 }
 # What takes half types, whose values are those of float32.
