@@ -51,7 +51,7 @@ def state(model):
 def test_both_parts_together_are_the_model(until, data):
     net = nn.freeze(make_net(), until)
     frozen, rest = training.split(net)
-    assert all(module.frozen for module in frozen.modules() if not isinstance(module, nn.Sequential))
+    assert all(module._frozen for module in frozen.modules() if not isinstance(module, nn.Sequential))
     assert {id(p) for p in rest.parameters()} == {id(p) for p in net.parameters() if p.requires_grad}
     net.eval()
     np.testing.assert_array_equal(rest(frozen(data[0])).numpy(), net(data[0]).numpy())

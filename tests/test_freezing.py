@@ -53,7 +53,7 @@ def labels(rng):
 
 
 def frozen_names(model):
-    return [name for name, module in model.named_modules() if module.frozen]
+    return [name for name, module in model.named_modules() if module._frozen]
 
 
 def trainable(model):
@@ -200,6 +200,18 @@ def test_the_first_trainable_layer_gets_no_gradient_of_its_input(images, labels)
     with backends.recording() as records:
         F.cross_entropy(free(images), labels).backward()
     assert len([record for record in records if record.op == "conv2d_grad_input"]) == 3
+
+
+def test_modules_may_have_something_of_their_own_that_is_called_frozen():
+    class Own(nn.Module):
+        def __init__(self, frozen):
+            super().__init__()
+            self.frozen = frozen
+
+    layer = nn.Linear(2, 2)
+    assert Own(layer).frozen is layer
+    assert Own(True).train().training
+    assert not nn.freeze(Own(False)).train().training
 
 
 def test_copies_of_frozen_models_are_frozen():

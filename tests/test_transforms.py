@@ -8,7 +8,7 @@ import pytest
 from support.pictures import picture
 
 from fastconv.datasets import transforms
-from fastconv.errors import ShapeError, UnsafeFileError
+from fastconv.errors import DTypeError, ShapeError, UnsafeFileError
 
 Image = pytest.importorskip("PIL.Image")
 
@@ -104,6 +104,18 @@ def test_the_same_generator_draws_the_same_and_every_image_its_own(augment, dtyp
     assert (first != other).any()
     assert len({image.tobytes() for image in first}) > 1
     np.testing.assert_array_equal(images, before)
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_integers_are_moved_but_not_averaged(name, rng):
+    images = rng.integers(0, 256, (5, 3, 11, 13), dtype=np.uint8)
+    if name in ("crop", "scale", "brightness"):
+        with pytest.raises(DTypeError, match="images must be floats to be averaged or scaled, got dtype uint8"):
+            AUGMENTATIONS[name](images, rng)
+    else:
+        found = AUGMENTATIONS[name](images, np.random.default_rng(0))
+        expected = AUGMENTATIONS[name](images.astype(np.float32), np.random.default_rng(0))
+        np.testing.assert_array_equal(found, expected.astype(np.uint8), strict=True)
 
 
 @every_augmentation

@@ -23,7 +23,7 @@ def freeze(model: Module, until: str | None = None) -> Module:
     (False, ['last.weight', 'last.bias'])
     """
     for module in list(_up_to(model, until)):
-        module.frozen = True
+        module._frozen = True
         module.training = False
         for parameter in module.parameters(recurse=False):
             parameter.requires_grad_(False)
@@ -41,7 +41,7 @@ def unfreeze(model: Module, name: str | None = None) -> Module:
     True
     """
     for module in module_of(model, name).modules():
-        module.frozen = False
+        module._frozen = False
     module_of(model, name).requires_grad_(True)
     return model
 

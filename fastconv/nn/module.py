@@ -46,7 +46,7 @@ class Module:
 
     training: bool
     # ``nn.freeze`` says what this means.
-    frozen: bool = False
+    _frozen: bool = False
     _parameters: dict[str, Parameter | None]
     _buffers: dict[str, Tensor | None]
     _modules: dict[str, Module | None]
@@ -142,7 +142,7 @@ class Module:
         """Switch this module and all below it, but for frozen ones, to training (or evaluation) behaviour."""
         mode = parameters.flag("mode", mode)
         for module in self.modules():
-            module.training = mode and not module.frozen
+            module.training = mode and not module._frozen
         return self
 
     def eval(self) -> Module:

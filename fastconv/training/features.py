@@ -104,7 +104,7 @@ def _before_head(model: Module) -> tuple[Module, Module]:
     children = dict(model.named_children())
     trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
     heads = head_names(model) if children else [""]
-    is_alone = model.frozen and all(name.rpartition(".")[0] in heads for name in trained)
+    is_alone = model._frozen and all(name.rpartition(".")[0] in heads for name in trained)
     if not (is_alone and type(model).__module__.startswith("fastconv.") and list(children)[-1:] == heads[:1]):
         raise UnsupportedError(
             f"{type(model).__name__} is no chain of layers that could be cut in two; train it as a whole"
@@ -125,7 +125,7 @@ def _parted(chain: Module) -> tuple[dict[str, Module], dict[str, Module]]:
     for name, module in chain.named_children():
         if rest:
             rest[name] = module
-        elif all(part.frozen for part in module.modules()):
+        elif all(part._frozen for part in module.modules()):
             frozen[name] = module
         elif not _is_chain(module):
             rest[name] = module

@@ -12,6 +12,7 @@ from functools import partial
 import numpy as np
 
 from fastconv import parameters
+from fastconv.errors import DTypeError
 
 Augmentation = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
@@ -97,6 +98,11 @@ def _share(name: str, value, above: float = -1.0) -> float:
     return share
 
 
+def _check_float(images: np.ndarray) -> None:
+    if images.dtype.kind != "f":
+        raise DTypeError(f"images must be floats to be averaged or scaled, got dtype {images.dtype}")
+
+
 def _shifted(images: np.ndarray, generator: np.random.Generator, reach: int) -> np.ndarray:
     N, C, H, W = images.shape
     padded = np.pad(images, [(0, 0), (0, 0), (reach, reach), (reach, reach)])
@@ -123,6 +129,7 @@ def _scaled(images: np.ndarray, generator: np.random.Generator, largest: float) 
 
 
 def _lit(images: np.ndarray, generator: np.random.Generator, largest: float, black: np.ndarray) -> np.ndarray:
+    _check_float(images)
     factor = generator.uniform(1 - largest, 1 + largest, (len(images), 1, 1, 1)).astype(images.dtype)
     base = black.astype(images.dtype)
     return base + factor * (images - base)
@@ -145,6 +152,7 @@ def _interval(generator: np.random.Generator, N: int, extent: int, largest: floa
 
 def _viewed(images: np.ndarray, share: np.ndarray, down: np.ndarray, right: np.ndarray) -> np.ndarray:
     """The part of each image that begins at (down, right) and is ``share`` of both sides large, as a whole image."""
+    _check_float(images)
     rows, columns = (
         _interpolation(extent, begin, share).astype(images.dtype)[:, None]
         for extent, begin in zip(images.shape[2:], (down, right), strict=True)
