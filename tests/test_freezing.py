@@ -158,23 +158,23 @@ class Outputs(backends.Listener):
     """Remembers, without keeping it, every array that a kernel filled."""
 
     def __init__(self):
-        self.filled = []
+        self.outputs = []
 
     def launched(self, kernels, task, kernel, weight, run, operands):
-        self.filled.append((task.op, weakref.ref(operands[-1])))
+        self.outputs.append((task.op, weakref.ref(operands[-1])))
 
 
 def test_frozen_layers_save_nothing_and_compute_no_gradient(images, labels):
     net = nn.freeze(make_net(), "flatten").train()
-    outputs = Outputs()
-    with backends.listening(outputs):
+    seen = Outputs()
+    with backends.listening(seen):
         loss = F.cross_entropy(net(images), labels)
     assert [node.function.__name__ for node in graph(loss)] == ["CrossEntropy", "Linear"]
     kept = [array for node in graph(loss) for array in node.context.saved if array is not None]
     # The features and what the loss needs, but no map of any convolution, which has 24,576 bytes.
     assert sum(array.nbytes for array in kept) < 1000
     gc.collect()
-    convolved = [array() for op, array in outputs.filled if op.startswith(("conv2d", "batch_norm"))]
+    convolved = [array() for op, array in seen.outputs if op.startswith(("conv2d", "batch_norm"))]
     assert len(convolved) > 6
     assert [array.shape for array in convolved if array is not None and array.shape[2:] == (8, 8)] == []
     with backends.recording() as records:
