@@ -300,7 +300,7 @@ def test_kept_weights_are_kept(backend):
 
 # One case for each algorithm.
 VARIED = ("distinct primes", "depthwise", "groups that share vectors", "few outputs", "planes of whole vectors")
-VARIED += ("first layer, rows of vectors", "few pixels", "images of small planes")
+VARIED += ("first layer, rows of vectors", "few pixels", "images of small planes", "small maps of many images")
 VARIED += ("pool, kernel is input", "pool, overlapping", "pool, distinct primes", "pool, channels above 64")
 
 
@@ -320,6 +320,22 @@ def test_a_forced_variant_runs_where_it_does_not_decline(backend):
             assert prepared.variant() == variant
             ran += 1
         assert ran, variant
+
+
+@pytest.mark.parametrize("backend", lineup.compiled_backends())
+def test_every_precision_is_a_contestant_of_its_own(backend):
+    levels = {"strict": "direct", "high": "winograd2", "fast": "winograd4"}
+    found = lineup.backends([backend, f"{backend}:kept"], None, tuple(levels))
+    suffixes = [":strict", "", ":fast"]
+    assert [c.name for c in found] == [f"fastconv:{backend}{part}{s}" for part in ("", ":kept") for s in suffixes]
+    case = ConvCase("tiles", "here", (1, 32, 9, 8), (32, 32, 3, 3), padding=1)
+    for direction in ("forward", "grad_input"):
+        workload = workloads.make(case, direction, "float32").in_layout("channels_last")
+        for contestant, variant in zip(found[:3], levels.values(), strict=True):
+            prepared = contestant.prepare(workload)
+            verdict = examine(prepared.result(prepared.call()), workload, prepared.coarseness)
+            assert (verdict.reason, prepared.variant()) == ("", variant)
+            assert prepared.coarseness == (4 if variant == "winograd4" else 1)
 
 
 @pytest.mark.oracle

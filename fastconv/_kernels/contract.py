@@ -121,7 +121,7 @@ class Kernel:
 
     ``pack`` reorders a weight where the variant wants it packed; ``run_unpacked`` takes it as it is and gives the same
     result, for a weight that is used once. Kernels of one ``packing`` pack alike, and may share what one has packed.
-    ``keeps`` holds what ``run`` knows by address only.
+    ``keeps`` holds what ``run`` knows by address only. ``precision`` is the strictest at which it is chosen unasked.
     """
 
     variant: str
@@ -131,6 +131,7 @@ class Kernel:
     keeps: tuple = ()
     run_unpacked: Callable[..., int] | None = None
     packing: Any = None
+    precision: str = "strict"
 
     def __call__(self, *operands) -> int:
         """Run on inputs and outputs; returns OK or the code of what failed."""

@@ -16,6 +16,7 @@ from fastconv.bench.peers import GPU_PEERS, PEERS, PeerEntry
 from fastconv.bench.records import OURS
 from fastconv.device_arrays import GPU
 from fastconv.errors import BackendUnavailableError, missing_extra
+from fastconv.precision import HIGH
 
 
 def are_on_gpu(names: Iterable[str]) -> bool:
@@ -46,8 +47,8 @@ def compiled_backends() -> list[str]:
     return [name for name in AUTO_ORDER[:-1] if status[name]]
 
 
-def backends(names: Iterable[str], variant: str | None = None) -> list[Contestant]:
-    """The contestants of ``backend`` or ``backend:flavour`` names.
+def backends(names: Iterable[str], variant: str | None = None, precisions: Sequence[str] = (HIGH,)) -> list[Contestant]:
+    """The contestants of ``backend`` or ``backend:flavour`` names, at each precision.
 
     Raises BackendUnavailableError for a backend that is unknown or not usable, ValueError for a flavour or a variant
     that none of them has, and for a variant of whole networks.
@@ -63,7 +64,9 @@ def backends(names: Iterable[str], variant: str | None = None) -> list[Contestan
             raise BackendUnavailableError(f"backend {backend!r} cannot be used: {status.reason}")
         if variant is not None and name == f"{backend}:{ours.FUSED}":
             raise ValueError(f"variant {variant!r} is an algorithm of one operation; {name!r} runs whole networks")
-        found += _flavoured(f"{OURS}{name}", ours.contestants(backend, variant))
+        for precision in precisions:
+            full_name = f"{OURS}{name}{ours.suffix_of(precision)}"
+            found += _flavoured(full_name, ours.contestants(backend, variant, precision))
         known |= ours.variants(backend)
     if variant is not None and variant not in known:
         raise ValueError(f"no chosen backend has a variant {variant!r}; there are: {', '.join(sorted(known))}")

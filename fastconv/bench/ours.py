@@ -1,5 +1,5 @@
 """This package's backends as contestants, called as users call them: with plain arrays, or (:kept) a layer's weight;
-networks as they are, or (:fused) folded for inference."""
+networks as they are, or (:fused) folded for inference; at a precision other than the default, (:strict) or (:fast)."""
 
 from __future__ import annotations
 
@@ -22,22 +22,34 @@ from fastconv.bench.records import OURS
 from fastconv.bench.workloads import ACTIVATIONS, LAYOUTS, Workload
 from fastconv.dtypes import FLOAT_TYPES
 from fastconv.geometry import Conv2dGeometry
+from fastconv.precision import FAST, HIGH, STRICT, get_precision, use_precision
 
 KEPT, FUSED = "kept", "fused"
 
 
-def contestants(backend: str, variant: str | None) -> tuple[Contestant, ...]:
+# How many times the bound of a direct sum the algorithms of a precision may be wrong by.
+_COARSENESS = {STRICT: 1.0, HIGH: 1.0, FAST: 4.0}
+
+
+def contestants(backend: str, variant: str | None, precision: str = HIGH) -> tuple[Contestant, ...]:
     """The contestants of a usable backend; ``variant`` forces one algorithm."""
-    name = f"{OURS}{backend}"
-    plain = partial(_prepare, backend, variant)
-    kept, fused = partial(_prepare_kept, backend, variant), partial(_prepare_fused, backend)
+    name, suffix = f"{OURS}{backend}", suffix_of(precision)
+    at = partial(_at, precision)
+    plain = partial(at, partial(_prepare, backend, variant))
+    kept = partial(at, partial(_prepare_kept, backend, variant))
+    fused = partial(at, partial(_prepare_fused, backend))
     if backends.device(backend) != arrays.HOST:
         plain, kept, fused = (partial(rotation.on_gpu, prepare) for prepare in (plain, kept, fused))
     return (
-        Contestant(name, plain, _environment, is_peer=False),
-        Contestant(f"{name}:{KEPT}", kept, _environment, is_peer=False, takes_part=is_layer),
-        Contestant(f"{name}:{FUSED}", fused, _environment, is_peer=False, takes_part=is_inference),
+        Contestant(f"{name}{suffix}", plain, _environment, is_peer=False),
+        Contestant(f"{name}:{KEPT}{suffix}", kept, _environment, is_peer=False, takes_part=is_layer),
+        Contestant(f"{name}:{FUSED}{suffix}", fused, _environment, is_peer=False, takes_part=is_inference),
     )
+
+
+def suffix_of(precision: str) -> str:
+    """How the names of contestants end at a precision."""
+    return "" if precision == HIGH else f":{precision}"
 
 
 def variants(backend: str) -> set[str]:
@@ -54,6 +66,23 @@ def _environment(threads: int) -> Iterator[None]:
             yield
     finally:
         fc.set_num_threads(before)
+
+
+def _at(precision, prepare, workload):
+    """What is prepared, and asks for a precision whenever it computes."""
+    if precision == HIGH:
+        return prepare(workload)
+    with use_precision(precision):
+        found = prepare(workload)
+    if isinstance(found, Declined):
+        return found
+    functions = {name: partial(_within, precision, getattr(found, name)) for name in ("call", "result", "variant")}
+    return replace(found, **functions, coarseness=max(found.coarseness, _COARSENESS[precision]))
+
+
+def _within(precision, function, *arguments):
+    with use_precision(precision):
+        return function(*arguments)
 
 
 def _prepare(backend, variant, workload):
@@ -81,7 +110,7 @@ def _prepare_kept(backend, variant, workload):
             raise MemoryError(f"no memory for {kernel.workspace_bytes:,} bytes of workspace")
         return out
 
-    return Prepared(call, variant=lambda: kernel.variant)
+    return Prepared(call, variant=lambda: kernel.variant, coarseness=_COARSENESS[kernel.precision])
 
 
 def _prepare_fused(backend, workload):
@@ -134,7 +163,7 @@ def _direct(workload, backend, variant):
         run(task, *operands, out)
         return out
 
-    return Prepared(call, variant=lambda: kernel.variant)
+    return Prepared(call, variant=lambda: kernel.variant, coarseness=_COARSENESS[kernel.precision])
 
 
 def _max_pool2d_grad_input(workload, backend, variant):
@@ -173,7 +202,7 @@ def _pool_gradient(workload, backend, variant, *others):
         run(task, first, *others, found)
         return found
 
-    return Prepared(call, variant=lambda: kernel.variant)
+    return Prepared(call, variant=lambda: kernel.variant, coarseness=_COARSENESS[kernel.precision])
 
 
 def _linear(workload, backend, variant):
@@ -213,7 +242,8 @@ def _op(workload):
 
 def _problem(workload, variant):
     optional = frozenset(OPERATIONS[_op(workload)].optional) & frozenset(workload.inputs)
-    return Problem(workload.geometry, workload.dtype, (LAYOUTS[workload.layout],) * 2, optional, variant)
+    formats, precision = (LAYOUTS[workload.layout],) * 2, get_precision()
+    return Problem(workload.geometry, workload.dtype, formats, optional, variant, precision=precision)
 
 
 def _kernel_set(backend):

@@ -59,11 +59,14 @@ def _add_who(parser) -> None:
     add = parser.add_argument_group("who takes part").add_argument
     from fastconv import available_backends
     from fastconv.bench.ours import FUSED, KEPT
+    from fastconv.precision import HIGH, LEVELS
 
     known = ", ".join(available_backends())
     backends = f"{known}; NAME:{KEPT} keeps packed weights, NAME:{FUSED} folds networks (default: all compiled ones)"
     add("--backends", type=_backends, metavar="LIST", help=backends)
     add("--variant", metavar="NAME", help="force one algorithm of the backends; those without it decline")
+    levels = f"{', '.join(LEVELS)} or {ALL}: what backends may run; all but {HIGH} are added to names (default: {HIGH})"
+    add("--precision", type=names(LEVELS), default=[HIGH], metavar="LIST", help=levels)
     peers = (
         f"torch, onnxruntime, scipy, im2col, or one form as torch:nchw; {NONE} for none (default: the installed ones)"
     )
@@ -159,7 +162,7 @@ def _contestants(options, cases, on_gpu):
     flavours = ("", f":{KEPT}", *([] if options.variant else [f":{FUSED}"]))
     ours = options.backends or [f"{name}{flavour}" for name in lineup.compiled_backends() for flavour in flavours]
     peers = lineup.usable_peers(on_gpu) if options.peers is None else [n for n in options.peers if n != NONE]
-    asked = [*lineup.backends(ours, options.variant), *lineup.peers(peers, on_gpu)]
+    asked = [*lineup.backends(ours, options.variant, options.precision), *lineup.peers(peers, on_gpu)]
     named = [*(f"{OURS}{name}" for name in options.backends or ()), *(peers if options.peers else ())]
     absences = lineup.absences(named, asked, cases)
     found = [contestant for contestant in asked if any(map(contestant.takes_part, cases))]
@@ -179,7 +182,7 @@ def _shuffled(cases):
 
 
 def _settings(options, plan) -> dict[str, Any]:
-    asked = ("suite", "case", "direction", "batch", "layout", "dtype", "variant", "quick", "allocator")
+    asked = ("suite", "case", "direction", "batch", "layout", "dtype", "variant", "precision", "quick", "allocator")
     return {
         **{name: getattr(options, name) for name in asked},
         "threads": list(plan.threads),

@@ -103,7 +103,7 @@ def _prepare(name, size, problem, transposed):
     if isinstance(made, str):
         return contract.Declined(made)
     cdef Winograd run = Winograd(problem, made, transposed)
-    return contract.Kernel(name, run, run.transform, run.scratch_bytes)
+    return contract.Kernel(name, run, run.transform, run.scratch_bytes, precision=made.precision)
 
 
 def _variants(transposed):

@@ -152,7 +152,7 @@ def _prepare(name: str, problem: Problem, transposed: bool) -> Kernel | Declined
     if isinstance(made, str):
         return Declined(made)
     run = _Winograd(problem, made, transposed)
-    return Kernel(name, run, run.transform, run.scratch_bytes)
+    return Kernel(name, run, run.transform, run.scratch_bytes, precision=made.precision)
 
 
 def _variants(transposed: bool) -> tuple[Variant, ...]:

@@ -17,8 +17,8 @@ _PLANS = 256
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """When tiles of a size are computed unasked: at these precisions, from so many channels of a group, of source and
-    target, and so many rows and columns of targets on."""
+    """When tiles of a size are computed unasked: at these precisions, the strictest first, from so many channels of a
+    group, of source and target, and so many rows and columns of targets on."""
 
     precisions: tuple[str, ...]
     channels: int
@@ -71,6 +71,11 @@ class WinogradPlan:
     def points(self) -> int:
         """The products for each tile, channel of the source and channel of the target."""
         return (self.size + 2) ** 2
+
+    @property
+    def precision(self) -> str:
+        """The strictest at which the size is chosen."""
+        return CHOICES[self.size].precisions[0]
 
 
 @lru_cache(maxsize=_PLANS)
