@@ -33,7 +33,12 @@ class use_precision(Scope):  # noqa: N801 - a context manager, used like a funct
 
 
 def set_precision(level: str) -> None:
-    """Choose "strict", "high" or "fast" for the whole process; raises ValueError for anything else."""
+    """Choose for the whole process how exact results must be; "high" is the default.
+
+    "strict": sums are added directly; integers are exact for partial sums below 2^24. "high": the bound of a direct
+    sum is kept, counted over the inputs of a whole tile; integers are exact below 2^18. "fast": errors may be four
+    times that bound, and integers are rounded. Raises ValueError for anything else.
+    """
     global _process_wide
     _process_wide = _checked(level)
 
@@ -44,6 +49,6 @@ def get_precision() -> str:
 
 
 def _checked(level: str) -> str:
-    if level not in LEVELS:
+    if not isinstance(level, str) or level not in LEVELS:
         raise ValueError(f"precision must be one of {', '.join(map(repr, LEVELS))}, got {level!r}")
     return level

@@ -57,6 +57,7 @@ def test_examples_are_drawn_for_each_class_and_never_from_the_test_images():
     [
         (["--json", "{folder}/x.json"], "--json goes with --transfer"),
         (["--transfer", "--json", "{folder}/x.txt"], "must end in .json"),
+        (["--transfer", "--out", "{folder}/x.png"], "--out goes without --transfer"),
         (["--transfer", "--json", "{folder}/absent/x.json"], "does not exist"),
         (["--transfer", "--backend", "fortran"], "no backend 'fortran'"),
     ],

@@ -226,3 +226,10 @@ def test_predicting_needs_no_optional_package_but_pillow(tuned, folder):
     without = code.replace("sys.modules['tqdm']", "sys.modules['PIL']")
     done = subprocess.run([sys.executable, "-c", without, *arguments], capture_output=True, text=True, check=False)
     assert "pip install 'fastconv[images]'" in done.stderr
+
+
+def test_who_takes_weights_of_keras_hears_how_images_are_prepared(tmp_path, capsys):
+    for suffix, is_told in ((".keras", True), (".weights.h5", True), (".npz", False)):
+        path = str(tmp_path / f"absent{suffix}")
+        assert cli.main(["predict", "a.png", "--model", "vgg16", "--weights", path]) == 1
+        assert ("preprocess_input" in capsys.readouterr().err) == is_told

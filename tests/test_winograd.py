@@ -181,7 +181,7 @@ def test_precision_is_high_unless_it_is_set():
         assert fc.get_precision() == "strict"
     finally:
         fc.set_precision("high")
-    for wrong in ("highest", None, 1):
+    for wrong in ("highest", None, 1, np.array(["high", "fast"])):
         with pytest.raises(ValueError, match="precision must be one of 'strict', 'high', 'fast'"):
             fc.set_precision(wrong)
         with pytest.raises(ValueError, match="precision must be one of"):

@@ -72,6 +72,18 @@ def check_folder(path: str) -> None:
         raise PermissionError(f"the folder {folder!r} for {path!r} is not writable")
 
 
+def tell_of_preparation(path: str) -> None:
+    """Say on stderr where weights were trained on images that are prepared in another way than here."""
+    from fastconv import weights
+
+    if weights.is_keras(path):
+        print(
+            f"{path}: Keras trains on images that its preprocess_input prepared; here they are prepared as torchvision "
+            "does, which these weights may take for other colours (docs/weights.md)",
+            file=sys.stderr,
+        )
+
+
 def _parser() -> argparse.ArgumentParser:
     from fastconv import __version__
 

@@ -26,7 +26,7 @@ def register(commands) -> None:
     parser.add_argument("--epochs", type=positive, help="passes over the training data (default: the recipe's)")
     parser.add_argument("--backend", help="backend to train on: reference, numba, cython or auto (default: auto)")
     parser.add_argument("--device", type=device, default="cpu", help="cpu, cuda or cuda:N (default: cpu)")
-    parser.add_argument("--out", metavar="FILE.png", default="demo.png", help="the picture (default: demo.png)")
+    parser.add_argument("--out", metavar="FILE.png", help="the picture (default: demo.png)")
     parser.add_argument("--transfer", action="store_true", help="learn new digits from few examples instead")
     parser.add_argument("--json", metavar="FILE.json", help="with --transfer: write the numbers there, too")
     parser.set_defaults(run=run)
@@ -38,11 +38,14 @@ def run(options) -> int:
     from fastconv.training import recipes
 
     if options.transfer:
+        if options.out:
+            raise ValueError("--out goes without --transfer, which draws nothing")
         return transfer.run(options)
     if options.json:
         raise ValueError("--json goes with --transfer")
-    check_suffix(options.out, ".png", ".svg", ".pdf")
-    check_folder(options.out)
+    out = options.out or "demo.png"
+    check_suffix(out, ".png", ".svg", ".pdf")
+    check_folder(out)
     begin = time.perf_counter()
     with backends.use_backend(options.backend or backends.get_backend()):
         name = backends.select(device=options.device).name
@@ -53,7 +56,7 @@ def run(options) -> int:
     seconds = time.perf_counter() - begin
     print(f"test accuracy {result.accuracy:.2%} (seed {options.seed}) in {seconds:.1f} s\n")
     print(_race(model))
-    _draw(model, history, options.out)
+    _draw(model, history, out)
     return 0
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 
-from fastconv.cli import check_folder, check_suffix, device, positive
+from fastconv.cli import check_folder, check_suffix, device, positive, tell_of_preparation
 from fastconv.cli.lists import names
 from fastconv.cli.train import print_epoch
 
@@ -60,6 +60,7 @@ def run(options) -> int:
     check_folder(options.out)
     if options.threads is not None:
         backends.set_num_threads(options.threads)
+    tell_of_preparation(options.weights)
     model, name, _ = network_files.load_network(options.weights, options.model)
     if options.until != NOTHING:
         nn.freeze(model, options.until)

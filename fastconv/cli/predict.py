@@ -6,7 +6,7 @@ import json
 import sys
 from dataclasses import asdict
 
-from fastconv.cli import positive
+from fastconv.cli import positive, tell_of_preparation
 
 BATCH = 16
 
@@ -33,6 +33,7 @@ def run(options) -> int:
     from fastconv.datasets import transforms
     from fastconv.training import network_files
 
+    tell_of_preparation(options.weights)
     model, name, classes = network_files.load_network(options.weights, options.model)
     if options.labels:
         classes = read_labels(options.labels)

@@ -25,9 +25,9 @@ class Choice:
     extent: int
 
 
-# By the size of a tile. With weights that stay, tiles were faster from 16 channels and 4 x 4 targets on; but on fewer
-# than 8 x 8, a weight that is used for one image takes longer to transform than to sum directly.
-CHOICES = {4: Choice(("fast",), 32, 8), 2: Choice(("high", "fast"), 32, 8)}
+# By the size of a tile. With weights that stay, tiles were faster from 16 channels and 4 x 4 targets on; but on smaller
+# maps than these, a weight that is used for one image takes longer to transform than its sums are faster.
+CHOICES = {4: Choice(("fast",), 32, 12), 2: Choice(("high", "fast"), 32, 10)}
 # Tiles of a block: enough to read each transformed weight from the second cache a few times, few enough that what is
 # transformed of them stays there.
 _BLOCK_TILES = 48
