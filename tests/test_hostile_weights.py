@@ -2,7 +2,9 @@
 
 import contextlib
 import itertools
+import struct
 import tracemalloc
+import zipfile
 
 import numpy as np
 import pytest
@@ -79,3 +81,16 @@ def test_damaged_files_give_arrays_or_a_format_error(tmp_path, originals, data):
         with little_memory(), contextlib.suppress(FormatError):
             for value in read(path, **options).values():
                 assert type(value) is str or value.copy().dtype.isnative
+
+
+@pytest.mark.parametrize("claimed", [100, (1 << 26) + 1])
+@pytest.mark.parametrize(("name", "member"), [("a.pth", "a/data.pkl"), ("a.keras", "model.weights.h5")])
+def test_members_that_lie_about_their_length_take_no_more(tmp_path, name, member, claimed):
+    path = tmp_path / name
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(member, bytes(1 << 26))
+    path.write_bytes(path.read_bytes().replace(struct.pack("<I", 1 << 26), struct.pack("<I", claimed)))
+    bounded = little_memory() if claimed < 1 << 26 else contextlib.nullcontext()
+    limits = {"max_ratio": 1e6} | ({"max_pickle_bytes": 1 << 27} if name == "a.pth" else {})
+    with bounded, pytest.raises(FormatError, match=r"zip archive.* (damaged|truncated)"):
+        weights.load(path, **limits)

@@ -81,6 +81,18 @@ def place(file: BinaryIO, info: zipfile.ZipInfo, path: str | os.PathLike) -> ran
     return range(start, start + info.file_size)
 
 
+def unpacked(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: str | os.PathLike) -> bytes:
+    """The content of a member, in the memory that the directory says it takes; FormatError where it is shorter.
+
+    `archive.read` would unpack all that the member holds, whatever length the directory claims.
+    """
+    with archive.open(info) as member:
+        content = member.read(info.file_size)
+    if len(content) < info.file_size:
+        raise FormatError(f"{path}: a damaged zip archive: member {info.filename!r:.100} is truncated")
+    return content
+
+
 def escapes(name: str) -> bool:
     """Whether a tool that unpacks the archive could write this member elsewhere."""
     return name.startswith("/") or "\\" in name or ".." in name.split("/")

@@ -76,7 +76,7 @@ def _content(path: str | os.PathLike, max_bytes: int, max_ratio: float, writable
                 raise FormatError(f"{path}: a zip archive, but not of Keras: it lacks {_WEIGHTS_MEMBER}")
             info = archive.getinfo(_WEIGHTS_MEMBER)
             if info.compress_type:
-                unpacked = np.frombuffer(archive.read(info), np.uint8)
+                unpacked = np.frombuffer(zip_archive.unpacked(archive, info, path), np.uint8)
                 return unpacked.copy() if writable else unpacked
             place = zip_archive.place(file, info, path)
             return mapped[place.start : place.stop]

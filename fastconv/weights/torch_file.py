@@ -157,7 +157,7 @@ class _Source:
             return np.empty(0, np.uint8)
         if name not in self._archive.NameToInfo:
             raise FormatError(f"{self._path}: the archive lacks {name!r:.100}")
-        content = np.frombuffer(self._archive.read(name), np.uint8)
+        content = np.frombuffer(zip_archive.unpacked(self._archive, self._archive.getinfo(name), self._path), np.uint8)
         return content.copy() if self._writable else content
 
     def _byte_order(self, names: list[str]) -> Literal["<", ">"]:
