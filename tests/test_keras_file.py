@@ -1,5 +1,7 @@
 """Keras' HDF5 files: read as the HDF5 library reads them, and refused where they could do harm."""
 
+import struct
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -260,3 +262,20 @@ def test_foreign_files(h5py, tmp_path):
             fill(file)
         with pytest.raises(FormatError, match=reason):
             weights.load(path)
+
+
+def test_a_text_is_used_once(h5py, tmp_path):
+    """Many references to one long text would take memory without bound."""
+    path, count, length = tmp_path / "bad.h5", 300, 100_000
+    with h5py.File(path, "w") as file:
+        names = ["a" * length, *(f"l{number}" for number in range(1, count))]
+        file.attrs.create("layer_names", names, dtype=h5py.string_dtype())
+    content = path.read_bytes()
+    start = content.index(struct.pack("<I", length))
+    assert content[start + 16 : start + 20] == struct.pack("<I", 2)
+    path.write_bytes(content[:start] + content[start : start + 16] * count + content[start + 16 * count :])
+    tracemalloc.start()
+    with pytest.raises(FormatError, match="texts overlap"):
+        weights.load(path)
+    assert tracemalloc.get_traced_memory()[1] < 20 * length
+    tracemalloc.stop()

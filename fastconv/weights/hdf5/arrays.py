@@ -147,7 +147,7 @@ def _place(values: np.ndarray, offsets: list[int], chunk: np.ndarray) -> None:
 
 
 def _chunk(source: Source, chunks: _Chunks, address: int, size: int, mask: int) -> np.ndarray:
-    content = source.packed(address, size)
+    content = source.once(address, size)
     needed = math.prod(chunks.shape) * chunks.dtype.itemsize
     for position, number in reversed(list(enumerate(chunks.filters))):
         if mask >> position & 1:

@@ -17,7 +17,7 @@ class Source:
     def __init__(self, content: np.ndarray, path: str | os.PathLike):
         self.content, self.path = content, path
         self.collections: dict[int, dict[int, tuple[int, int]]] = {}
-        self._parts = self._packed = 0
+        self._parts = self._used = 0
 
     def at(self, position: int, signature: bytes = b"") -> "Cursor":
         """A cursor behind the signature that must stand there; one more part of structure counts as read."""
@@ -33,11 +33,11 @@ class Source:
         if self._parts > _MAX_PARTS:
             raise UnsafeFileError(f"{self.path}: more than {_MAX_PARTS} parts of structure, or parts in a circle")
 
-    def packed(self, position: int, size: int) -> bytes:
-        """Bytes to be unpacked, which all together are no more than the file has."""
-        self._packed += size
-        if self._packed > self.content.size:
-            raise self.damaged("packed bytes overlap")
+    def once(self, position: int, size: int) -> bytes:
+        """Bytes of a chunk or a text, each of which has its own: all together are no more than the file has."""
+        self._used += size
+        if self._used > self.content.size:
+            raise self.damaged("chunks or texts overlap")
         return self.at(position).take(size)
 
     def damaged(self, reason: str) -> FormatError:

@@ -25,7 +25,7 @@ def global_object(source: Source, address: int, index: int, size: int) -> bytes:
     if index not in objects:
         raise source.damaged("a text that its collection lacks")
     start, length = objects[index]
-    return source.at(start).take(min(size, length))
+    return source.once(start, min(size, length))
 
 
 def _objects(source: Source, address: int) -> dict[int, tuple[int, int]]:

@@ -78,7 +78,7 @@ def attribute(source: Source, cursor: Cursor) -> tuple[str, list[str] | None]:
 
 
 def _text(source: Source, cursor: Cursor, kind: Stored) -> str:
-    content = cursor.take(kind.size)
+    content = source.once(cursor.position, kind.size)
     if kind.varies:
         size, address, index = (int.from_bytes(content[a:b], "little") for a, b in ((0, 4), (4, 12), (12, 16)))
         content = heaps.global_object(source, address, index, size)
