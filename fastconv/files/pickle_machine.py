@@ -98,6 +98,12 @@ class Machine:
         """Push a constant."""
         self._stack.append(argument)
 
+    def integer(self, argument: int) -> None:
+        """Push an integer of 64 bits; as keys of a dict, longer ones can be made to collide all with each other."""
+        if not -(2**63) <= argument < 2**64:
+            raise FormatError("an integer has more than 64 bits")
+        self._stack.append(argument)
+
     def text(self, argument: str) -> None:
         """Push a string of Python 2, which is a string of bytes."""
         self._stack.append(argument.encode("latin-1"))
@@ -201,6 +207,7 @@ _ACTIONS: dict[str, _Action] = {
     "SETITEM": lambda machine, _: machine.set_items([machine.pop(), machine.pop()][::-1]),
     "SETITEMS": lambda machine, _: machine.set_items(machine.items()),
     "MEMOIZE": Machine.memoize,
+    "LONG1": Machine.integer,
     "GLOBAL": Machine.name,
     "STACK_GLOBAL": Machine.name_from_stack,
     "BINPERSID": Machine.refer,
@@ -209,7 +216,7 @@ _ACTIONS: dict[str, _Action] = {
     **dict.fromkeys(("PROTO", "FRAME", "STOP"), lambda machine, _: None),
     **dict.fromkeys(("BINSTRING", "SHORT_BINSTRING"), Machine.text),
     **dict.fromkeys(("BINUNICODE", "SHORT_BINUNICODE", "BINBYTES", "SHORT_BINBYTES"), Machine.push),
-    **dict.fromkeys(("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"), Machine.push),
+    **dict.fromkeys(("BININT", "BININT1", "BININT2", "BINFLOAT"), Machine.push),
     **dict.fromkeys(("BINPUT", "LONG_BINPUT"), Machine.put),
     **dict.fromkeys(("BINGET", "LONG_BINGET"), Machine.get),
 }
