@@ -174,6 +174,15 @@ def hostile(h5py, kind, file, group):
         group.create_virtual_dataset("kernel", layout)
     elif kind == "filter":
         group.create_dataset("kernel", data=np.ones(8), compression="lzf", chunks=(4,))
+    elif kind == "filter twice":
+        packing = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        packing.set_chunk((4,))
+        packing.set_shuffle()
+        packing.set_shuffle()
+        h5py.h5d.create(group.id, b"kernel", h5py.h5t.IEEE_F32LE, h5py.h5s.create_simple((8,)), packing)
+    elif kind == "wide chunks":
+        wide = {"shape": (80, 4), "maxshape": (80, None), "chunks": (1, 1 << 18), "dtype": "f4"}
+        group.create_dataset("kernel", compression="gzip", **wide)[:] = 1
     elif kind == "circle":
         group["kernel"] = file
     elif kind == "huge":
@@ -201,6 +210,8 @@ def hostile(h5py, kind, file, group):
         ("external data", UnsafeFileError, "data in other files"),
         ("virtual", UnsafeFileError, "data in other files"),
         ("filter", FormatError, "packed by filter 32000"),
+        ("filter twice", FormatError, "a filter occurs twice"),
+        ("wide chunks", UnsafeFileError, "max_ratio="),
         ("circle", FormatError, "neither a group nor an array"),
         ("huge", UnsafeFileError, r"limit of \d+ bytes.*max_bytes="),
         ("bomb", UnsafeFileError, "max_ratio="),
@@ -243,6 +254,23 @@ def test_blocks_in_a_circle_end(h5py, tmp_path):
     content[block : block + 24] = content[position : position + 24]
     path.write_bytes(content)
     with pytest.raises(UnsafeFileError, match="parts of structure, or parts in a circle"):
+        weights.load(path)
+
+
+def test_branches_of_a_tree_of_chunks_are_counted(h5py, tmp_path, monkeypatch):
+    """A node above the leaves, put in the place of the tree of an array, with more branches than parts may be."""
+    path, most = tmp_path / "bad.h5", 300
+    with h5py.File(path, "w") as file:
+        named(file, {"l": {}})
+        file["l"].create_dataset("kernel", data=np.ones(4), chunks=(4,))
+        file["l"].attrs["weight_names"] = [b"kernel"]
+    content = path.read_bytes()
+    tree, moved = (struct.pack("<Q", address) for address in (content.index(b"TREE\1"), len(content)))
+    assert content.count(tree) == 1
+    node = b"TREE\1\1" + struct.pack("<H", most) + bytes(16 + most * 32)
+    path.write_bytes(content.replace(tree, moved) + node)
+    monkeypatch.setattr("fastconv.weights.hdf5.cursor._MAX_PARTS", most)
+    with pytest.raises(UnsafeFileError, match="parts of structure"):
         weights.load(path)
 
 

@@ -45,6 +45,10 @@ class _Chunks:
     filters: tuple[int, ...]
     dtype: np.dtype
 
+    def most(self, shape: tuple[int, ...]) -> int:
+        """How many chunks fit into an array; those at its borders unpack to more than the array takes of them."""
+        return math.prod(-(-extent // chunk) for extent, chunk in zip(shape, self.shape, strict=True))
+
 
 def read(source: Source, messages: list[Message], limits: Limits) -> np.ndarray:
     """The array of a dataset with these messages."""
@@ -75,10 +79,12 @@ def read(source: Source, messages: list[Message], limits: Limits) -> np.ndarray:
     *extents, itemsize = layout.uints(rank, 4) or (0,)
     if len(extents) != len(shape) or itemsize != dtype.itemsize or 0 in extents:
         raise source.damaged("chunks do not fit their array")
-    limits.charge(source, math.prod(extents) * itemsize)
+    chunks = _Chunks(tree, tuple(extents), filters, dtype)
+    chunk, whole = math.prod(extents) * itemsize, math.prod(shape) * itemsize
+    limits.charge(source, chunk + chunks.most(shape) * chunk - whole)
     values = np.zeros(shape, dtype)
     if tree != UNDEFINED:
-        _unpack(source, _Chunks(tree, tuple(extents), filters, dtype), values)
+        _unpack(source, chunks, values)
     return _native(values)
 
 
@@ -112,6 +118,8 @@ def _filters(source: Source, found: dict[int, Message]) -> tuple[int, ...]:
         cursor.skip(length + 4 * values + 4 * (version == 1 and values % 2))
         if number not in (_DEFLATE, _SHUFFLE, _CHECKSUM):
             raise source.unknown(f"an array packed by filter {number}")
+        if number in filters:
+            raise source.damaged("a filter occurs twice")
         filters.append(number)
     return tuple(filters)
 
@@ -120,7 +128,7 @@ def _unpack(source: Source, chunks: _Chunks, values: np.ndarray) -> None:
     """Put every chunk in its place."""
     todo: list[tuple[int, int | None]] = [(chunks.tree, None)]
     rank, seen = values.ndim, 0
-    most = math.prod(-(-extent // chunk) for extent, chunk in zip(values.shape, chunks.shape, strict=True))
+    most = chunks.most(values.shape)
     while todo:
         address, above = todo.pop()
         node = source.at(address, b"TREE\1")
@@ -132,6 +140,7 @@ def _unpack(source: Source, chunks: _Chunks, values: np.ndarray) -> None:
             size, mask, *offsets = node.uint(4), node.uint(4), *node.uints(rank + 1, 8)
             child = node.uint(8)
             if level:
+                source.count()
                 todo.append((child, level))
                 continue
             seen += 1
