@@ -27,6 +27,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         server.asked.append((self.command, self.path))
         if self.path == "/old/name/resolve/main/model.safetensors":
             return self.answer(307, Location=ASKED)
+        if self.path.startswith("/moved/away/"):
+            return self.answer(307, Location=f"//localhost:{server.server_port}{ASKED}")
         if self.path != ASKED:
             return self.answer(404)
         self.answer(302, Location=f"{server.url}/blob", **server.described)
@@ -103,8 +105,14 @@ def test_other_bytes_than_announced_are_refused(server, saved):
     with pytest.raises(DataUnavailableError, match="SHA-256 is"):
         hub.fetch(NAME)
     server.described = {"ETag": '"0123"'}
-    with pytest.raises(DataUnavailableError, match=r"could not be asked \(HTTP Error 302"):
+    with pytest.raises(DataUnavailableError, match=r"could not be asked \(HTTP Error 404"):
         hub.fetch(NAME)
+
+
+def test_other_servers_are_not_asked(server):
+    with pytest.raises(DataUnavailableError, match=r"could not be asked \(HTTP Error 307"):
+        hub.fetch("moved/away")
+    assert len(server.asked) == 1
 
 
 def test_renamed_repositories_are_followed_and_absent_ones_named(server):

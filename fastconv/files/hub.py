@@ -103,10 +103,16 @@ def _headers(url: str) -> Message:
             error.close()
             if "X-Linked-ETag" in error.headers:
                 return error.headers
-            if not location.startswith("/"):  # a repository that was renamed stays on the same server
+            target = urllib.parse.urljoin(url, location)
+            if target == url or _server(target) != _server(url):  # a repository that was renamed stays on its server
                 raise
-            url = urllib.parse.urljoin(url, location)
+            url = target
     raise ValueError(f"more than {_REDIRECTS} redirections")
+
+
+def _server(url: str) -> tuple[str, str]:
+    """Scheme, host and port; "//host/path" is a place on another server, too."""
+    return urllib.parse.urlsplit(url)[:2]
 
 
 def _read(record: Path, file: str) -> RemoteFile | None:
