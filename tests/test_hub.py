@@ -100,6 +100,26 @@ def test_a_damaged_copy_is_fetched_again(server, saved):
         assert hub.fetch(NAME).read_bytes() == saved[1]
 
 
+def test_the_hub_is_asked_anew_when_the_file_is_gone(server, saved):
+    path = hub.fetch(NAME)
+    path.unlink()
+    server.content = saved[1] + b" "
+    digest = hashlib.sha256(server.content).hexdigest()
+    server.described = {"X-Linked-ETag": f'"{digest}"', "X-Linked-Size": str(len(server.content))}
+    assert hub.fetch(NAME).read_bytes() == server.content
+    assert json.loads(path.with_name(f"{path.name}.json").read_text())["sha256"] == digest
+
+
+def test_records_are_no_weights_and_decide_what_was_downloaded(server, saved):
+    path = hub.fetch(NAME)
+    for ending in (".json", ".lock", ".part", ".refused", ".JSON"):
+        with pytest.raises(ValueError, match="lies beside weights"):
+            hub.fetch(f"hub:{NAME}/model.safetensors{ending}")
+    path.with_name(f"{path.name}.json").unlink()
+    path.write_bytes(b"one's own")
+    assert hub.fetch(NAME).read_bytes() == b"one's own"
+
+
 def test_other_bytes_than_announced_are_refused(server, saved):
     server.content = saved[1][:-1] + b"?"
     with pytest.raises(DataUnavailableError, match="SHA-256 is"):

@@ -25,6 +25,8 @@ _PART = r"[A-Za-z0-9_][\w.-]*"
 _NAME = re.compile(rf"(?P<owner>{_PART})/(?P<repository>{_PART})(?:/(?P<file>{_PART}))?", re.ASCII)
 _ERRORS = (OSError, http.client.HTTPException, ValueError)
 _REDIRECTS = 3
+# What lies beside the weights: what was recorded of them, and what `cache.fetch` makes.
+_BESIDE = (".json", ".lock", ".part", ".refused")
 
 
 def is_name(source: object, suffixes: tuple[str, ...]) -> bool:
@@ -43,7 +45,8 @@ def is_name(source: object, suffixes: tuple[str, ...]) -> bool:
 def fetch(name: str) -> Path:
     """The path of a published file, "owner/name" or "hub:owner/name/file", in `weights` of the home folder.
 
-    What lies there without a record of ours was put there by the user, and is used as it is.
+    What lies there without a record of ours, `<file>.json`, was put there by the user, and is used as it is. A record
+    without its file is forgotten.
 
     Raises ValueError for what is no such name, DataUnavailableError (a FileNotFoundError) that says what to do when the
     hub cannot be reached, FormatError when what is there is damaged.
@@ -53,14 +56,16 @@ def fetch(name: str) -> Path:
         raise ValueError(f"{name!r} is not of the form owner/name or hub:owner/name/file")
     owner, repository, file = match["owner"], match["repository"], match["file"] or DEFAULT_FILE
     folder = cache.home() / "weights" / owner / repository
+    if file.lower().endswith(_BESIDE):
+        raise ValueError(f"{name!r} ends as what lies beside weights does: {', '.join(_BESIDE)}")
     path, record = folder / file, folder / f"{file}.json"
     known = _read(record, file)
-    if known is None and path.is_file():
-        return path
-    remote = known or _described(file, _address(owner, repository, file), path)
+    if path.is_file():
+        return cache.fetch(known, folder) if known else path
+    remote = _described(file, _address(owner, repository, file), path)
+    record.unlink(missing_ok=True)
     cache.fetch(remote, folder)
-    if known is None:
-        _write(record, remote)
+    _write(record, remote)
     return path
 
 
