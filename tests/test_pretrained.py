@@ -119,6 +119,20 @@ def test_a_file_of_another_network_of_keras_is_refused(tmp_path):
         models.alexnet(weights=tmp_path / "a.h5")
 
 
+def test_options_that_a_file_decides_wrongly_are_its_fault(tmp_path):
+    weights.save({"fc3.bias": np.zeros(0, np.float32)}, tmp_path / "a.npz")
+    with pytest.raises(FormatError, match=r"a\.npz: out_features must be a positive int, got 0"):
+        models.lenet5(weights=tmp_path / "a.npz")
+    h5py = pytest.importorskip("h5py")
+    for shape, reason in (((100, 5), "pooled must be a positive int"), ((2**50, 0), "in_features is too large")):
+        with h5py.File(tmp_path / "a.h5", "w") as file:
+            named(file, {"fc1": {"kernel": np.empty(shape, np.float32)}})
+        with pytest.raises(FormatError, match=rf"a\.h5: {reason}"):
+            models.vgg16(weights=tmp_path / "a.h5")
+        with pytest.raises(ValueError, match=r"^out_features must be a positive int, got -1"):
+            models.vgg16(-1, weights=tmp_path / "a.h5")
+
+
 @pytest.mark.oracle
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "googlenet", "squeezenet1_1"])
 def test_files_of_torchvision_give_its_outputs(tmp_path, torch, rng, name):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastconv import weights
-from fastconv.errors import ShapeError
+from fastconv.errors import FormatError, ShapeError
 from fastconv.files import hub
 from fastconv.nn import Module, init
 
@@ -43,7 +43,7 @@ def load(
         for option, beginnings in _PRESENT.items()
         if option in inspect.signature(build).parameters and option not in given
     }
-    return _filled(_fitting(build, arguments, {**options, **found}, state, given), state, path)
+    return _filled(_fitting(build, arguments, {**options, **found}, state, given, path), state, path)
 
 
 def _from_keras(build, arguments, options, arrays, given, path) -> Module:
@@ -51,10 +51,9 @@ def _from_keras(build, arguments, options, arrays, given, path) -> Module:
 
     convert = conversion(build.__name__)
     asked = {name: value for name, value in convert.options_for(arrays).items() if name not in given}
-    options = {**options, **asked}
-    keys = list(_undrawn(build, arguments, options).state_dict())
+    keys = list(_decided(build, arguments, options, asked, path).state_dict())
     state = convert.translate(arrays, keys)
-    model = _fitting(build, arguments, options, state, given)
+    model = _fitting(build, arguments, {**options, **asked}, state, given, path)
     head = [name for name in keys if name.startswith(f"{convert.head}.")]
     if any(name in state for name in head):
         return _filled(model, state, path)
@@ -70,14 +69,23 @@ def _undrawn(build, arguments, options) -> Module:
         return build(*arguments, **options)
 
 
-def _fitting(build, arguments, options, state, given) -> Module:
+def _decided(build, arguments, options, decided, path) -> Module:
+    """The network with options that its file decides, which is at fault where they alone are refused."""
+    try:
+        return _undrawn(build, arguments, {**options, **decided})
+    except ValueError as error:
+        _undrawn(build, arguments, options)
+        raise FormatError(f"{os.fsdecode(path)}: {error}") from error
+
+
+def _fitting(build, arguments, options, state, given, path) -> Module:
     """The network, with as many classes as the last layer of the file has, unless that was said."""
     model = _undrawn(build, arguments, options)
     *_, (name, bias) = model.named_parameters()
     rows = state[name].shape[:1] if name in state else bias.shape
     if "num_classes" in given or rows == bias.shape or not rows:
         return model
-    return _undrawn(build, arguments, {**options, "num_classes": rows[0]})
+    return _decided(build, arguments, options, {"num_classes": rows[0]}, path)
 
 
 def _filled(model: Module, state: Mapping[str, np.ndarray], path) -> Module:
