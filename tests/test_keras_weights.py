@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from support import keras_layers
 
-from fastconv import models, nn, weights
+from fastconv import models, nn, training, weights
 from fastconv.models.from_keras import conversion
 
 FOLDER = Path(__file__).parent / "support"
@@ -73,6 +73,16 @@ def test_outputs_are_those_of_keras(saved, name, kind):
     assert_near(model(expected["x"]), expected["logits"])
     if kind == "h5":
         assert_near(features(model, expected["x"]), expected["features"])
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("name", NETWORKS)
+def test_outputs_stay_those_of_keras_in_a_file_of_our_own(saved, tmp_path, name):
+    expected = np.load(saved / f"{name}.npz")
+    model = models.create(name, weights=saved / f"{name}.h5")
+    classes = [f"class {label}" for label in range(expected["logits"].shape[1])]
+    training.save_network(tmp_path / "own.safetensors", model, name, classes)
+    assert_near(training.load_network(tmp_path / "own.safetensors").model.eval()(expected["x"]), expected["logits"])
 
 
 @pytest.mark.oracle

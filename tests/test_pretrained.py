@@ -11,7 +11,7 @@ from support import peers
 from support.keras_layers import named
 
 import fastconv as fc
-from fastconv import models, nn, optim, weights
+from fastconv import models, nn, optim, training, weights
 from fastconv.errors import FormatError, ShapeError
 
 
@@ -183,3 +183,48 @@ def test_the_page_on_weights_runs(tmp_path, monkeypatch):
     page = (Path(__file__).parents[1] / "docs" / "weights.md").read_text()
     monkeypatch.chdir(tmp_path)
     exec(compile(re.search(r"```python\n(import numpy.*?)```", page, re.DOTALL)[1], "docs/weights.md", "exec"), {})
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("mobilenet_v2", {"pad_behind": True, "eps": 1e-3}),
+        ("resnet50", {"stride_in_1x1": True, "bias": True, "eps": 1.001e-5}),
+        ("inception_v3", {"aux_logits": False, "count_include_pad": False}),
+        ("vgg16", {"pooled": 1}),
+    ],
+)
+def test_a_network_with_the_options_of_keras_is_the_same_from_its_own_file(name, options, tmp_path, rng):
+    fc.manual_seed(0)
+    model = models.create(name, 5, **options)
+    nn.replace_head(model, 3)
+    x = rng.normal(size=(2, 3, 96, 96)).astype(np.float32)
+    for norm in (module for module in model.modules() if isinstance(module, nn.BatchNorm2d)):
+        norm.momentum = 1.0
+    with fc.no_grad():
+        model(x)  # with statistics of its own no layer makes values so small that all networks agree
+    model.eval()
+    training.save_network(tmp_path / "a.safetensors", model, name, list("abc"))
+    loaded = training.load_network(tmp_path / "a.safetensors").model.eval()
+    training.save_network(tmp_path / "b.safetensors", loaded, name, list("abc"))
+    again = training.load_network(tmp_path / "b.safetensors").model.eval()
+    expected = model(x).numpy()
+    np.testing.assert_array_equal(loaded(x).numpy(), expected)
+    np.testing.assert_array_equal(again(x).numpy(), expected)
+
+
+@pytest.mark.parametrize(
+    "text", ["[", "[1]", '{"eps": "1"}', '{"eps": NaN}', '{"eps": 1e99}', '{"num_classes": 9}', '{"dtype": null}']
+)
+def test_options_in_a_file_are_moderate_numbers(text, tmp_path):
+    model = models.lenet5(2)
+    weights.save(model.state_dict(), tmp_path / "a.npz", {"model": "lenet5", "classes": '["a", "b"]', "options": text})
+    with pytest.raises(FormatError, match="no numbers by names"):
+        training.load_network(tmp_path / "a.npz")
+
+
+def test_options_that_no_constructor_knows(tmp_path):
+    texts = {"model": "lenet5", "classes": '["a", "b"]', "options": '{"evil": 1}'}
+    weights.save(models.lenet5(2).state_dict(), tmp_path / "a.npz", texts)
+    with pytest.raises(FormatError, match="lenet5 has no such options"):
+        training.load_network(tmp_path / "a.npz")

@@ -12,6 +12,7 @@ import numpy as np
 from fastconv import weights
 from fastconv.errors import FormatError, ShapeError
 from fastconv.files import hub
+from fastconv.models import registry
 from fastconv.nn import Module, init
 
 _VARIANCE = ".running_var"
@@ -66,7 +67,7 @@ def _from_keras(build, arguments, options, arrays, given, path) -> Module:
 
 def _undrawn(build, arguments, options) -> Module:
     with init.skipped():
-        return build(*arguments, **options)
+        return registry.built(build, arguments, options)
 
 
 def _decided(build, arguments, options, decided, path) -> Module:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,7 +48,7 @@ def network(preprocessing: Preprocessing = Preprocessing()) -> Callable:
         @functools.wraps(build)
         def constructor(*args: Any, weights=None, **options: Any) -> Module:
             if weights is None:
-                return build(*args, **options)
+                return built(build, args, options)
             from fastconv.models import pretrained
 
             return pretrained.load(build, args, options, weights)
@@ -61,6 +61,24 @@ def network(preprocessing: Preprocessing = Preprocessing()) -> Callable:
         return constructor
 
     return register
+
+
+def built(build: Callable[..., Module], args: Sequence[Any], options: Mapping[str, Any]) -> Module:
+    """The network of a constructor, which remembers the numbers that this was told."""
+    model = build(*args, **options)
+    told = {**inspect.signature(build).bind_partial(*args).arguments, **options}
+    # A tuple, which nobody changes: replays watch what may change.
+    model._built_with = tuple((name, value) for name, value in told.items() if isinstance(value, (bool, int, float)))
+    return model
+
+
+def options_of(model: Module) -> dict[str, bool | int | float]:
+    """The numbers that a network's constructor was told, by its caller or by a file; none for other models.
+
+    >>> options_of(create("mobilenet_v2", 10, eps=1e-3))
+    {'num_classes': 10, 'eps': 0.001}
+    """
+    return dict(vars(model).get("_built_with", ()))
 
 
 def names() -> list[str]:
