@@ -1,5 +1,6 @@
 """The examples in docstrings and in the README run."""
 
+import ast
 import doctest
 import importlib
 import pkgutil
@@ -34,6 +35,14 @@ def test_most_public_functions_have_an_example():
         if any(test.examples for test in finder.find(getattr(fastconv.functional, name)))
     ]
     assert len(with_example) == 8
+
+
+def test_examples_stand_at_the_margin_of_their_docstrings():
+    for path in Path(fastconv.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):
+                indented = re.search(r"^ +>>> .*", ast.get_docstring(node) or "", re.MULTILINE)
+                assert not indented, f"{path}: {indented[0]}"
 
 
 def test_readme_example(capsys):

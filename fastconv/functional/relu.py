@@ -16,11 +16,9 @@ from fastconv.functional import passes
 def relu(x):
     """max(x, 0), elementwise, with NaN -> NaN and −0.0 -> −0.0; any shape.
 
-        >>> from collections.abc import Collection
-
-    import numpy as np
-        >>> relu(np.array([-1.0, 2.0])).tolist()
-        [0.0, 2.0]
+    >>> import numpy as np
+    >>> relu(np.array([-1.0, 2.0])).tolist()
+    [0.0, 2.0]
     """
     return ReLU.apply(x)
 
@@ -28,13 +26,11 @@ def relu(x):
 def add_relu(x, residual):
     """max(x + residual, 0) in one pass: the end of a residual block. Raises ShapeError, DTypeError.
 
-        Shapes: both alike, any number of axes.
+    Shapes: both alike, any number of axes.
 
-        >>> from collections.abc import Collection
-
-    import numpy as np
-        >>> add_relu(np.array([-1.0, 2.0]), np.array([3.0, -5.0])).tolist()
-        [2.0, 0.0]
+    >>> import numpy as np
+    >>> add_relu(np.array([-1.0, 2.0]), np.array([3.0, -5.0])).tolist()
+    [2.0, 0.0]
     """
     return AddReLU.apply(x, residual)
 
