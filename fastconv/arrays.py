@@ -81,6 +81,13 @@ def may_share_memory(first: np.ndarray, second: np.ndarray) -> bool:
     return np.may_share_memory(first, second)
 
 
+def address(dense: np.ndarray) -> tuple[str, int]:
+    """Where the bytes of a dense array begin: its device, and the number there."""
+    on_host = type(dense) is np.ndarray
+    interface = dense.__array_interface__ if on_host else dense.__cuda_array_interface__  # type: ignore[attr-defined]
+    return device_of(dense), interface["data"][0]
+
+
 def is_writeable(array: np.ndarray) -> bool:
     """Whether NumPy would write to an array; on a GPU nothing is protected."""
     return getattr(array.flags, "writeable", True)

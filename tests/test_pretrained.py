@@ -172,6 +172,47 @@ def test_assign_holds_what_can_be_held_and_copies_the_rest():
         np.testing.assert_array_equal(layer.weight.numpy(), unfit)
 
 
+@pytest.mark.parametrize("begins", [(0, 0), (0, 2), (2, 0)], ids=["same", "behind", "before"])
+def test_two_tensors_never_hold_the_same_memory(begins, rng):
+    values = rng.normal(size=(6, 4, 3, 3)).astype(np.float32)
+    first, second = (values[begin : begin + 4] for begin in begins)
+    bias = np.zeros(4, np.float32)
+    net = nn.Sequential(nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 3)).eval()
+    state = {"0.weight": first, "1.weight": second, "0.bias": bias, "1.bias": bias}
+    net.load_state_dict(state, assign=True)
+    assert np.shares_memory(net[0].weight.numpy(), values)
+    x, kept = rng.normal(size=(1, 4, 8, 8)).astype(np.float32), second.copy()
+    with fc.no_grad():
+        expected = [net[1](x).numpy() for _ in range(3)][-1]
+        net[0].weight.copy_(np.zeros_like(first))
+        net[0].bias.copy_(np.ones_like(bias))
+    np.testing.assert_array_equal(net[1].weight.numpy(), kept)
+    np.testing.assert_array_equal(net[1](x).numpy(), expected)
+
+
+def test_a_parameter_of_two_names_holds_what_both_bring():
+    net = nn.Sequential(nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False))
+    net[1].weight = net[0].weight
+    weight = np.eye(3, dtype=np.float32)
+    net.load_state_dict({"0.weight": weight, "1.weight": weight}, assign=True)
+    assert net[0].weight is net[1].weight
+    assert np.shares_memory(net[0].weight.numpy(), weight)
+
+
+def test_two_names_of_one_array_in_a_file_are_two_weights(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        named(file, {"a": {"bias:0": np.ones(4, np.float32)}, "b": {}})
+        file["b"].attrs["weight_names"] = [b"bias:0"]
+        file["b"]["bias:0"] = file["a"]["bias:0"]
+    state = weights.load(tmp_path / "a.h5", writable=True)
+    net = nn.Sequential({"a": nn.BatchNorm2d(4), "b": nn.BatchNorm2d(4)})
+    net.load_state_dict(state, strict=False, assign=True)
+    with fc.no_grad():
+        net.a.bias.copy_(np.zeros(4))
+    assert net.b.bias.numpy().tolist() == [1, 1, 1, 1]
+
+
 def test_unknown_names_list_the_known_ones():
     with pytest.raises(ValueError, match=r"unknown network 'resnet1'; there are alexnet, .*vgg11"):
         models.create("resnet1")

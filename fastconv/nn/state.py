@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -57,10 +58,10 @@ def load(module: Module, state: Mapping[str, Any], strict: bool, assign: bool = 
         lines = "".join(f"\n  {problem}" for problem in problems)
         raise ShapeError(f"error(s) in loading state_dict for {type(module).__name__}:{lines}")
     with no_grad():
-        for name, value in values.items():
-            if assign:
-                targets[name].hold_(_held(value, targets[name]))
-            else:
+        if assign:
+            _assign(values, targets)
+        else:
+            for name, value in values.items():
                 targets[name].copy_(value)
     return LoadResult(missing, unexpected)
 
@@ -76,6 +77,39 @@ def _fitting(value: Any, target: Tensor) -> tuple[Any, str]:
     if not np.can_cast(array.dtype, target.dtype, "same_kind"):
         return None, f"dtype {array.dtype} in the state cannot be cast to {target.dtype}"
     return array, ""
+
+
+def _assign(values: Mapping[str, Any], targets: Mapping[str, Tensor]) -> None:
+    """Have the Tensors hold their values, no two of them the same memory: a write to one would change both.
+
+    What is held lies in order of addresses, without overlap, so that only neighbours need to be looked at.
+    """
+    spans: list[_Span] = []
+    for name, value in values.items():
+        target = targets[name]
+        held = _held(value, target)
+        device, begin = arrays.address(held)
+        span = _Span(device, begin, begin + held.nbytes, target)
+        position = bisect.bisect(spans, span[:2], key=lambda other: other[:2])
+        if any(other.overlaps(span) for other in spans[max(position - 1, 0) : position + 1]):
+            held = arrays.copied(held, held.dtype)
+        elif held.nbytes:
+            spans.insert(position, span)
+        target.hold_(held)
+
+
+class _Span(NamedTuple):
+    """The memory that a Tensor was given."""
+
+    device: str
+    begin: int
+    end: int
+    owner: Tensor
+
+    def overlaps(self, other: _Span) -> bool:
+        """Whether another Tensor was given some of it; one that has several names may have the same twice."""
+        meet = self.device == other.device and self.begin < other.end and other.begin < self.end
+        return meet and self.owner is not other.owner
 
 
 def _held(value: Any, target: Tensor) -> Any:
