@@ -134,6 +134,16 @@ def test_frozen_layers_keep_values_and_statistics_while_the_rest_learns(images, 
         assert np.array_equal(tensor.numpy(), before[name]) == stays, name
 
 
+def test_a_gradient_from_before_moves_nothing_that_was_frozen_since():
+    net = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2))
+    optimizer = optim.SGD(net.parameters(), lr=1.0)
+    net(np.ones((2, 4), np.float32)).sum().backward()
+    nn.freeze(net, "0")
+    before = net[0].weight.numpy().copy()
+    optimizer.step()
+    np.testing.assert_array_equal(net[0].weight.numpy(), before)
+
+
 def test_frozen_layers_compute_as_in_evaluation_after_train(images):
     net = nn.freeze(make_net(), "layer1.1")
     expected = net.eval()(images).numpy()

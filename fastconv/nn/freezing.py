@@ -14,8 +14,9 @@ def freeze(model: Module, until: str | None = None) -> Module:
     The order is that of ``named_modules``, in which networks register what they run first; a dotted name reaches into
     a module, and those around it stay trainable but for what comes before. Frozen modules stay in evaluation mode
     whatever ``train()`` says, so that batch normalisation keeps its statistics and dropout drops nothing. Their
-    parameters ask for no gradients: nothing is kept for backward and no gradient computed up to there. Modules that are
-    frozen already stay so. Raises ValueError, naming similar ones, where there is no such module, or TypeError.
+    parameters have and ask for no gradients: nothing is kept for backward and no gradient computed up to there.
+    Modules that are frozen already stay so. Raises ValueError, naming similar ones, where there is no such module, or
+    TypeError.
 
     >>> from fastconv.nn import BatchNorm2d, Conv2d, Sequential
     >>> net = freeze(Sequential({"conv": Conv2d(3, 8, 3), "norm": BatchNorm2d(8), "last": Conv2d(8, 8, 3)}), "norm")
@@ -27,6 +28,7 @@ def freeze(model: Module, until: str | None = None) -> Module:
         module.training = False
         for parameter in module.parameters(recurse=False):
             parameter.requires_grad_(False)
+            parameter.grad = None  # with the one it has, an optimiser would move it once more
     return model
 
 
