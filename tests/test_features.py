@@ -47,6 +47,17 @@ def state(model):
     return {name: tensor.numpy().copy() for name, tensor in model.state_dict().items()}
 
 
+def test_frozen_layers_that_ask_for_gradients_again_are_trained(data):
+    net = nn.freeze(make_net(), "flatten")
+    net.blocks[0].conv.requires_grad_(True)
+    frozen, rest = training.split(net)
+    assert {id(p) for p in rest.parameters()} >= {id(p) for p in net.parameters() if p.requires_grad}
+    assert not any(p.requires_grad for p in frozen.parameters())
+    before = net.blocks[0].conv.weight.numpy().copy()
+    training.finetune(net, data, epochs=1, progress=False)
+    assert (net.blocks[0].conv.weight.numpy() != before).any()
+
+
 @pytest.mark.parametrize("until", CUTS)
 def test_both_parts_together_are_the_model(until, data):
     net = nn.freeze(make_net(), until)

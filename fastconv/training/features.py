@@ -118,6 +118,11 @@ def _is_chain(module: Module) -> bool:
     return isinstance(module, Sequential) and type(module).forward is Sequential.forward
 
 
+def _is_frozen(module: Module) -> bool:
+    """Whether training leaves it as it is: parameters of frozen layers may have been asked for gradients again."""
+    return all(part._frozen for part in module.modules()) and not any(p.requires_grad for p in module.parameters())
+
+
 def _parted(chain: Module) -> tuple[dict[str, Module], dict[str, Module]]:
     """The children up to the first layer that is not frozen, and the others; a chain may be cut inside."""
     frozen: dict[str, Module] = {}
@@ -125,7 +130,7 @@ def _parted(chain: Module) -> tuple[dict[str, Module], dict[str, Module]]:
     for name, module in chain.named_children():
         if rest:
             rest[name] = module
-        elif all(part._frozen for part in module.modules()):
+        elif _is_frozen(module):
             frozen[name] = module
         elif not _is_chain(module):
             rest[name] = module
