@@ -1,5 +1,6 @@
 """Which float16 and bfloat16 arrays are let in, and what all others are told."""
 
+import copy
 import sys
 import types
 
@@ -123,6 +124,15 @@ def test_tensors_and_modules_are_converted_on_a_gpu(half):
     assert model.float().cpu()[0].weight.dtype == np.float32
     assert model.cuda().half()[0].weight.dtype == np.float16
     assert model.bfloat16()[0].weight.dtype == HALVES[1]
+
+
+@pytest.mark.usefixtures("gpus")
+@every_half
+@pytest.mark.parametrize("head", [nn.Conv2d(4, 3, 1), nn.Linear(4, 3)], ids=["conv", "linear"])
+def test_a_new_head_has_the_dtype_of_the_old_one_on_its_device(half, head):
+    model = nn.Sequential(copy.deepcopy(head)).to("cuda:1", half)
+    nn.replace_head(model, 5)
+    assert {(item.dtype, item.device, len(item)) for item in model.parameters()} == {(half, "cuda:1", 5)}
 
 
 def test_bfloat16_needs_its_package_only_where_it_is_asked_for():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastconv import parameters
+from fastconv import dtypes, parameters
 from fastconv.nn.conv import Conv2d
 from fastconv.nn.freezing import module_of
 from fastconv.nn.linear import Linear
@@ -71,9 +71,10 @@ def _is_pointwise(layer: Module) -> bool:
 
 def _like(old: Module, count: int) -> Module:
     has_bias, weight = old.bias is not None, old.weight
+    drawn = weight.dtype if dtypes.is_supported(weight.dtype) else None  # half precision is drawn in single
     new: Module
     if isinstance(old, Linear):
-        new = Linear(old.in_features, count, has_bias, dtype=weight.dtype)
+        new = Linear(old.in_features, count, has_bias, dtype=drawn)
     else:
-        new = Conv2d(old.in_channels, count, 1, old.stride, old.padding, bias=has_bias, dtype=weight.dtype)
-    return new.to(weight.device)
+        new = Conv2d(old.in_channels, count, 1, old.stride, old.padding, bias=has_bias, dtype=drawn)
+    return new.to(weight.device, weight.dtype)
