@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -9,8 +11,8 @@ import numpy as np
 
 from fastconv import functional, models, optim, parameters, rng, training
 from fastconv.datasets.transforms import Augmentation
-from fastconv.errors import missing_extra
-from fastconv.nn import AdaptiveAvgPool2d, Conv2d, Flatten, Linear, MaxPool2d, Module, ReLU, Sequential
+from fastconv.errors import BackendUnavailableError, missing_extra
+from fastconv.nn import AdaptiveAvgPool2d, Conv2d, Flatten, Linear, MaxPool2d, Module, ReLU, Sequential, init
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin
@@ -36,6 +38,7 @@ class ConvNetClassifier(ClassifierMixin, BaseEstimator):
     network's size, a function of (num_classes, image_shape), or None for ``small_network``. ``optimizer`` is "adam",
     "adamw" or "sgd" (with momentum 0.9), with the rate ``lr``; ``augment`` as in ``training.fit``. Equal numbers in
     ``random_state`` give equal networks. Fitted attributes: ``classes_``, ``model_``, ``history_``, ``n_features_in_``.
+    A pickle that names a GPU opens without one: the network stays on the host then, with a RuntimeWarning.
 
     Raises ValueError or TypeError in ``fit`` for wrong parameters, and what scikit-learn raises for wrong data.
 
@@ -124,9 +127,13 @@ class ConvNetClassifier(ClassifierMixin, BaseEstimator):
         super().__setstate__(state)
         if _NETWORK in self.__dict__:
             values: Any = self.model_
-            self.model_ = self._built()
-            self.model_.load_state_dict(values)
-            self.model_.to(self.device)
+            self.model_ = self._rebuilt()
+            copies = {name: np.array(value) for name, value in values.items()}
+            self.model_.load_state_dict(copies, assign=True)
+            try:
+                self.model_.to(self.device)
+            except BackendUnavailableError as error:
+                warnings.warn(f"the network stays on the host: {error}", RuntimeWarning, stacklevel=2)
 
     def _trained(self, images: np.ndarray, labels: np.ndarray) -> training.History:
         seed = int(check_random_state(self.random_state).randint(2**31))
@@ -166,6 +173,16 @@ class ConvNetClassifier(ClassifierMixin, BaseEstimator):
         if isinstance(self.network, str):
             return models.create(self.network, num_classes=count)
         return self.network(count, self.image_shape_)
+
+    def _rebuilt(self) -> Module:
+        """The network before it is given its weights; no random number of the process is used up."""
+        process = rng.get_state()
+        try:
+            # A function of the user may compute with what it draws.
+            with contextlib.nullcontext() if callable(self.network) else init.skipped():
+                return self._built()
+        finally:
+            rng.set_state(process)
 
     def _prepared(self, images: np.ndarray) -> np.ndarray:
         return (images - self.mean_[:, None, None]) / self.scale_[:, None, None]

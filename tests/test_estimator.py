@@ -74,6 +74,33 @@ def test_copies_predict_the_same(copied, digits, fitted):
     assert isinstance(fitted.model_, nn.Module)
 
 
+def filled_network(count, image_shape):
+    network = small_network(count, image_shape)
+    with fc.no_grad():
+        network[0].bias[:2] = network[0].weight[:2, 0, 0, 0]
+    return network
+
+
+@pytest.mark.parametrize("network", [None, filled_network])
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_copies_use_up_no_random_numbers_and_share_no_memory(copied, network, digits):
+    original = make(network=network, epochs=1).fit(*digits)
+    before = rng.get_state()
+    again = copied(original)
+    assert rng.get_state() == before
+    for ours, theirs in zip(again.model_.parameters(), original.model_.parameters(), strict=True):
+        np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
+        assert not np.shares_memory(ours.numpy(), theirs.numpy())
+
+
+def test_what_was_trained_on_a_gpu_opens_without_one(digits, fitted):
+    images, _ = digits
+    elsewhere = copy.deepcopy(fitted).set_params(device="cuda:99")
+    with pytest.warns(RuntimeWarning, match=r"stays on the host: device 'cuda:99' cannot be used"):
+        again = pickle.loads(pickle.dumps(elsewhere))
+    np.testing.assert_array_equal(again.predict_proba(images), fitted.predict_proba(images))
+
+
 def test_parameters_are_scikit_learns(fitted):
     fresh = clone(fitted)
     assert fresh.get_params() == fitted.get_params()
