@@ -141,6 +141,27 @@ def test_what_is_announced_bounds_what_is_in_memory(folder):
     assert not images._pending
 
 
+@pytest.mark.parametrize("error", [FormatError, KeyboardInterrupt])
+def test_an_image_that_fails_gives_up_those_behind_it(folder, error):
+    failed, go_on, later = threading.Event(), threading.Event(), []
+
+    def failing(image):
+        if not failed.is_set():
+            failed.set()
+            raise error("no image")
+        go_on.wait(10)
+        later.append(image)
+        return PREPARE(image)
+
+    images = LazyImages(ImageFolder(folder, PREPARE).images.paths, PREPARE, threads=1)
+    images.transform = failing
+    with pytest.raises(error, match="no image"):
+        images.read(slice(0, 10), soon=[[11, 12]])
+    go_on.set()
+    images._pool.submit(int).result()  # behind all that was queued
+    assert len(later) <= 1
+
+
 def test_transforms_must_make_all_images_alike(tmp_path, rng):
     paths = []
     for number, size in enumerate([(8, 8), (8, 8), (9, 8)]):

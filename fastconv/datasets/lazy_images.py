@@ -79,7 +79,8 @@ class LazyImages:
     def read(self, rows, soon: Sequence = ()) -> np.ndarray:
         """The images of these rows, slices or integers; those that come ``soon`` are decoded meanwhile, in order.
 
-        What an earlier call announced and this one no longer does is given up.
+        What an earlier call announced and this one no longer does is given up, and everything where an image cannot be
+        read.
         """
         parts = [np.atleast_1d(np.arange(len(self))[part]) for part in (rows, *soon)]
         before, self._pending = self._pending, {}
@@ -89,9 +90,11 @@ class LazyImages:
                 self._pending[key] = before.pop(key) if key in before else self._started(part)
         for futures in before.values():
             _give_up(futures)
+        current = self._pending.pop(parts[0].tobytes())
         try:
-            images = [future.result() for future in self._pending.pop(parts[0].tobytes())]
-        except Exception:
+            images = [future.result() for future in current]
+        except BaseException:  # Ctrl-C, too, wants no more images
+            _give_up(current)
             self.forget()
             raise
         return np.stack(images) if images else np.empty((0, *self._image_shape), self.dtype)
