@@ -1,6 +1,8 @@
 """``fastconv finetune`` and ``fastconv predict`` as a user types them, on folders of small images."""
 
 import json
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -195,6 +197,22 @@ def test_names_of_classes_come_from_a_file_where_the_weights_have_none(known, fo
         assert words in capsys.readouterr().err
     assert cli.main(predict[:4]) == 1
     assert "does not say which network" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names of files")
+def test_file_names_of_any_bytes_are_printed_without_what_steers_the_terminal(tuned, folder, tmp_path):
+    names = [os.fsencode(tmp_path) + name for name in (b"/\xff.png", b"/\x1b[31m.png", b"/\xfe\x1b.png")]
+    for name in names[:2]:
+        shutil.copy(folder / "red/01.png", name)
+    with open(names[2], "wb") as file:
+        file.write(b"no image")
+    command = [sys.executable, "-m", "fastconv", "predict", *names, "--weights", str(tuned[1]), "--top", "1"]
+    strict = {**os.environ, "PYTHONUTF8": "0", "PYTHONIOENCODING": "utf-8:strict"}
+    done = subprocess.run(command, capture_output=True, env=strict, check=False)
+    assert done.returncode == 1, done.stderr
+    lines = [line for line in done.stdout.decode().splitlines() if not line.startswith("  ")]
+    assert [line.rpartition("/")[2] for line in lines] == ["?.png", "?[31m.png", "??.png: not readable"]
+    assert b"\x1b" not in done.stdout + done.stderr
 
 
 def test_network_files_say_what_they_hold(tmp_path):

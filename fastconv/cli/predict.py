@@ -101,12 +101,12 @@ def _best(probabilities, classes: list[str] | None, top: int) -> list[dict]:
 
 def _text(answer: dict) -> str:
     if "error" in answer:
-        print(f"fastconv: {answer['error']}", file=sys.stderr)
-        return f"{answer['image']}: not readable"
+        print(f"fastconv: {_printable(answer['error'])}", file=sys.stderr)
+        return f"{_printable(answer['image'])}: not readable"
     lines = (f"  {found['probability']:7.2%}  {_printable(found['label'])}" for found in answer["predictions"])
-    return "\n".join([answer["image"], *lines])
+    return "\n".join([_printable(answer["image"]), *lines])
 
 
 def _printable(name: str) -> str:
-    """A name from a file, without what would steer the terminal."""
+    """A name from or of a file, without what would steer the terminal or has no encoding."""
     return "".join(letter if letter.isprintable() else "?" for letter in name)
