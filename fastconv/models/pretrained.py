@@ -17,12 +17,27 @@ from fastconv.nn import Module, init
 
 _VARIANCE = ".running_var"
 # Options that a file decides by whether it has a key with such a beginning.
-_PRESENT = {"aux_logits": ("AuxLogits.", "aux1.")}
+_PRESENT = {"aux_logits": ("AuxLogits.", "aux1.", "aux2.")}
 
 
 def located(source: str | os.PathLike) -> str | os.PathLike:
-    """The path of the weights: ``source`` itself, or where those that it names on the hub were downloaded to."""
-    return hub.fetch(str(source)) if hub.is_name(source, weights.suffixes()) else source
+    """The path of the weights: ``source`` itself, or where those that it names on the hub were downloaded to.
+
+    Raises TypeError and ValueError for what is neither.
+    """
+    if not isinstance(source, (str, bytes, os.PathLike)):
+        kind = type(source).__name__
+        raise TypeError(f"weights must be a path or a name on the hub, got {kind}; load_state_dict takes dictionaries")
+    if hub.is_name(source, weights.suffixes()):
+        return hub.fetch(str(source))
+    text = os.fsdecode(source)
+    if "://" in text:
+        raise ValueError(f"weights must be a path or a name on the hub, got the address {text!r}; download it first")
+    if not text or (text.isidentifier() and not os.path.lexists(text)):
+        raise ValueError(
+            f"weights must be a path or a name such as 'timm/resnet18.tv_in1k', got {text!r}; none are shipped"
+        )
+    return source
 
 
 def load(
@@ -44,6 +59,9 @@ def load(
         for option, beginnings in _PRESENT.items()
         if option in inspect.signature(build).parameters and option not in given
     }
+    for option, beginnings in _PRESENT.items():
+        if options.get(option) is False:  # heads that nobody asks for are left where they are
+            state = {name: array for name, array in state.items() if not name.startswith(beginnings)}
     return _filled(_fitting(build, arguments, {**options, **found}, state, given, path), state, path)
 
 
