@@ -306,11 +306,11 @@ class Minimal:
         windows = np.lib.stride_tricks.sliding_window_view(self.pixels, (3, 3), (0, 1))
         return np.einsum("hwcij,ijc->hwc", windows, self.taps)
 
-    def run(self, *, relu=False):
+    def run(self, *, activation=0):
         """The targets, and whether they are doubted."""
         target, doubt = Fenced((self.size, self.size, self.channels), "float32"), np.array([77])
         table, size = self.table(target.array), 4 * self.channels
-        operands = (self.products, self.bias, table, table, doubt, size, self.products.strides[0], relu)
+        operands = (self.products, self.bias, table, table, doubt, size, self.products.strides[0], activation)
         invoke(self.function("target"), *operands)
         target.check()
         return target.array, doubt[0]
@@ -325,9 +325,9 @@ def minimal_tiles(rng, size):
 def test_tiles_go_to_points_and_back(rng, size, error):
     for tile in minimal_tiles(rng, size):
         expected = tile.sums() + tile.bias
-        for relu in (False, True):
-            found, doubt = tile.run(relu=relu)
-            np.testing.assert_allclose(found, np.maximum(expected, 0) if relu else expected, rtol=0, atol=error)
+        for activation, low, high in ((0, -np.inf, np.inf), (RELU, 0, np.inf), (RELU | RELU6, 0, 6)):
+            found, doubt = tile.run(activation=activation)
+            np.testing.assert_allclose(found, np.clip(expected, low, high), rtol=0, atol=error)
             assert doubt == 0
 
 
@@ -337,6 +337,6 @@ def test_a_tile_with_anything_that_is_not_finite_is_doubted(rng, size):
         for value in (np.inf, -np.inf, np.nan):
             products = tile.products.copy()
             tile.products[rng.integers(len(products)), rng.integers(tile.channels)] = value
-            assert tile.run(relu=True)[1] == 1
+            assert tile.run(activation=RELU)[1] == 1
             tile.products = products
         assert tile.run()[1] == 0

@@ -105,7 +105,16 @@ def test_warmup_compiles_what_is_missing_and_nothing_twice(warm, capsys):
 def test_warmup_covers_both_dtypes():
     float32, float64 = ({*map(str, numba_cpu.native_functions(dtype))} for dtype in ("float32", "float64"))
     # Sizes in bytes are all that tells dtypes apart there.
-    assert float32 & float64 == {"pointwise", "sum", "pack", "interleave", "pixel_sum", "sweep_items", "images"}
+    assert float32 & float64 == {
+        "pointwise",
+        "sum",
+        "pack",
+        "interleave",
+        "pixel_sum",
+        "sweep_items",
+        "images",
+        "parts",
+    }
     # Minimal filtering is for float32 alone.
     shared = {name for name in float32 if not name.startswith("winograd")}
     assert {name.replace("float32", "float64") for name in shared} == float64

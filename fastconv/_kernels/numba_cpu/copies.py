@@ -14,7 +14,7 @@ from fastconv._kernels.numba_cpu.elementwise_arguments import PART
 from fastconv._kernels.numba_cpu.ranges import RangeKernel
 
 
-def _build():
+def _build_parts():
     from fastconv._kernels.numba_cpu import elementwise_kernels
 
     return elementwise_kernels.part_kernel()
@@ -22,7 +22,7 @@ def _build():
 
 @cache
 def _kernel() -> RangeKernel:
-    return RangeKernel(_build)
+    return RangeKernel(_build_parts)
 
 
 def native_functions(dtype: str) -> list[NativeFunction]:

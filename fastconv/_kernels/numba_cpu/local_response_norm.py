@@ -19,7 +19,7 @@ _OPERANDS = {
 }
 
 
-def _build(op: str, dtype: str):
+def _build_response(op: str, dtype: str):
     from fastconv._kernels.numba_cpu import local_response_norm_kernels
 
     return local_response_norm_kernels.KERNELS[op](dtype)
@@ -27,7 +27,7 @@ def _build(op: str, dtype: str):
 
 @cache
 def _kernel(op: str, dtype: str) -> RangeKernel:
-    return RangeKernel(_build, op, dtype)
+    return RangeKernel(_build_response, op, dtype)
 
 
 def native_functions(dtype: str) -> list[NativeFunction]:
