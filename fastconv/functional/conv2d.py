@@ -99,7 +99,7 @@ class Conv2d(Function):
         if needs_x:
             grad_input = _grad_input(ctx, grad_out, grad_format, weight)
             grad_input = grad_input if batched else grad_input[0]
-        grad_weight = _grad_weight(ctx, grad_out, grad_format, x) if needs_weight else None
+        grad_weight = grad_weight_of(ctx, grad_out, x, (grad_format, ctx.x_format)) if needs_weight else None
         grad_bias = _grad_bias(ctx, grad_out, grad_format) if needs_bias else None
         return grad_input, grad_weight, grad_bias, None, None, None, None
 
@@ -160,12 +160,13 @@ def _grad_input(ctx, grad_out, grad_format, weight):
     return grad_input
 
 
-def _grad_weight(ctx, grad_out, grad_format, x):
+def grad_weight_of(ctx, grad_out, x, formats: tuple[str, str]):
+    """The gradient of the weight of the call in ``ctx``, whose ``x`` and results lie in memory as ``formats`` say."""
     g, storage = ctx.call.geometry, ctx.call.dtype.storage
     if not g.N:
         return arrays.zeros(g.weight_shape, storage, near=grad_out)
     grad_weight = arrays.empty(g.weight_shape, storage, near=grad_out)
-    ctx.kernels.run(ctx.call.task("conv2d_grad_weight", (grad_format, ctx.x_format)), grad_out, x, grad_weight)
+    ctx.kernels.run(ctx.call.task("conv2d_grad_weight", formats), grad_out, x, grad_weight)
     return grad_weight
 
 

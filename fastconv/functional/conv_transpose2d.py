@@ -8,7 +8,7 @@ from fastconv import arrays, backends, dtypes
 from fastconv._kernels.contract import NORM_COEFFICIENTS
 from fastconv.autograd import Function, unwrap
 from fastconv.functional.calls import Call, Calls
-from fastconv.functional.conv2d import checked_format
+from fastconv.functional.conv2d import checked_format, grad_weight_of
 from fastconv.geometry import ChannelsGeometry, Conv2dGeometry, batched_shape
 
 
@@ -82,7 +82,8 @@ class ConvTranspose2d(Function):
         if needs_x:
             grad_input = _grad_input(ctx, grad_out, grad_format, weight)
             grad_input = grad_input if batched else grad_input[0]
-        grad_weight = _grad_weight(ctx, grad_out, grad_format, x) if needs_weight else None
+        # Of the convolution that this one transposes, x is the gradient of the results.
+        grad_weight = grad_weight_of(ctx, x, grad_out, (ctx.x_format, grad_format)) if needs_weight else None
         grad_bias = _grad_bias(ctx, grad_out, grad_format) if needs_bias else None
         return grad_input, grad_weight, grad_bias, None, None, None
 
@@ -140,15 +141,6 @@ def _grad_input(ctx, grad_out, grad_format, weight):
         task = ctx.call.task("conv2d_forward", (grad_format, ctx.x_format))
         ctx.kernels.run(task, grad_out, weight, grad_input, version=ctx.version(1))
     return grad_input
-
-
-def _grad_weight(ctx, grad_out, grad_format, x):
-    g, storage = ctx.call.geometry, ctx.call.dtype.storage
-    if not g.N:
-        return arrays.zeros(g.weight_shape, storage, near=grad_out)
-    grad_weight = arrays.empty(g.weight_shape, storage, near=grad_out)
-    ctx.kernels.run(ctx.call.task("conv2d_grad_weight", (ctx.x_format, grad_format)), x, grad_out, grad_weight)
-    return grad_weight
 
 
 def _grad_bias(ctx, grad_out, grad_format) -> np.ndarray:

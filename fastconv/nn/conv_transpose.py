@@ -56,9 +56,9 @@ class ConvTranspose2d(Module):
         self.padding = checks.shortest_padding(checks.conv_transpose2d(shape, padding, groups=self.groups))
         storage = float_storage(dtype)
         has_bias = parameters.flag("bias", bias)
-        self.weight = Parameter(arrays.empty(shape, storage))
+        self.weight = Parameter.undrawn(shape, storage)
         bias_shape = (self.out_channels,)
-        self.register_parameter("bias", Parameter(arrays.empty(bias_shape, storage)) if has_bias else None)
+        self.register_parameter("bias", Parameter.undrawn(bias_shape, storage) if has_bias else None)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
