@@ -9,25 +9,27 @@ import pytest
 
 # Operators that torchvision needs at its import; its compiled ones do not load beside every build of PyTorch.
 _DECLARED = ("nms", "qnms")
-_library = []
+_declared = []
 
 
-def torchvision_models(torch):
+def torchvision_models():
     """The module ``torchvision.models``; the test is skipped where the package is missing."""
     if importlib.util.find_spec("torchvision") is None:
         pytest.skip("torchvision is not installed")
     try:
         return importlib.import_module("torchvision.models")
     except RuntimeError:
-        _library.append(torch.library.Library("torchvision", "DEF"))
+        from torch.library import Library
+
+        _declared.append(Library("torchvision", "DEF"))
         for name in _DECLARED:
-            _library[0].define(f"{name}(Tensor boxes, Tensor scores, float threshold) -> Tensor")
+            _declared[0].define(f"{name}(Tensor boxes, Tensor scores, float threshold) -> Tensor")
         return importlib.import_module("torchvision.models")
 
 
 def network(torch, name, *args, **options):
     """One of torchvision's networks, whose parameters have shapes and no memory."""
-    models = torchvision_models(torch)
+    models = torchvision_models()
     with torch.device("meta"):
         return getattr(models, name)(*args, weights=None, **options)
 
