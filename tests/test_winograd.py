@@ -29,7 +29,8 @@ LAYER = ConvCase("layer", "here", (2, 64, 13, 15), (48, 64, 3, 3), padding=1)
 
 
 def problem(op, case, variant=None, dtype="float32", formats=CHANNELS_LAST, **options):
-    given = [formats] * len(activations(op))
+    """``formats``: one for all, or one for each of what lies in a memory format."""
+    given = [formats] * len(activations(op)) if isinstance(formats, str) else formats
     return problem_of(op, geometry_of(case), dtype, given, {"bias"} if case.bias else (), variant, **options)
 
 
@@ -82,12 +83,24 @@ def test_errors_keep_the_bound_of_the_variant(backend, op, variant, case, rng):
 @compiled_backends
 @every_operation
 @every_variant
-def test_what_is_not_finite_lands_where_direct_sums_put_it(backend, op, variant, rng):
+@pytest.mark.parametrize("case", [*WINOGRAD, LAYER], ids=lambda case: case.name)
+def test_memory_formats_change_no_bit(backend, op, variant, case, rng):
+    inputs = normal_inputs(rng, case)
+    expected = run(backend, op, case, variant, inputs)
+    for formats in itertools.product(FORMATS, repeat=2):
+        assert_same_bits(run(backend, op, case, variant, inputs, formats=formats), expected)
+
+
+@compiled_backends
+@every_operation
+@every_variant
+@pytest.mark.parametrize("formats", FORMATS)
+def test_what_is_not_finite_lands_where_direct_sums_put_it(backend, op, variant, formats, rng):
     inputs = normal_inputs(rng, LAYER)
     for name in ("x", "grad_out"):
         inputs[name][0, 3, 4, 4], inputs[name][0, 5, 9, 1] = np.inf, -np.inf
         inputs[name][1, 2, 0, 14], inputs[name][1, 7, 12, 0] = np.nan, np.inf
-    found, expected = (run(backend, op, LAYER, name, inputs) for name in (variant, "direct"))
+    found, expected = (run(backend, op, LAYER, name, inputs, formats=formats) for name in (variant, "direct"))
     for kind in (np.isnan, np.isposinf, np.isneginf):
         np.testing.assert_array_equal(kind(found), kind(expected))
     finite = np.isfinite(expected)
@@ -125,13 +138,14 @@ def test_activations_keep_nan_and_do_not_hide_what_is_not_finite(backend, varian
 @pytest.mark.usefixtures("_restore_settings")
 @compiled_backends
 @every_variant
-def test_a_result_does_not_depend_on_the_batch_nor_on_the_number_of_threads(backend, variant, rng):
+@pytest.mark.parametrize("formats", FORMATS)
+def test_a_result_does_not_depend_on_the_batch_nor_on_the_number_of_threads(backend, variant, formats, rng):
     inputs = normal_inputs(rng, LAYER)
-    both = run(backend, "conv2d_forward", LAYER, variant, inputs)
+    both = run(backend, "conv2d_forward", LAYER, variant, inputs, formats=formats)
     alone = ConvCase("layer", "here", (1, 64, 13, 15), (48, 64, 3, 3), padding=1)
     fc.set_num_threads(1)
     for n in range(2):
-        single = run(backend, "conv2d_forward", alone, variant, inputs | {"x": inputs["x"][n : n + 1]})
+        single = run(backend, "conv2d_forward", alone, variant, inputs | {"x": inputs["x"][n : n + 1]}, formats=formats)
         assert_same_bits(single, both[n : n + 1])
 
 
@@ -158,7 +172,6 @@ def test_precision_decides_and_a_name_wins(backend, op):
             *("float32", CHANNELS_LAST, "circular"),
         ),
         (LAYER, "float64", CHANNELS_LAST, "not float32"),
-        (LAYER, "float32", FORMATS[0], "do not lie together"),
         (ConvCase("few", "here", (1, 3, 9, 9), (32, 3, 3, 3)), "float32", CHANNELS_LAST, "leave lanes empty"),
     ],
     ids=lambda value: getattr(value, "name", None),

@@ -142,5 +142,6 @@ WINOGRAD = (
     three_by_three("one row of tiles", (1, 16, 1, 13), 16, padding=1),
     three_by_three("tiles of groups", (2, 34, 6, 11), 36, padding=1, groups=2),
     three_by_three("blocks of tiles", (3, 16, 20, 18), 80, padding=1),
+    three_by_three("rows of tiles cut into blocks", (1, 16, 5, 230), 16, padding=1),
     three_by_three("tiles, runs of channels", (1, 352, 4, 5), 16, padding=1),
 )

@@ -64,7 +64,7 @@ cdef class Winograd:
         a.c_stride, a.k_stride = (g.C_g * 9, 9) if transposed else (9, g.C_g * 9)
         cdef Py_ssize_t lanes = self.kernels.lanes
         scratch = made.points * (a.source_step + a.sums_step) + self.kernels.vectors * lanes * self.kernels.columns
-        a.scratch_bytes = whole_lines((scratch + made.C + lanes) * itemsize + 16 * (made.C // made.part))
+        a.scratch_bytes = whole_lines((scratch + made.C + lanes + made.strip) * itemsize + 16 * (made.C // made.part))
         self.vectors = -(-made.K // lanes)
         self.transformed_bytes = g.groups * a.k_block_count * made.points * a.weight_step * itemsize
         self.items, self.item_flops = made.items, g.flops // made.items

@@ -117,18 +117,20 @@ IMAGES = structure(
 # The same of Winograd's minimal filtering and plan.WinogradPlan; pitch, steps and strides are in bytes.
 WINOGRAD = structure(
     *PANELS, *strided("source"), *strided("target"), "transformed", "weight", "bias", *SCRATCH, "transform_source",
-    "transform_target", "k_blocks", "N", "C", "K", "itemsize", "source_rows", "source_cols", "target_rows",
+    "transform_target", "transpose", "k_blocks", "N", "C", "K", "itemsize", "source_rows", "source_cols", "target_rows",
     "target_cols", "pad_rows", "pad_cols", "size", "tile_rows", "tile_cols", "tile_blocks", "k_block_count", "k_group",
     "part", "source_pitch", "source_step", "sums_step", "weight_step", "group_stride", "c_stride",
     "k_stride", "flipped", "activation",
     "entries_at", "bias_at", "tables_at", "doubt_at", "sums_at", "zeros_at", "waste_at", "sources_at", "products_at",
+    "strip_at",
 )  # fmt: skip
 # What a slot works with: addresses, then the item's group, first tile and tiles. ``doubt`` says that a tile has what is
 # not finite, ``zeros`` are what lies in the padding, targets outside the image go to ``waste``; ``sources`` are
-# [point][tile][channel], as are ``products`` of a block of channels.
+# [point][tile][channel], as are ``products`` of a block of channels. Pixel (i, j) of image n, its channels together, is
+# at ``pixels`` + n * image_step + i * row_step + j * col_step: in the images or in the ``strip``.
 WINOGRAD_WORK = structure(
     "panel", "entries", "bias", "tables", "doubt", "sums", "zeros", "waste", "sources", "products", "g", "first",
-    "tiles",
+    "tiles", "strip", "pixels", "image_step", "row_step", "col_step",
 )  # fmt: skip
 WINOGRAD_WORK_BYTES = WINOGRAD_WORK.itemsize
 # There are two tables of addresses of pixels, those of a tile and of the next one; a tile has so many at most.

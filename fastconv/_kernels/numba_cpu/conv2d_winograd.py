@@ -81,6 +81,7 @@ class _Winograd:
         sizes = (WINOGRAD_WORK_BYTES + PANEL.itemsize, 16 * (made.C // made.part), BLOCK_BYTES)
         sizes += (2 * WINOGRAD_TABLE_BYTES, VECTOR_BYTES, max(COLUMNS) * BLOCK_BYTES, made.C * size, BLOCK_BYTES)
         sizes += (made.points * made.source_step * size, made.points * made.sums_step * size)
+        sizes += (made.strip * size,)
         _, *self._starts, self.scratch_bytes = layout(*sizes)
 
     def __call__(self, source, weight: Transformed, *rest) -> int:
@@ -127,13 +128,14 @@ class _Winograd:
         g, made, dtype, size = self._problem.geometry, self._plan, self._problem.dtype, self._itemsize
         source, target = (g.out_shape, g.x_shape) if self._transposed else (g.x_shape, g.out_shape)
         parts = ("entries_at", "bias_at", "tables_at", "doubt_at", "sums_at", "zeros_at", "waste_at")
-        parts += ("sources_at", "products_at")
+        parts += ("sources_at", "products_at", "strip_at")
         return fill(
             WINOGRAD,
             **panel_values(dtype, made.k_blocks),
             **stride_values("source", made.source_strides, size),
             **stride_values("target", made.target_strides, size),
             **{f"transform_{kind}": tile(dtype, kind, made.size).address for kind in ("source", "target")},
+            transpose=microkernels.transpose(dtype).address,
             **self._weight_values(),
             **{"N": g.N, "source_rows": source[2], "source_cols": source[3]},
             activation=ENDINGS[self._problem.activation],

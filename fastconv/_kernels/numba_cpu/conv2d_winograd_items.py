@@ -25,10 +25,18 @@ from fastconv._kernels.numba_cpu.conv2d_arguments import (
     WINOGRAD_WORK,
     WINOGRAD_WORK_BYTES,
 )
+from fastconv._kernels.numba_cpu.conv2d_winograd_pixels import (
+    TAPS,
+    run_tiles,
+    store_targets,
+    tile_place,
+    view_sources,
+    view_targets,
+)
 from fastconv._kernels.numba_cpu.panel import PANEL
 from fastconv._kernels.numba_cpu.settings import COLUMNS, VECTOR_BYTES, serial
 
-_LINE, _TAPS = 64, 3
+_LINE = 64
 
 
 def winograd_kernel(dtype: str):
@@ -55,11 +63,17 @@ def winograd_kernel(dtype: str):
                 multiply_block(context, a, w, k_block, vectors)
                 if a.bias != 0:
                     copy_bytes(w.bias, a.bias + (w.g * a.K + k0) * a.itemsize, channels * a.itemsize)
-                list_targets(a, w, w.first, k0, w.tables)
-                for t in range(w.tiles):
-                    transform_target(a, w, t, vectors * VECTOR_BYTES, k0, channels)
-                    if word(w.doubt, 0):
-                        sum_tile(a, w, t, k0, channels)
+                begin = 0
+                while begin < w.tiles:
+                    end = begin + run_tiles(a, a.target_c, w.first + begin, w.tiles - begin)
+                    view_targets(a, w, w.first + begin, end - begin, k0, channels)
+                    list_targets(a, w, w.first + begin, w.tables + begin % 2 * WINOGRAD_TABLE_BYTES)
+                    for t in range(begin, end):
+                        transform_target(a, w, t, end - 1, vectors * VECTOR_BYTES, channels)
+                        if word(w.doubt, 0):
+                            sum_tile(a, w, t, k0, channels)
+                    store_targets(a, w, w.first + begin, end - begin, k0, channels)
+                    begin = end
 
     return winograd
 
@@ -70,20 +84,13 @@ def open_slot(a, w, scratch):
     w.panel, w.entries, w.bias = scratch + WINOGRAD_WORK_BYTES, scratch + a.entries_at, scratch + a.bias_at
     w.tables, w.doubt, w.sums = scratch + a.tables_at, scratch + a.doubt_at, scratch + a.sums_at
     w.zeros, w.waste = scratch + a.zeros_at, scratch + a.waste_at
-    w.sources, w.products = scratch + a.sources_at, scratch + a.products_at
+    w.sources, w.products, w.strip = scratch + a.sources_at, scratch + a.products_at, scratch + a.strip_at
     panel = carray(pointer(w.panel), 1, PANEL)[0]
     panel.entries, panel.entry_count, panel.per_chunk = w.entries, a.C // a.part, 1
     panel.count, panel.x_step, panel.x_shift = a.part, a.itemsize, a.source_pitch
     panel.first, panel.last, panel.ending = True, True, 0
     clear_bytes(w.bias, BLOCK_BYTES)
     clear_bytes(w.zeros, a.C * a.itemsize)
-
-
-@serial
-def tile_place(a, tile):
-    """Where a tile lies: its image, its first target."""
-    across = tile // a.tile_cols
-    return across // a.tile_rows, across % a.tile_rows * a.size, tile % a.tile_cols * a.size
 
 
 @serial
@@ -101,20 +108,24 @@ def list_places(table, count, origin, first, sizes, steps, outside):
 def list_pixels(a, w, tile, table):
     """The pixels under a tile."""
     n, row, col = tile_place(a, tile)
-    origin = a.source + n * a.source_n + w.g * a.C * a.source_c
-    sizes, steps = (a.source_rows, a.source_cols), (a.source_h, a.source_w)
-    list_places(table, a.size + _TAPS - 1, origin, (row - a.pad_rows, col - a.pad_cols), sizes, steps, w.zeros)
+    sizes, steps, first = (a.source_rows, a.source_cols), (w.row_step, w.col_step), (row - a.pad_rows, col - a.pad_cols)
+    list_places(table, a.size + TAPS - 1, w.pixels + n * w.image_step, first, sizes, steps, w.zeros)
 
 
 @serial
 def transform_sources(a, w):
     """All tiles of a block."""
-    list_pixels(a, w, w.first, w.tables)
-    for t in range(w.tiles):
-        pixels, following = w.tables + t % 2 * WINOGRAD_TABLE_BYTES, w.tables + (t + 1) % 2 * WINOGRAD_TABLE_BYTES
-        list_pixels(a, w, w.first + min(t + 1, w.tiles - 1), following)
-        points = w.sources + t * a.source_pitch
-        call(a.transform_source, pixels, following, points, a.C * a.itemsize, a.source_step)
+    begin, points = 0, w.sources
+    while begin < w.tiles:
+        end = begin + run_tiles(a, a.source_c, w.first + begin, w.tiles - begin)
+        view_sources(a, w, w.first + begin, end - begin)
+        list_pixels(a, w, w.first + begin, w.tables + begin % 2 * WINOGRAD_TABLE_BYTES)
+        for t in range(begin, end):
+            pixels, following = w.tables + t % 2 * WINOGRAD_TABLE_BYTES, w.tables + (t + 1) % 2 * WINOGRAD_TABLE_BYTES
+            list_pixels(a, w, w.first + min(t + 1, end - 1), following)
+            call(a.transform_source, pixels, following, points, a.C * a.itemsize, a.source_step)
+            points += a.source_pitch
+        begin = end
 
 
 @serial
@@ -125,7 +136,7 @@ def multiply_block(context, a, w, k_block, vectors):
     for e in range(panel.entry_count):
         put_word(w.entries, 2 * e, e * a.part * a.itemsize)
         put_word(w.entries, 2 * e + 1, e * a.part * width)
-    points, panels = (a.size + _TAPS - 1) ** 2, -(-w.tiles // COLUMNS[vectors - 1])
+    points, panels = (a.size + TAPS - 1) ** 2, -(-w.tiles // COLUMNS[vectors - 1])
     ahead, block_bytes = -(-a.C * width // panels), points * a.weight_step
     transformed = a.transformed + (w.g * a.k_block_count + k_block) * block_bytes
     end = a.transformed + (w.g + 1) * a.k_block_count * block_bytes
@@ -145,21 +156,20 @@ def multiply_block(context, a, w, k_block, vectors):
 
 
 @serial
-def transform_target(a, w, t, width, k0, channels):
-    """A tile of a block of channels."""
+def transform_target(a, w, t, last, width, channels):
+    """A tile of a block of channels; the next one's targets, up to those of the last, are asked for."""
     targets, following = w.tables + t % 2 * WINOGRAD_TABLE_BYTES, w.tables + (t + 1) % 2 * WINOGRAD_TABLE_BYTES
-    list_targets(a, w, w.first + min(t + 1, w.tiles - 1), k0, following)
+    list_targets(a, w, w.first + min(t + 1, last), following)
     points, size = w.products + t * width, channels * a.itemsize
     call(a.transform_target, points, w.bias, targets, following, w.doubt, size, a.sums_step, a.activation)
 
 
 @serial
-def list_targets(a, w, tile, k0, table):
+def list_targets(a, w, tile, table):
     """The targets of a tile."""
     n, row, col = tile_place(a, tile)
-    origin = a.target + n * a.target_n + (w.g * a.K + k0) * a.target_c
-    sizes, steps = (a.target_rows, a.target_cols), (a.target_h, a.target_w)
-    list_places(table, a.size, origin, (row, col), sizes, steps, w.waste)
+    sizes, steps = (a.target_rows, a.target_cols), (w.row_step, w.col_step)
+    list_places(table, a.size, w.pixels + n * w.image_step, (row, col), sizes, steps, w.waste)
 
 
 def tile_summer(dtype: str):
@@ -170,18 +180,18 @@ def tile_summer(dtype: str):
     @serial
     def sum_target(a, w, n, row, col, k):
         total = zero
-        for tap in range(_TAPS**2):
-            i, j = row - a.pad_rows + tap // _TAPS, col - a.pad_cols + tap % _TAPS
+        for tap in range(TAPS**2):
+            i, j = row - a.pad_rows + tap // TAPS, col - a.pad_cols + tap % TAPS
             if i < 0 or i >= a.source_rows or j < 0 or j >= a.source_cols:
                 continue
             place = a.source + n * a.source_n + w.g * a.C * a.source_c + i * a.source_h + j * a.source_w
-            pixel = carray(pointer(place), a.C, real)
             weight = a.weight + w.g * a.group_stride + k * a.k_stride
-            weight += (_TAPS**2 - 1 - tap if a.flipped else tap) * a.itemsize
+            weight += (TAPS**2 - 1 - tap if a.flipped else tap) * a.itemsize
             for first in range(0, a.C, lanes):
                 part = zero
                 for c in range(first, min(first + lanes, a.C)):
-                    part += pixel[c] * carray(pointer(weight + c * a.c_stride), 1, real)[0]
+                    pixel = carray(pointer(place + c * a.source_c), 1, real)[0]
+                    part += pixel * carray(pointer(weight + c * a.c_stride), 1, real)[0]
                 total += part
         return total
 
@@ -191,8 +201,8 @@ def tile_summer(dtype: str):
         bias = carray(pointer(w.bias), channels, real)
         for i in range(row, min(row + a.size, a.target_rows)):
             for j in range(col, min(col + a.size, a.target_cols)):
-                place = a.target + n * a.target_n + i * a.target_h + j * a.target_w
-                target = carray(pointer(place + (w.g * a.K + k0) * a.target_c), channels, real)
+                place = w.pixels + n * w.image_step + i * w.row_step + j * w.col_step
+                target = carray(pointer(place), channels, real)
                 for k in range(channels):
                     total = sum_target(a, w, n, i, j, k0 + k) + bias[k]
                     if a.activation & RELU and total < zero:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -31,8 +32,8 @@ CHOICES = {4: Choice(("fast",), 32, 12), 2: Choice(("high", "fast"), 32, 10)}
 # Tiles of a block: enough to read each transformed weight from the second cache a few times, few enough that what is
 # transformed of them stays there.
 _BLOCK_TILES = 48
-# Items for each thread at least, where output channels allow it: they are groups of blocks of channels then.
-_ITEMS = 2
+# What transforming a tile costs, and reading the weight of a block of output channels, in products of these two.
+_TRANSFORM, _READ = 0.1, 8
 _LINE = 64
 # Bytes of an element: float32 alone is filtered so.
 WINOGRAD_ITEMSIZE = 4
@@ -46,7 +47,8 @@ class WinogradPlan:
     ``size`` targets, an image ``tiles`` (rows, columns) of them. ``tile_blocks`` blocks have at most ``block_tiles``.
     ``k_blocks`` has (first vector, vectors); sums over channels are cut into equal runs of ``part``. Elements of
     scratch: ``source_pitch`` from tile to tile, ``source_step``, ``sums_step`` and, in the
-    transformed weight, ``weight_step`` from point to point.
+    transformed weight, ``weight_step`` from point to point. Where channels do not lie together, the pixels of a run of
+    tiles of one row are brought together in a ``strip`` of so many elements, 0 where they do.
     """
 
     size: int
@@ -65,6 +67,7 @@ class WinogradPlan:
     source_step: int
     sums_step: int
     weight_step: int
+    strip: int
     items: int
 
     @property
@@ -98,11 +101,9 @@ def winograd_plan(
     if reason:
         return reason
     tiles = (-(-target[2] // size), -(-target[3] // size))
-    tile_blocks = -(-g.N * tiles[0] * tiles[1] // _BLOCK_TILES)
-    block_tiles = -(-g.N * tiles[0] * tiles[1] // tile_blocks)
     k_blocks = blocks.channel_blocks(K, unit)
-    k_groups = min(len(k_blocks), -(-_ITEMS * threads // (tile_blocks * g.groups)))
-    k_group = -(-len(k_blocks) // k_groups)
+    tile_blocks, k_group = _cut(g.N * tiles[0] * tiles[1], len(k_blocks), g.groups, threads)
+    block_tiles = -(-g.N * tiles[0] * tiles[1] // tile_blocks)
     line, pitch = _LINE // unit.itemsize, -(-C // unit.lanes) * unit.lanes
     width = int(k_blocks[:, 1].max()) * unit.lanes
     return WinogradPlan(
@@ -122,6 +123,7 @@ def winograd_plan(
         source_step=_odd(block_tiles * pitch, line),
         sums_step=_odd(block_tiles * width, line),
         weight_step=_odd(C * width, line),
+        strip=_strip(formats, size, min(block_tiles, tiles[1]), C, width),
         items=g.groups * tile_blocks * -(-len(k_blocks) // k_group),
     )
 
@@ -137,8 +139,6 @@ def _reason(g: Conv2dGeometry, formats: tuple[str, str], unit: VectorUnit) -> st
         return "padding is wider than the kernel reaches"
     if unit.itemsize != WINOGRAD_ITEMSIZE:
         return "the dtype is not float32"
-    if formats != (CHANNELS_LAST, CHANNELS_LAST):
-        return "channels do not lie together"
     if min(g.C_g, g.K_g) < unit.lanes:
         return f"groups of {g.C_g} and {g.K_g} channels leave lanes empty"
     return None
@@ -153,6 +153,31 @@ def _rejection(choice: Choice, channels: int, extent: int, precision: str | None
     if channels < choice.channels or extent < choice.extent:
         return f"fewer than {choice.channels} channels or {choice.extent} rows or columns of targets"
     return None
+
+
+def _cut(tiles: int, k_blocks: int, groups: int, threads: int) -> tuple[int, int]:
+    """How many blocks of tiles, and how many blocks of output channels an item has: what keeps all threads busy.
+
+    An item transforms its tiles and reads its weights, so that as many of both are better where all have work.
+    """
+
+    def seconds(cut: tuple[int, int]) -> tuple[float, int]:
+        tile_blocks, k_group = cut
+        items = groups * tile_blocks * -(-k_blocks // k_group)
+        each = -(-tiles // tile_blocks) * (k_group + _TRANSFORM) + k_group * _READ
+        return -(-items // threads) * each, items
+
+    least = -(-tiles // _BLOCK_TILES)
+    most = min(tiles, -(-least // threads) * threads)
+    cuts = itertools.product({least, most}, range(1, k_blocks + 1))
+    return min(cuts, key=seconds)
+
+
+def _strip(formats: tuple[str, str], size: int, run: int, C: int, width: int) -> int:
+    """The pixels under a run of tiles, all channels of each, or those of its targets, a block of channels of each."""
+    source = 0 if formats[0] == CHANNELS_LAST else (size + 2) * (run * size + 2) * C
+    target = 0 if formats[1] == CHANNELS_LAST else size * run * size * width
+    return max(source, target)
 
 
 def _pads(g: Conv2dGeometry, transposed: bool) -> tuple[int, int]:
