@@ -22,7 +22,7 @@ cdef extern from "winograd_args.h" nogil:
         fc_strides source_strides, target_strides
         const int64_t *k_blocks
         Py_ssize_t N, groups, C, K, source_rows, source_cols, target_rows, target_cols, pad_rows, pad_cols
-        Py_ssize_t size, tile_rows, tile_cols, tile_blocks, block_tiles, k_block_count, k_group, part
+        Py_ssize_t size, tile_rows, tile_cols, tile_blocks, block_tiles, k_block_count, k_group, widest, part
         Py_ssize_t source_pitch, source_step, sums_step, weight_step, scratch_bytes
         Py_ssize_t group_stride, c_stride, k_stride
         int flipped, activation
@@ -57,14 +57,15 @@ cdef class Winograd:
         a.size, a.tile_blocks, a.block_tiles = made.size, made.tile_blocks, made.block_tiles
         a.tile_rows, a.tile_cols = made.tiles
         a.k_blocks, a.k_block_count = <const int64_t*> address(made.k_blocks), len(made.k_blocks)
-        a.k_group, a.part = made.k_group, made.part
+        a.k_group, a.part, a.widest = made.k_group, made.part, made.widest
         a.source_pitch, a.source_step = made.source_pitch, made.source_step
         a.sums_step, a.weight_step = made.sums_step, made.weight_step
         a.group_stride = g.K_g * g.C_g * 9
         a.c_stride, a.k_stride = (g.C_g * 9, 9) if transposed else (9, g.C_g * 9)
         cdef Py_ssize_t lanes = self.kernels.lanes
         scratch = made.points * (a.source_step + a.sums_step) + self.kernels.vectors * lanes * self.kernels.columns
-        a.scratch_bytes = whole_lines((scratch + made.C + lanes + made.strip) * itemsize + 16 * (made.C // made.part))
+        scratch += made.C + lanes + made.strip + 9 * made.C * made.widest
+        a.scratch_bytes = whole_lines(scratch * itemsize + 9 * 16 * (made.C // made.part))
         self.vectors = -(-made.K // lanes)
         self.transformed_bytes = g.groups * a.k_block_count * made.points * a.weight_step * itemsize
         self.items, self.item_flops = made.items, g.flops // made.items

@@ -122,15 +122,17 @@ WINOGRAD = structure(
     "part", "source_pitch", "source_step", "sums_step", "weight_step", "group_stride", "c_stride",
     "k_stride", "flipped", "activation",
     "entries_at", "bias_at", "tables_at", "doubt_at", "sums_at", "zeros_at", "waste_at", "sources_at", "products_at",
-    "strip_at",
+    "strip_at", "taps_at",
 )  # fmt: skip
 # What a slot works with: addresses, then the item's group, first tile and tiles. ``doubt`` says that a tile has what is
 # not finite, ``zeros`` are what lies in the padding, targets outside the image go to ``waste``; ``sources`` are
 # [point][tile][channel], as are ``products`` of a block of channels. Pixel (i, j) of image n, its channels together, is
-# at ``pixels`` + n * image_step + i * row_step + j * col_step: in the images or in the ``strip``.
+# at ``pixels`` + n * image_step + i * row_step + j * col_step: in the images or in the ``strip``. ``taps`` of a
+# block of channels are there once a tile has asked for them.
 WINOGRAD_WORK = structure(
     "panel", "entries", "bias", "tables", "doubt", "sums", "zeros", "waste", "sources", "products", "g", "first",
-    "tiles", "strip", "pixels", "image_step", "row_step", "col_step",
+    "tiles", "strip", "pixels", "image_step", "row_step", "col_step", "taps",
+    "has_taps",
 )  # fmt: skip
 WINOGRAD_WORK_BYTES = WINOGRAD_WORK.itemsize
 # There are two tables of addresses of pixels, those of a tile and of the next one; a tile has so many at most.

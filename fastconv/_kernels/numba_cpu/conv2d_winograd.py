@@ -32,10 +32,10 @@ _TAPS = 9
 _KINDS = {"source": 5, "target": 8, "weight": 5}
 
 
-def _build_winograd(dtype: str):
+def _build_winograd():
     from fastconv._kernels.numba_cpu import conv2d_winograd_items
 
-    return conv2d_winograd_items.winograd_kernel(dtype)
+    return conv2d_winograd_items.winograd_kernel()
 
 
 def _build_winograd_weight():
@@ -51,8 +51,8 @@ def _build_winograd_tile(dtype: str, kind: str, size: int):
 
 
 @cache
-def _kernel(build: Callable, *dtype: str) -> RangeKernel:
-    return RangeKernel(build, *dtype)
+def _kernel(build: Callable) -> RangeKernel:
+    return RangeKernel(build)
 
 
 @cache
@@ -66,7 +66,7 @@ def native_functions(dtype: str) -> list[NativeFunction]:
     if np.dtype(dtype).itemsize != plan.WINOGRAD_ITEMSIZE:
         return []
     tiles = [tile(dtype, kind, size) for kind in _KINDS for size in _SIZES.values()]
-    return [_kernel(_build_winograd, dtype).native, _kernel(_build_winograd_weight).native, *tiles]
+    return [_kernel(_build_winograd).native, _kernel(_build_winograd_weight).native, *tiles]
 
 
 class _Winograd:
@@ -78,10 +78,10 @@ class _Winograd:
         groups = problem.geometry.groups
         self._weight_items = groups * -(-made.K * size // VECTOR_BYTES)
         self._transformed_bytes = groups * len(made.k_blocks) * made.points * made.weight_step * size
-        sizes = (WINOGRAD_WORK_BYTES + PANEL.itemsize, 16 * (made.C // made.part), BLOCK_BYTES)
+        sizes = (WINOGRAD_WORK_BYTES + PANEL.itemsize, _TAPS * 16 * (made.C // made.part), BLOCK_BYTES)
         sizes += (2 * WINOGRAD_TABLE_BYTES, VECTOR_BYTES, max(COLUMNS) * BLOCK_BYTES, made.C * size, BLOCK_BYTES)
         sizes += (made.points * made.source_step * size, made.points * made.sums_step * size)
-        sizes += (made.strip * size,)
+        sizes += (made.strip * size, _TAPS * made.C * made.widest * size)
         _, *self._starts, self.scratch_bytes = layout(*sizes)
 
     def __call__(self, source, weight: Transformed, *rest) -> int:
@@ -98,7 +98,7 @@ class _Winograd:
         bias = ["bias"] if "bias" in self._problem.optional else []
         operands, items = ("source", "transformed", "weight", *bias, "target"), self._plan.items
         chunk = grain(self._problem.geometry.flops // items)
-        run = _kernel(_build_winograd, self._problem.dtype)
+        run = _kernel(_build_winograd)
         return run.bound(self._template(), operands, items, chunk, self.scratch_bytes)
 
     @cached_property
@@ -128,7 +128,7 @@ class _Winograd:
         g, made, dtype, size = self._problem.geometry, self._plan, self._problem.dtype, self._itemsize
         source, target = (g.out_shape, g.x_shape) if self._transposed else (g.x_shape, g.out_shape)
         parts = ("entries_at", "bias_at", "tables_at", "doubt_at", "sums_at", "zeros_at", "waste_at")
-        parts += ("sources_at", "products_at", "strip_at")
+        parts += ("sources_at", "products_at", "strip_at", "taps_at")
         return fill(
             WINOGRAD,
             **panel_values(dtype, made.k_blocks),

@@ -4,8 +4,6 @@ of (size + 2)^2 products instead of 9 size^2; each of these products is one of m
 
 from __future__ import annotations
 
-import numba
-import numpy as np
 from numba import carray
 
 from fastconv._kernels.numba_cpu.addresses import (
@@ -17,7 +15,6 @@ from fastconv._kernels.numba_cpu.addresses import (
     put_word,
     word,
 )
-from fastconv._kernels.numba_cpu.arguments import RELU, RELU6
 from fastconv._kernels.numba_cpu.conv2d_arguments import (
     BLOCK_BYTES,
     WINOGRAD,
@@ -25,6 +22,7 @@ from fastconv._kernels.numba_cpu.conv2d_arguments import (
     WINOGRAD_WORK,
     WINOGRAD_WORK_BYTES,
 )
+from fastconv._kernels.numba_cpu.conv2d_winograd_direct import sum_directly
 from fastconv._kernels.numba_cpu.conv2d_winograd_pixels import (
     TAPS,
     run_tiles,
@@ -39,9 +37,8 @@ from fastconv._kernels.numba_cpu.settings import COLUMNS, VECTOR_BYTES, serial
 _LINE = 64
 
 
-def winograd_kernel(dtype: str):
+def winograd_kernel():
     """target = ending(sum of weight * source); one item per (group, block of tiles, group of blocks of channels)."""
-    sum_tile = tile_summer(dtype)
 
     def winograd(context, lo, hi, slot):
         a = carray(pointer(context), 1, WINOGRAD)[0]
@@ -63,7 +60,7 @@ def winograd_kernel(dtype: str):
                 multiply_block(context, a, w, k_block, vectors)
                 if a.bias != 0:
                     copy_bytes(w.bias, a.bias + (w.g * a.K + k0) * a.itemsize, channels * a.itemsize)
-                begin = 0
+                begin, w.has_taps = 0, False
                 while begin < w.tiles:
                     end = begin + run_tiles(a, a.target_c, w.first + begin, w.tiles - begin)
                     view_targets(a, w, w.first + begin, end - begin, k0, channels)
@@ -71,7 +68,7 @@ def winograd_kernel(dtype: str):
                     for t in range(begin, end):
                         transform_target(a, w, t, end - 1, vectors * VECTOR_BYTES, channels)
                         if word(w.doubt, 0):
-                            sum_tile(a, w, t, k0, channels)
+                            sum_directly(context, a, w, t, k0, vectors)
                     store_targets(a, w, w.first + begin, end - begin, k0, channels)
                     begin = end
 
@@ -85,10 +82,10 @@ def open_slot(a, w, scratch):
     w.tables, w.doubt, w.sums = scratch + a.tables_at, scratch + a.doubt_at, scratch + a.sums_at
     w.zeros, w.waste = scratch + a.zeros_at, scratch + a.waste_at
     w.sources, w.products, w.strip = scratch + a.sources_at, scratch + a.products_at, scratch + a.strip_at
+    w.taps = scratch + a.taps_at
     panel = carray(pointer(w.panel), 1, PANEL)[0]
-    panel.entries, panel.entry_count, panel.per_chunk = w.entries, a.C // a.part, 1
-    panel.count, panel.x_step, panel.x_shift = a.part, a.itemsize, a.source_pitch
-    panel.first, panel.last, panel.ending = True, True, 0
+    panel.entries, panel.count, panel.per_chunk, panel.bias = w.entries, a.part, 1, w.bias
+    panel.first, panel.last = True, True
     clear_bytes(w.bias, BLOCK_BYTES)
     clear_bytes(w.zeros, a.C * a.itemsize)
 
@@ -132,7 +129,8 @@ def transform_sources(a, w):
 def multiply_block(context, a, w, k_block, vectors):
     """The products of one block of channels: one matrix for each point. What the next matrix reads is asked for."""
     panel, width = carray(pointer(w.panel), 1, PANEL)[0], vectors * VECTOR_BYTES
-    panel.w_step, panel.target_step, panel.channels = width, width, width // a.itemsize
+    panel.x_step, panel.x_shift, panel.w_step = a.itemsize, a.source_pitch, width
+    panel.entry_count, panel.target_step, panel.channels, panel.ending = a.C // a.part, width, width // a.itemsize, 0
     for e in range(panel.entry_count):
         put_word(w.entries, 2 * e, e * a.part * a.itemsize)
         put_word(w.entries, 2 * e + 1, e * a.part * width)
@@ -170,45 +168,3 @@ def list_targets(a, w, tile, table):
     n, row, col = tile_place(a, tile)
     sizes, steps = (a.target_rows, a.target_cols), (w.row_step, w.col_step)
     list_places(table, a.size, w.pixels + n * w.image_step, (row, col), sizes, steps, w.waste)
-
-
-def tile_summer(dtype: str):
-    """The function that sums a tile that has what is not finite: transforms spread that over all of it."""
-    real, zero, six = getattr(numba, dtype), np.dtype(dtype).type(0), np.dtype(dtype).type(6)
-    lanes = VECTOR_BYTES // np.dtype(dtype).itemsize
-
-    @serial
-    def sum_target(a, w, n, row, col, k):
-        total = zero
-        for tap in range(TAPS**2):
-            i, j = row - a.pad_rows + tap // TAPS, col - a.pad_cols + tap % TAPS
-            if i < 0 or i >= a.source_rows or j < 0 or j >= a.source_cols:
-                continue
-            place = a.source + n * a.source_n + w.g * a.C * a.source_c + i * a.source_h + j * a.source_w
-            weight = a.weight + w.g * a.group_stride + k * a.k_stride
-            weight += (TAPS**2 - 1 - tap if a.flipped else tap) * a.itemsize
-            for first in range(0, a.C, lanes):
-                part = zero
-                for c in range(first, min(first + lanes, a.C)):
-                    pixel = carray(pointer(place + c * a.source_c), 1, real)[0]
-                    part += pixel * carray(pointer(weight + c * a.c_stride), 1, real)[0]
-                total += part
-        return total
-
-    @serial
-    def sum_tile(a, w, t, k0, channels):
-        n, row, col = tile_place(a, w.first + t)
-        bias = carray(pointer(w.bias), channels, real)
-        for i in range(row, min(row + a.size, a.target_rows)):
-            for j in range(col, min(col + a.size, a.target_cols)):
-                place = w.pixels + n * w.image_step + i * w.row_step + j * w.col_step
-                target = carray(pointer(place), channels, real)
-                for k in range(channels):
-                    total = sum_target(a, w, n, i, j, k0 + k) + bias[k]
-                    if a.activation & RELU and total < zero:
-                        total = zero
-                    if a.activation & RELU6 and total > 6:
-                        total = six
-                    target[k] = total
-
-    return sum_tile

@@ -48,7 +48,8 @@ class WinogradPlan:
     ``k_blocks`` has (first vector, vectors); sums over channels are cut into equal runs of ``part``. Elements of
     scratch: ``source_pitch`` from tile to tile, ``source_step``, ``sums_step`` and, in the
     transformed weight, ``weight_step`` from point to point. Where channels do not lie together, the pixels of a run of
-    tiles of one row are brought together in a ``strip`` of so many elements, 0 where they do.
+    tiles of one row are brought together in a ``strip`` of so many elements, 0 where they do. No block has more than
+    ``widest`` output channels.
     """
 
     size: int
@@ -62,6 +63,7 @@ class WinogradPlan:
     block_tiles: int
     k_blocks: np.ndarray
     k_group: int
+    widest: int
     part: int
     source_pitch: int
     source_step: int
@@ -118,6 +120,7 @@ def winograd_plan(
         block_tiles=block_tiles,
         k_blocks=k_blocks,
         k_group=k_group,
+        widest=width,
         part=_part(C),
         source_pitch=pitch,
         source_step=_odd(block_tiles * pitch, line),

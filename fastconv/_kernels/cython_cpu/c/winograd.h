@@ -4,6 +4,7 @@
 #include "winograd_weight.h"
 #include "winograd_pixels.h"
 #include "winograd_sources.h"
+#include "winograd_direct.h"
 #include "winograd_targets.h"
 
 /* The products of one block of channels: one matrix for each point. What the next matrix reads is asked for. */
@@ -46,6 +47,7 @@ FC_INLINE void FC_FN(winograd_item)(const int size, const fc_winograd_args *a, F
             memcpy(w->bias, (const real *)a->bias + g * a->K + k0, (size_t)channels * sizeof(real));
         FC_FN(multiply_block)
         (a, w, points, vectors, tiles, group + block * step, group + a->k_block_count * step);
+        w->has_taps = 0;
         FC_FN(transform_targets)(size, a, w, g, first, tiles, k0, vectors);
     }
 }
@@ -60,7 +62,8 @@ static void FC_FN(winograd)(void *ctx, ptrdiff_t lo, ptrdiff_t hi, ptrdiff_t slo
     w.sums = w.products + points * a->sums_step;
     w.zeros = w.sums + FC_BLOCK * FC_MOST_COLUMNS;
     w.strip = w.zeros + a->C + FC_LANES;
-    w.entries = (int64_t *)(a->scratch + (slot + 1) * a->scratch_bytes) - 2 * (a->C / a->part);
+    w.entries = (int64_t *)(a->scratch + (slot + 1) * a->scratch_bytes) - 18 * (a->C / a->part);
+    w.taps = (real *)w.entries - 9 * a->C * a->widest;
     memset(w.zeros, 0, (size_t)a->C * sizeof(real));
     for (ptrdiff_t item = lo; item < hi; item++) {
         const ptrdiff_t k_group = item % k_groups, block = item / k_groups % a->tile_blocks;

@@ -16,7 +16,7 @@ typedef struct {
     fc_strides source_strides, target_strides;
     const int64_t *k_blocks;
     ptrdiff_t N, groups, C, K, source_rows, source_cols, target_rows, target_cols, pad_rows, pad_cols;
-    ptrdiff_t size, tile_rows, tile_cols, tile_blocks, block_tiles, k_block_count, k_group, part;
+    ptrdiff_t size, tile_rows, tile_cols, tile_blocks, block_tiles, k_block_count, k_group, widest, part;
     ptrdiff_t source_pitch, source_step, sums_step, weight_step, scratch_bytes;
     ptrdiff_t group_stride, c_stride, k_stride; /* of the weight */
     int flipped, activation; /* flags of activation.h */

@@ -35,6 +35,8 @@ typedef struct {
     real *products; /* [point][tile][k] of a block of channels */
     real *sums, *zeros;
     real *strip; /* [row][col][channel] of the pixels of a run of tiles, where channels do not lie together */
+    real *taps; /* of a block of output channels, once a tile of it has asked for them */
+    int has_taps;
     int64_t *entries;
     real bias[FC_BLOCK];
 } FC_FN(fc_winograd_work);

@@ -1,44 +1,10 @@
-/* Products of tiles to targets, and those targets that must be summed by themselves. */
-
-/* One target as a plain sum, without what lies in the padding. */
-static real FC_FN(sum_target)(const fc_winograd_args *a, ptrdiff_t g, fc_place at, ptrdiff_t k) {
-    const fc_strides s = a->source_strides;
-    const real *image = (const real *)a->source + at.n * s.n + g * a->C * s.c;
-    const real *weight = (const real *)a->weight + g * a->group_stride + k * a->k_stride;
-    real total = 0;
-    for (ptrdiff_t tap = 0; tap < 9; tap++) {
-        const ptrdiff_t row = at.row - a->pad_rows + tap / 3, col = at.col - a->pad_cols + tap % 3;
-        if (row < 0 || row >= a->source_rows || col < 0 || col >= a->source_cols)
-            continue;
-        const real *pixel = image + row * s.h + col * s.w, *taps = weight + (a->flipped ? 8 - tap : tap);
-        for (ptrdiff_t c = 0; c < a->C; c += FC_LANES) {
-            real sum = 0;
-            for (ptrdiff_t i = c; i < c + FC_LANES && i < a->C; i++) sum += pixel[i * s.c] * taps[i * a->c_stride];
-            total += sum;
-        }
-    }
-    return total;
-}
+/* Products of tiles to targets. */
 
 FC_INLINE void FC_FN(store_lanes)(real *to, vec value, ptrdiff_t lanes) {
     if (lanes >= FC_LANES)
         *(vec *)to = value;
     else
         memcpy(to, &value, (size_t)lanes * sizeof(real));
-}
-
-/* A tile that holds what is not finite: transforms spread that over all of it, so each target is summed by itself. */
-static void FC_FN(sum_tile_targets)(const fc_winograd_args *a, const FC_FN(fc_winograd_work) *w, ptrdiff_t g, fc_place tile,
-                                    ptrdiff_t k0, ptrdiff_t channels, FC_FN(fc_winograd_pixels) to, real *target) {
-    for (ptrdiff_t i = 0; i < a->size && tile.row + i < a->target_rows; i++)
-        for (ptrdiff_t j = 0; j < a->size && tile.col + j < a->target_cols; j++)
-            for (ptrdiff_t k = 0; k < channels; k++) {
-                const fc_place at = {tile.n, tile.row + i, tile.col + j};
-                real sum = FC_FN(sum_target)(a, g, at, k0 + k) + w->bias[k];
-                if (a->activation & FC_RELU && sum < 0) sum = 0;
-                if (a->activation & FC_RELU6 && sum > 6) sum = 6;
-                target[i * to.h + j * to.w + k] = sum;
-            }
 }
 
 /* A tile of a vector of channels; returns what is NaN where a result is not finite. */
@@ -80,7 +46,7 @@ FC_INLINE int FC_FN(has_nan)(vec value) {
 }
 
 /* A run of tiles of a block of channels. */
-FC_INLINE void FC_FN(finish_run)(const int size, const fc_winograd_args *a, const FC_FN(fc_winograd_work) *w, ptrdiff_t g,
+FC_INLINE void FC_FN(finish_run)(const int size, const fc_winograd_args *a, FC_FN(fc_winograd_work) *w, ptrdiff_t g,
                                  FC_FN(fc_winograd_pixels) to, ptrdiff_t first, ptrdiff_t tiles, const real *products, ptrdiff_t k0,
                                  ptrdiff_t vectors) {
     const ptrdiff_t width = vectors * FC_LANES, channels = a->K - k0 < width ? a->K - k0 : width;
@@ -94,12 +60,12 @@ FC_INLINE void FC_FN(finish_run)(const int size, const fc_winograd_args *a, cons
                                                *(const vec *)(w->bias + o * FC_LANES), a->activation, rows, cols, to,
                                                channels - o * FC_LANES, target + o * FC_LANES);
         if (__builtin_expect(FC_FN(has_nan)(doubt), 0))
-            FC_FN(sum_tile_targets)(a, w, g, at, k0, channels, to, target);
+            FC_FN(sum_directly)(a, w, g, at, k0, vectors, to, target);
     }
 }
 
 /* All tiles of a block of channels, through the strip where the channels of the targets do not lie together. */
-FC_INLINE void FC_FN(transform_targets)(const int size, const fc_winograd_args *a, const FC_FN(fc_winograd_work) *w,
+FC_INLINE void FC_FN(transform_targets)(const int size, const fc_winograd_args *a, FC_FN(fc_winograd_work) *w,
                                         ptrdiff_t g, ptrdiff_t first, ptrdiff_t tiles, ptrdiff_t k0, ptrdiff_t vectors) {
     const fc_strides s = a->target_strides;
     const ptrdiff_t width = vectors * FC_LANES, channels = a->K - k0 < width ? a->K - k0 : width;
