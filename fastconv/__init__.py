@@ -64,7 +64,14 @@ __all__ = [
 # Rooms that cost import time and that not every user enters: loaded when they are first named.
 _LAZY = ("datasets", "estimator", "models", "nn", "optim", "plots", "training", "weights")
 # Functions that live in one of them.
-_LAZY_FUNCTIONS = {"freeze": "nn", "fuse": "nn", "replace_head": "nn", "summary": "summaries", "unfreeze": "nn"}
+_LAZY_FUNCTIONS = {
+    "freeze": "nn",
+    "fuse": "nn",
+    "replace_head": "nn",
+    "sizes": "layer_sizes",
+    "summary": "summaries",
+    "unfreeze": "nn",
+}
 
 
 def __getattr__(name: str):
