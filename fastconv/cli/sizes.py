@@ -11,8 +11,8 @@ def register(commands) -> None:
         "sizes",
         help="compute the volumes of a stack of layers",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Print the volume behind each layer with the formula of its size, (W - F + 2P)/S + 1, its parameters\n"
-        "with shared weights and without, and its multiply-adds; explain a stride that does not divide.",
+        description="Print the volume behind each layer with the formula of its size, (W - F + 2P)/S + 1, its\n"
+        "parameters with shared weights and without, and its multiply-adds; explain a stride that does not divide.",
         epilog="""layers:
   conv:K,F,S,P  K filters of F x F, stride S (default 1), padding P (default 0, or 'same')
   pool:F,S,P    the largest of F x F values, stride S (default F); avgpool:F,S,P their mean, avgpool that of the plane
