@@ -85,6 +85,11 @@ class Tensor:
         """Whether a user made it, rather than an operation that was recorded."""
         return self._node is None
 
+    @property
+    def grad_fn(self):
+        """The recorded call that made it, whose edges lead to what it was made of; None for a leaf."""
+        return self._node
+
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Switch recording on or off for a leaf; raises DTypeError for integer Tensors."""
         if requires_grad and not dtypes.is_float(self.dtype):

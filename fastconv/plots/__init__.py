@@ -3,8 +3,24 @@
 Needs matplotlib (``pip install 'fastconv[plot]'``), which is loaded when something is drawn.
 """
 
+from fastconv.plots.architecture import architecture
+from fastconv.plots.backends import backends
+from fastconv.plots.confusion_matrix import confusion_matrix
 from fastconv.plots.curve import curve
+from fastconv.plots.curves import curves
+from fastconv.plots.feature_maps import feature_maps
 from fastconv.plots.filters import filters
+from fastconv.plots.receptive_field import receptive_field
 from fastconv.plots.training_summary import training_summary
 
-__all__ = ["curve", "filters", "training_summary"]
+__all__ = [
+    "architecture",
+    "backends",
+    "confusion_matrix",
+    "curve",
+    "curves",
+    "feature_maps",
+    "filters",
+    "receptive_field",
+    "training_summary",
+]
