@@ -124,9 +124,9 @@ def receptive_fields(model: Module, input_shape: tuple[int, ...]) -> dict[str, F
     >>> from fastconv import models
     >>> fields = receptive_fields(models.alexnet(), (3, 224, 224))
     >>> fields["features.12"].rows.progression
-    Progression(size=195, jump=32, start=-82)
+    Progression(size=195, jump=32, start=-66)
     >>> fields["features.12"].shape, fields["features.12"].box(0, 5)
-    ((6, 6), (0, 78, 113, 224))
+    ((6, 6), (0, 94, 129, 224))
     """
     if not isinstance(model, Module):
         raise TypeError(f"model must be a fastconv.nn.Module, got {type(model).__name__}")

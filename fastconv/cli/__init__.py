@@ -7,7 +7,7 @@ import importlib
 import os
 import sys
 
-COMMANDS = ("demo", "train", "finetune", "predict", "summary", "sizes", "bench", "compare", "warmup", "doctor")
+COMMANDS = ("demo", "train", "finetune", "predict", "summary", "sizes", "plot", "bench", "compare", "warmup", "doctor")
 
 
 def main(argv: list[str] | None = None) -> int:

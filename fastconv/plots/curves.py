@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from fastconv.plots import canvas
 
 
@@ -16,7 +18,7 @@ def curves(histories, axes=None):
     >>> from fastconv.training import Epoch, History
     >>> history = History([Epoch(1, 2.1, 0.3, 1e-3, 1.5, 0.6, 1.0), Epoch(2, 1.2, 0.7, 1e-3, 0.9, 0.8, 1.0)])
     >>> left, right = curves(history)
-    >>> [line.get_label() for line in right.lines], list(right.lines[1].get_ydata())
+    >>> [line.get_label() for line in right.lines], right.lines[1].get_ydata().tolist()
     (['training', 'validation'], [60.0, 80.0])
     """
     named = histories if isinstance(histories, Mapping) else {"": histories}
@@ -47,7 +49,7 @@ def _draw(panel, name: str, colours, training, validation) -> None:
         if None not in values:
             marker = "." if len(values) < 40 else None
             named = f"{name}, {label}" if name else label
-            panel.plot(range(1, len(values) + 1), values, style, color=colour, label=named, marker=marker)
+            panel.plot(np.arange(1, len(values) + 1), np.array(values), style, color=colour, label=named, marker=marker)
 
 
 def _percents(fractions) -> list[float | None]:

@@ -1,7 +1,7 @@
 """Training, evaluation and prediction, with checkpoints that continue bit for bit, and from frozen features."""
 
 from fastconv.datasets.transforms import random_shift
-from fastconv.training.checkpoint import model_state
+from fastconv.training.checkpoint import load_history, model_state
 from fastconv.training.evaluation import Evaluation, evaluate, predict
 from fastconv.training.features import features, split
 from fastconv.training.finetuning import finetune
@@ -17,6 +17,7 @@ __all__ = [
     "features",
     "finetune",
     "fit",
+    "load_history",
     "load_network",
     "model_state",
     "predict",

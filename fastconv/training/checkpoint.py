@@ -14,7 +14,7 @@ import numpy as np
 
 from fastconv import parameters, rng, weights
 from fastconv.errors import FormatError
-from fastconv.training.history import Epoch
+from fastconv.training.history import Epoch, History
 from fastconv.training.run import Run
 
 _KEY = "checkpoint"
@@ -63,6 +63,17 @@ def model_state(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """The model's part of a checkpoint, for ``load_state_dict``; raises FormatError or OSError."""
     _record(os.fsdecode(path))
     return _below("model/", weights.load(path))
+
+
+def load_history(path: str | os.PathLike) -> History:
+    """The epochs that a checkpoint's run has finished; raises FormatError or OSError."""
+    name = os.fsdecode(path)
+    try:
+        return History([Epoch.of(row) for row in _record(name)["history"]])
+    except _DAMAGE as error:
+        if isinstance(error, FormatError):
+            raise
+        raise FormatError(f"{name}: a damaged checkpoint: {error}") from error
 
 
 def restore(path: str, run: Run) -> None:
