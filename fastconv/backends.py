@@ -122,7 +122,10 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class LaunchRecord:
-    """One kernel call, as ``recording`` sees it; what became of the weight, None where it is used as it is."""
+    """One kernel call, as ``recording`` sees it; what became of the weight, None where it is used as it is.
+
+    ``choice`` says by what rule the variant runs, and why those before it do not, where there is such a rule.
+    """
 
     op: str
     problem: Problem
@@ -131,6 +134,8 @@ class LaunchRecord:
     why: str
     workspace_bytes: int
     weight: str | None
+    precision: str
+    choice: tuple[str, ...]
 
 
 def _no_memory(task: Task, kernel: Kernel) -> MemoryError:
@@ -204,6 +209,7 @@ class recording(Listener):  # noqa: N801 - a context manager, used like a functi
     def launched(self, kernels, task, kernel, weight, run, operands):
         """Note it."""
         told = (kernels.name, kernel.variant, kernels.why, kernel.workspace_bytes, weight)
+        told += (kernels.precision, kernel.choice)
         self._records.append(LaunchRecord(task.op, task.problem, *told))
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,8 @@ class Step:
 
     The weight was "packed" for this call, "kept" from an earlier one, "unpacked", which is packed while it was used or
     read in place by a kernel that could have had it packed, or None: used as it is. ``layer`` is the path of the module
-    that called it in a model, ``fused`` what else is done in the same pass.
+    that called it in a model, ``fused`` what else is done in the same pass. ``precision`` was in force, and ``choice``
+    says by what rule the variant runs and why others that are meant for such layers do not: a line for each.
     """
 
     layer: str
@@ -47,6 +48,8 @@ class Step:
     workspace_bytes: int
     weight: str | None
     fused: tuple[str, ...]
+    precision: str
+    choice: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +57,14 @@ class Explanation:
     """The kernel calls of one run, and the number of threads; prints as a table.
 
     ``passes`` says of a model that ``fastconv.fuse`` made whether such passes are repeated without running its modules,
-    or why not; of all else it is empty.
+    or why not; of all else it is empty. ``kept`` has the bytes of packed and transformed weights that are kept after
+    the run, by the parameter of the model; they are kept from the second run with the same values on.
     """
 
     steps: tuple[Step, ...]
     threads: int
     passes: str = ""
+    kept: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def flops(self) -> int:
@@ -71,9 +76,14 @@ class Explanation:
         """Bytes that all steps must read and write once."""
         return sum(step.nbytes for step in self.steps)
 
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of packed and transformed weights that are kept for all parameters."""
+        return sum(self.kept.values())
+
     def __str__(self) -> str:
         table = self._table() if self.steps else "no kernel ran: these operations are plain NumPy"
-        return "\n".join(filter(None, (table, self.passes)))
+        return "\n".join(filter(None, (table, *self._choices(), self._memory(), self.passes)))
 
     __repr__ = __str__
 
@@ -99,8 +109,25 @@ class Explanation:
         widths = [max(map(len, column)) for column in columns]
         lines = [_aligned(row, widths) for row in zip(*columns, strict=True)]
         why = "; ".join(dict.fromkeys(f"{s.backend} {s.why}" for s in self.steps))
-        total = f"{self.flops:,} FLOP, {self.nbytes:,} bytes, {self.threads} threads; {why}"
+        precision = ", ".join(dict.fromkeys(s.precision for s in self.steps))
+        total = f"{self.flops:,} FLOP, {self.nbytes:,} bytes, {self.threads} threads, precision {precision}; {why}"
         return "\n".join([*lines, total])
+
+    def _choices(self) -> list[str]:
+        """Steps that the same rules decide, and the rules."""
+        layers: dict[tuple[str, tuple[str, ...]], dict[str, None]] = {}
+        for s in self.steps:
+            if s.choice:
+                layers.setdefault((s.op, s.choice), {})[s.layer] = None
+        return [
+            line
+            for (op, choice), names in layers.items()
+            for line in (" ".join(filter(None, (op, ", ".join(names)))) + ":", *(f"  {rule}" for rule in choice))
+        ]
+
+    def _memory(self) -> str:
+        kept = [nbytes for nbytes in self.kept.values() if nbytes]
+        return f"packed and transformed weights of {len(kept)} parameters are kept: {sum(kept):,} bytes" if kept else ""
 
 
 def explain(target: Callable, *args, **kwargs) -> Explanation:
@@ -125,7 +152,13 @@ def explain(target: Callable, *args, **kwargs) -> Explanation:
             target(*given, **named)
         passes = _passes(target, given, named)
     steps = [_step(record, names.get(index, "")) for index, record in enumerate(records)]
-    return Explanation(tuple(steps), backends.get_num_threads(), passes)
+    return Explanation(tuple(steps), backends.get_num_threads(), passes, _kept(target))
+
+
+def _kept(target) -> dict[str, int]:
+    """Parameter of a model -> the bytes that are kept of it, packed."""
+    named = target.named_parameters() if hasattr(target, "named_parameters") else ()
+    return {name: backends.packed_weights.nbytes_of(parameter) for name, parameter in named}
 
 
 def _passes(target, given, named) -> str:
@@ -224,6 +257,8 @@ def _step(record: LaunchRecord, layer: str) -> Step:
         workspace_bytes=record.workspace_bytes,
         weight=record.weight,
         fused=fused(problem),
+        precision=record.precision,
+        choice=record.choice,
     )
 
 

@@ -63,6 +63,10 @@ class PackedWeights:
         """The bytes kept now."""
         return sum(entry.nbytes for entry in self._live())
 
+    def nbytes_of(self, parameter) -> int:
+        """The bytes kept now of one Parameter, packed for all kernels that have used it."""
+        return sum(entry.nbytes for entry in [*parameter._version.derived.values()] if entry.packed is not None)
+
     def clear(self) -> None:
         """Keep nothing of what is kept now."""
         with self._lock:

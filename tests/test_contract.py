@@ -104,6 +104,17 @@ def test_the_first_variant_that_accepts_is_taken_and_refusals_are_collected():
     assert contract.first_accepting(tuple(refusing), problem).reason == "first: not first; third: not third"
 
 
+def test_the_kernel_that_accepts_tells_who_was_meant_for_the_problem_and_declined():
+    kernel = Kernel("last", lambda *operands: contract.OK, choice=("last is chosen: it is cheap",))
+    refusing = [
+        Variant(name, lambda problem, name=name: Declined(f"no {name}", name == "near")) for name in ("near", "far")
+    ]
+    table = (*refusing, Variant("last", lambda problem: kernel))
+    found = contract.first_accepting(table, small_problem("conv2d_forward"))
+    assert found.choice == ("near declines: no near", "last is chosen: it is cheap")
+    assert found.run is kernel.run
+
+
 @pytest.mark.parametrize(("taps", "dtype"), [(256, "uint8"), (257, "uint16"), (1 << 16, "uint16"), (65537, "uint32")])
 def test_offsets_take_the_smallest_dtype(taps, dtype):
     geometry = geometry_of(PoolCase("window", "here", (1, 1, taps, 1), (taps, 1)))

@@ -71,6 +71,32 @@ def test_explain_tells(backend, rng):
 
 
 @compiled_backends
+@pytest.mark.parametrize("level", ["strict", "fast"])
+def test_explain_reports_the_bytes_that_are_kept_of_each_parameter(backend, level):
+    model = nn.Sequential(nn.Conv2d(32, 32, 3, padding=1), nn.Conv2d(32, 48, 3, bias=False))
+    x = np.zeros((1, 32, 16, 16), np.float32).transpose(0, 3, 1, 2).copy().transpose(0, 2, 3, 1)
+    with fc.use_backend(backend), fc.use_precision(level):
+        first, second = fc.explain(model, x), fc.explain(model, x)
+    assert first.kept == dict.fromkeys(("0.weight", "0.bias", "1.weight"), 0)
+    assert "are kept" not in str(first)
+    assert second.kept["0.bias"] == 0
+    # 36 numbers for 9 taps where tiles are transformed.
+    share = 36 / 9 if level == "fast" else 1
+    assert second.kept["0.weight"] >= share * model[0].weight.numpy().nbytes
+    assert second.kept["1.weight"] >= share * model[1].weight.numpy().nbytes
+    assert second.kept_bytes == sum(second.kept.values()) == store.nbytes
+    assert f"weights of 2 parameters are kept: {store.nbytes:,} bytes" in str(second)
+    with fc.no_grad():
+        model[0].weight.copy_(model[0].weight)
+    with fc.use_backend(backend), fc.use_precision(level):
+        third = fc.explain(model, x)
+    assert third.kept == {**second.kept, "0.weight": 0}
+    store.clear()
+    assert fc.explain(F.conv2d, (1, 4, 6, 5), (4, 4, 3, 3)).kept == {}
+    assert store.nbytes_of(model[1].weight) == 0
+
+
+@compiled_backends
 def test_gradients_of_the_input_use_them_too(backend, rng):
     layer, x = layer_of(rng), fc.tensor(integers(rng, (1, 4, 6, 5)), requires_grad=True)
     grad_out = integers(rng, (1, 6, 6, 5))

@@ -1,6 +1,7 @@
 """Winograd's minimal filtering: its tiles, its errors, where NaN and infinities land, and who may choose it."""
 
 import itertools
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +15,7 @@ import fastconv as fc
 import fastconv.functional as F
 from fastconv import _kernels, nn
 from fastconv._kernels.contract import Declined
+from fastconv._kernels.plan.winograd import CHOICES, Choice
 from fastconv.arrays import CHANNELS_LAST
 from fastconv.bench.cases import ConvCase
 from fastconv.dtypes import FLOAT_TYPES
@@ -180,6 +182,69 @@ def test_what_has_no_tiles_is_declined_with_the_reason(backend, variant, case, d
     answer = _kernels.load(backend).prepare("conv2d_forward", problem("conv2d_forward", case, variant, dtype, formats))
     assert isinstance(answer, Declined)
     assert reason in answer.reason
+
+
+def explained(backend, level, shape, K=32, formats=CHANNELS_LAST):
+    """The only step of a layer at a precision."""
+    x = in_format(np.zeros(shape, np.float32), formats)
+    weight = np.zeros((K, shape[1], 3, 3), np.float32)
+    with fc.use_backend(backend), fc.use_precision(level):
+        explanation = fc.explain(F.conv2d, x, weight, padding=1)
+    (step,) = explanation.steps
+    for line in step.choice:
+        assert line in str(explanation)
+    assert f"precision {level}" in str(explanation)
+    return step
+
+
+@compiled_backends
+@pytest.mark.parametrize("level", fc.precision.LEVELS)
+@pytest.mark.parametrize("size", CHOICES)
+def test_explain_quotes_the_rule_of_choice_with_the_numbers_of_the_call(backend, level, size):
+    rule, name = CHOICES[size], f"winograd{size}"
+    for channels, extent in itertools.product((rule.channels, rule.channels - 1), (rule.extent, rule.extent - 1)):
+        step = explained(backend, level, (1, channels, rule.extent + 3, extent), K=rule.channels + 5)
+        assert step.precision == level
+        told = " ".join(step.choice)
+        rejection = rule.rejection(channels, extent, level)
+        if rejection:
+            assert f"{name} declines: {rejection}" in told
+        elif step.variant == name:
+            assert f"{name} is chosen: {rule.reason(channels, extent, level)}" in told
+            assert {str(channels), str(extent), level} <= set(re.findall(r"\w+", told))
+        assert (step.variant == name) == (f"{name} is chosen" in told)
+
+
+def test_a_rejection_names_what_is_missing_and_a_reason_all_that_is_there():
+    rule = Choice(("high", "fast"), 32, 10)
+    assert rule.rejection(32, 10, "high") is None
+    assert rule.rejection(64, 56, "strict") == "the precision is strict, not high or fast"
+    assert rule.rejection(31, 10, "fast") == "31 channels of a group are fewer than 32"
+    assert rule.rejection(32, 9, "high") == "9 rows or columns of targets are fewer than 10"
+    assert rule.reason(64, 56, "high") == (
+        "the precision is high, 64 channels of a group are at least 32, 56 rows or columns of targets at least 10"
+    )
+
+
+@compiled_backends
+def test_explain_tells_when_the_memory_format_is_in_the_way_and_nothing_of_other_filters(backend):
+    step = explained(backend, "fast", (1, 64, 20, 20), formats=FORMATS[0])
+    assert step.variant == "direct"
+    assert step.choice == tuple(f"winograd{size} declines: channels do not lie together" for size in (4, 2))
+    with fc.use_backend(backend):
+        (pointwise,) = fc.explain(F.conv2d, (1, 64, 20, 20), (64, 64, 1, 1)).steps
+        (strided,) = fc.explain(F.conv2d, (1, 64, 20, 20), (64, 64, 3, 3), stride=2).steps
+    assert pointwise.choice == strided.choice == ()
+
+
+def test_layers_that_one_rule_decides_stand_together():
+    layers = [nn.Conv2d(32, 32, 3, padding=1) for _ in range(3)]
+    with fc.use_precision("fast"):
+        x = in_format(np.zeros((1, 32, 16, 16), np.float32), CHANNELS_LAST)
+        explanation = fc.explain(nn.Sequential(*layers, nn.Conv2d(32, 32, 7)), x)
+    text = str(explanation)
+    assert text.count("conv2d_forward 0, 1, 2:") == 1
+    assert [step.layer for step in explanation.steps if step.choice] == ["0", "1", "2"]
 
 
 def test_precision_is_high_unless_it_is_set():

@@ -12,7 +12,7 @@ output; ``bias`` and ``offsets`` are passed only where the problem says that the
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -122,6 +122,7 @@ class Kernel:
     ``pack`` reorders a weight where the variant wants it packed; ``run_unpacked`` takes it as it is and gives the same
     result, for a weight that is used once. Kernels of one ``packing`` pack alike, and may share what one has packed.
     ``keeps`` holds what ``run`` knows by address only. ``precision`` is the strictest at which it is chosen unasked.
+    ``choice`` says by what rule it runs, and why none does that is meant for such problems and was asked before it.
     """
 
     variant: str
@@ -132,6 +133,7 @@ class Kernel:
     run_unpacked: Callable[..., int] | None = None
     packing: Any = None
     precision: str = "strict"
+    choice: tuple[str, ...] = ()
 
     def __call__(self, *operands) -> int:
         """Run on inputs and outputs; returns OK or the code of what failed."""
@@ -153,9 +155,10 @@ class Transformed(np.ndarray):
 
 @dataclass(frozen=True, slots=True)
 class Declined:
-    """This backend or variant will not run the problem."""
+    """This backend or variant will not run the problem; whether problems of its kind are what it is ``meant`` for."""
 
     reason: str
+    meant: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,14 +179,16 @@ def planned(variant: str, made: Any, build: Callable[[], Any]) -> Kernel | Decli
 
 def first_accepting(variants: tuple[Variant, ...], problem: Problem) -> Kernel | Declined:
     """The kernel of the first variant in the ordered table that takes the problem."""
-    reasons = []
+    reasons, told = [], []
     for variant in variants:
         if problem.variant not in (None, variant.name):
             continue
         answer = variant.prepare(problem)
         if isinstance(answer, Kernel):
-            return answer
+            return replace(answer, choice=(*told, *answer.choice)) if told else answer
         reasons.append(f"{variant.name}: {answer.reason}")
+        if answer.meant:
+            told.append(f"{variant.name} declines: {answer.reason}")
     known = ", ".join(variant.name for variant in variants)
     return Declined("; ".join(reasons) or f"no variant named {problem.variant!r}, there are: {known}")
 

@@ -102,9 +102,12 @@ def _prepare(name, size, problem, transposed):
     asked = None if problem.variant else problem.precision
     made = plan.winograd_plan(problem.geometry, transposed, problem.formats, size, unit, threads, asked)
     if isinstance(made, str):
-        return contract.Declined(made)
+        return contract.Declined(made, meant=plan.is_winograd_kernel(problem.geometry))
     cdef Winograd run = Winograd(problem, made, transposed)
-    return contract.Kernel(name, run, run.transform, run.scratch_bytes, precision=made.precision)
+    choice = (f"{name} is chosen: {made.why}",)
+    return contract.Kernel(
+        name, run, run.transform, run.scratch_bytes, precision=made.precision, choice=choice
+    )
 
 
 def _variants(transposed):

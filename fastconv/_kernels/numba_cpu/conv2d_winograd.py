@@ -152,9 +152,10 @@ def _prepare(name: str, problem: Problem, transposed: bool) -> Kernel | Declined
     asked = None if problem.variant else problem.precision
     made = plan.winograd_plan(problem.geometry, transposed, problem.formats, _SIZES[name], unit, threads, asked)
     if isinstance(made, str):
-        return Declined(made)
+        return Declined(made, meant=plan.is_winograd_kernel(problem.geometry))
     run = _Winograd(problem, made, transposed)
-    return Kernel(name, run, run.transform, run.scratch_bytes, precision=made.precision)
+    choice = (f"{name} is chosen: {made.why}",)
+    return Kernel(name, run, run.transform, run.scratch_bytes, precision=made.precision, choice=choice)
 
 
 def _variants(transposed: bool) -> tuple[Variant, ...]:

@@ -27,7 +27,7 @@ from fastconv._kernels.plan.parts import PART_CHUNK, PartPlan, part_plan
 from fastconv._kernels.plan.pointwise import PointwisePlan, pointwise_plan
 from fastconv._kernels.plan.rows import SweepPlan, row_plan, rows_reason, sweep_plan
 from fastconv._kernels.plan.sums import Packing, SumPlan, dots_reason, held_items, packing, sum_plan
-from fastconv._kernels.plan.winograd import WINOGRAD_ITEMSIZE, WinogradPlan, winograd_plan
+from fastconv._kernels.plan.winograd import WINOGRAD_ITEMSIZE, WinogradPlan, is_winograd_kernel, winograd_plan
 
 __all__ = [
     "BLOCK_TERMS",
@@ -61,6 +61,7 @@ __all__ = [
     "images_plan",
     "is_pointwise",
     "is_streamed",
+    "is_winograd_kernel",
     "joined_groups",
     "norm_plan",
     "packing",

@@ -25,6 +25,23 @@ class Choice:
     channels: int
     extent: int
 
+    def rejection(self, channels: int, extent: int, precision: str) -> str | None:
+        """Why the size is not chosen, or None."""
+        if precision not in self.precisions:
+            return f"the precision is {precision}, not {' or '.join(self.precisions)}"
+        if channels < self.channels:
+            return f"{channels} channels of a group are fewer than {self.channels}"
+        if extent < self.extent:
+            return f"{extent} rows or columns of targets are fewer than {self.extent}"
+        return None
+
+    def reason(self, channels: int, extent: int, precision: str) -> str:
+        """Why it is."""
+        return (
+            f"the precision is {precision}, {channels} channels of a group are at least {self.channels}, "
+            f"{extent} rows or columns of targets at least {self.extent}"
+        )
+
 
 # By the size of a tile. With weights that stay, tiles were faster from 16 channels and 4 x 4 targets on; but on smaller
 # maps than these, a weight that is used for one image takes longer to transform than its sums are faster.
@@ -49,7 +66,7 @@ class WinogradPlan:
     scratch: ``source_pitch`` from tile to tile, ``source_step``, ``sums_step`` and, in the
     transformed weight, ``weight_step`` from point to point. Where channels do not lie together, the pixels of a run of
     tiles of one row are brought together in a ``strip`` of so many elements, 0 where they do. No block has more than
-    ``widest`` output channels.
+    ``widest`` output channels. ``why`` quotes the rule of choice.
     """
 
     size: int
@@ -71,6 +88,7 @@ class WinogradPlan:
     weight_step: int
     strip: int
     items: int
+    why: str
 
     @property
     def points(self) -> int:
@@ -99,7 +117,8 @@ def winograd_plan(
     """
     source, target = (g.out_shape, g.x_shape) if transposed else (g.x_shape, g.out_shape)
     C, K = (g.K_g, g.C_g) if transposed else (g.C_g, g.K_g)
-    reason = _reason(g, formats, unit) or _rejection(CHOICES[size], min(C, K), min(target[2:]), precision)
+    choice, facts = CHOICES[size], (min(C, K), min(target[2:]))
+    reason = _reason(g, formats, unit) or (choice.rejection(*facts, precision) if precision else None)
     if reason:
         return reason
     tiles = (-(-target[2] // size), -(-target[3] // size))
@@ -128,33 +147,27 @@ def winograd_plan(
         weight_step=_odd(C * width, line),
         strip=_strip(formats, size, min(block_tiles, tiles[1]), C, width),
         items=g.groups * tile_blocks * -(-len(k_blocks) // k_group),
+        why=choice.reason(*facts, precision) if precision else "it was asked for by name",
     )
+
+
+def is_winograd_kernel(g: Conv2dGeometry) -> bool:
+    """Whether the filters are those that minimal filtering is meant for."""
+    return all((axis.kernel, axis.stride, axis.dilation) == (3, 1, 1) for axis in (g.rows, g.cols))
 
 
 def _reason(g: Conv2dGeometry, formats: tuple[str, str], unit: VectorUnit) -> str | None:
     """Why no tile can be computed so, or None."""
-    axes = (g.rows, g.cols)
-    if any((axis.kernel, axis.stride, axis.dilation) != (3, 1, 1) for axis in axes):
+    if not is_winograd_kernel(g):
         return "the kernel is not 3 x 3 with stride 1 and no dilation"
     if g.padding_mode != "zeros":
         return f"padding is {g.padding_mode}"
-    if any(max(axis.low, axis.high) > 2 for axis in axes):
+    if any(max(axis.low, axis.high) > 2 for axis in (g.rows, g.cols)):
         return "padding is wider than the kernel reaches"
     if unit.itemsize != WINOGRAD_ITEMSIZE:
         return "the dtype is not float32"
     if min(g.C_g, g.K_g) < unit.lanes:
         return f"groups of {g.C_g} and {g.K_g} channels leave lanes empty"
-    return None
-
-
-def _rejection(choice: Choice, channels: int, extent: int, precision: str | None) -> str | None:
-    """Why the size is not chosen, or None."""
-    if precision is None:
-        return None
-    if precision not in choice.precisions:
-        return f"the precision is {precision}, not {' or '.join(choice.precisions)}"
-    if channels < choice.channels or extent < choice.extent:
-        return f"fewer than {choice.channels} channels or {choice.extent} rows or columns of targets"
     return None
 
 
