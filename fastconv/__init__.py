@@ -62,11 +62,13 @@ __all__ = [
 ]
 
 # Rooms that cost import time and that not every user enters: loaded when they are first named.
-_LAZY = ("datasets", "estimator", "models", "nn", "optim", "plots", "training", "weights")
+_LAZY = ("datasets", "estimator", "models", "nn", "optim", "plots", "scanning", "training", "weights")
 # Functions that live in one of them.
 _LAZY_FUNCTIONS = {
     "freeze": "nn",
+    "fully_convolutional": "nn",
     "fuse": "nn",
+    "localize": "scanning",
     "replace_head": "nn",
     "sizes": "layer_sizes",
     "summary": "summaries",

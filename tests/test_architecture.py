@@ -55,6 +55,8 @@ MAY_IMPORT = {
     "fastconv.files": {"fastconv.errors"},
     "fastconv.datasets": {"fastconv.arrays", "fastconv.errors", "fastconv.files", "fastconv.nn", "fastconv.parameters"},
     "fastconv.weights": {"fastconv.arrays", "fastconv.errors", "fastconv.files", "fastconv.nn"},
+    "fastconv.scanning": FUNCTIONAL
+    | {f"fastconv.{room}" for room in ("nn", "optim", "models", "datasets", "training", "files")},
     "fastconv._kernels": set(),
     "fastconv._kernels.contract": LEAVES,
     "fastconv._kernels.plan": LEAVES,

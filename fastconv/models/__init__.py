@@ -3,6 +3,7 @@
 from fastconv.models.alexnet import alexnet
 from fastconv.models.alexnet_2012 import alexnet_2012
 from fastconv.models.cifar_small import cifar_small
+from fastconv.models.digit_finder import digit_finder
 from fastconv.models.digits_net import digits_net
 from fastconv.models.googlenet import googlenet
 from fastconv.models.inception_v3 import inception_v3
@@ -27,6 +28,7 @@ __all__ = [
     "alexnet_2012",
     "cifar_small",
     "create",
+    "digit_finder",
     "digits_net",
     "googlenet",
     "inception_v3",

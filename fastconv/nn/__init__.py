@@ -9,6 +9,7 @@ from fastconv.nn.conv_transpose import ConvTranspose2d
 from fastconv.nn.dropout import Dropout, Dropout2d
 from fastconv.nn.flatten import Flatten
 from fastconv.nn.freezing import freeze, unfreeze
+from fastconv.nn.fully_convolutional import fully_convolutional
 from fastconv.nn.fusion import fuse
 from fastconv.nn.heads import head_names, replace_head
 from fastconv.nn.linear import Identity, Linear
@@ -49,6 +50,7 @@ __all__ = [
     "Tanh",
     "ZeroPad2d",
     "freeze",
+    "fully_convolutional",
     "fuse",
     "head_names",
     "init",

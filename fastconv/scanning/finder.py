@@ -1,0 +1,83 @@
+"""Digits on a form, by a classifier of windows that looks at all positions in one pass."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fastconv import arrays, functional, parameters
+from fastconv.autograd import no_grad
+from fastconv.errors import ShapeError
+from fastconv.nn import Module, fully_convolutional
+from fastconv.precision import use_precision
+from fastconv.scanning.forms import SIZE
+from fastconv.scanning.peaks import find_peaks
+
+# Pixels that the classifier sees around a digit.
+MARGIN = 2
+WINDOW = SIZE + 2 * MARGIN
+BACKGROUND = 10
+# Of two places that are nearer than this in both axes one is taken: more would let the neighbours of a digit, whose
+# places need not be found to the pixel, suppress each other.
+_SPACING = 5
+
+
+class Found(NamedTuple):
+    """A digit that was found: its value, the pixel of its upper left corner, and its probability."""
+
+    value: int
+    top: int
+    left: int
+    score: float
+
+
+def find_digits(ink, model: Module, *, digit: int | None = None, threshold: float = 0.5) -> list[Found]:
+    """The digits on a form (H, W), 0 where the paper is blank and 1 where it is covered; only ``digit`` unless None.
+
+    ``model`` is a ``models.digit_finder``. Of positions that are less than 5 pixels apart in both axes the one stays
+    whose most probable digit has the highest probability, above ``threshold``; then others than ``digit`` are left out.
+
+    Raises ShapeError for a form below 8x8, ValueError for NaN, infinities and a ``digit`` that is none.
+
+    >>> from fastconv import models
+    >>> find_digits(np.zeros((9, 20)), models.digit_finder())
+    []
+    """
+    if digit is not None and not 0 <= parameters.integer("digit", digit) < BACKGROUND:
+        raise ValueError(f"digit must be one of 0 to 9, got {digit}")
+    probabilities = functional.softmax(scan(ink, model), 0)[:BACKGROUND]
+    values = probabilities.argmax(axis=0)
+    peaks = find_peaks(probabilities.max(axis=0), min_distance=_SPACING, threshold=threshold)
+    found = [Found(int(values[row, column]), row, column, score) for row, column, score in peaks]
+    return [one for one in found if digit in (None, one.value)]
+
+
+def scan(ink, model: Module) -> np.ndarray:
+    """Logits (classes, H − 7, W − 7): what ``model`` says of a digit's place at every position of a form, in one pass.
+
+    Sums are direct (``"strict"``), so that a window has the same bits wherever it lies. Raises what ``find_digits``
+    raises.
+    """
+    sliding = fully_convolutional(model, (1, WINDOW, WINDOW))
+    with no_grad(), use_precision("strict"):
+        return sliding(_page(ink)[None]).numpy()[0]
+
+
+def scan_by_window(ink, model: Module, batch_size: int = 256) -> np.ndarray:
+    """The same logits by the classifier itself, which runs on every window; raises what ``scan`` raises."""
+    windows = np.lib.stride_tricks.sliding_window_view(_page(ink)[0], (WINDOW, WINDOW))
+    rows = windows.reshape(-1, 1, WINDOW, WINDOW)
+    with no_grad(), use_precision("strict"):
+        logits = [model(rows[begin : begin + batch_size]).numpy() for begin in range(0, len(rows), batch_size)]
+    return np.concatenate(logits).T.reshape(-1, *windows.shape[:2])
+
+
+def _page(ink) -> np.ndarray:
+    """The form as one channel of float32, with blank paper around it."""
+    ink = arrays.as_array(ink, "ink")
+    if ink.ndim != 2 or min(ink.shape) < SIZE:
+        raise ShapeError(f"a form must be (H, W), at least {SIZE}x{SIZE}, got shape {ink.shape}")
+    if not np.isfinite(ink).all():
+        raise ValueError("ink must be finite; some of its values are not")
+    return np.pad(ink.astype(np.float32), MARGIN)[None]
