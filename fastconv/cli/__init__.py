@@ -7,7 +7,10 @@ import importlib
 import os
 import sys
 
-COMMANDS = ("demo", "train", "finetune", "predict", "summary", "sizes", "plot", "bench", "compare", "warmup", "doctor")
+COMMANDS = (
+    *("demo", "train", "finetune", "predict", "summary", "sizes", "plot", "explain-conv"),
+    *("bench", "compare", "warmup", "doctor"),
+)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -93,5 +96,5 @@ def _parser() -> argparse.ArgumentParser:
     parser.set_defaults(run=None)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     for name in COMMANDS:
-        importlib.import_module(f"fastconv.cli.{name}").register(commands)
+        importlib.import_module(f"fastconv.cli.{name.replace('-', '_')}").register(commands)
     return parser

@@ -1,0 +1,54 @@
+// The dot product of one step: every product, their sums by channel, and the sum of those with the bias.
+
+function drawArithmetic(setting, output) {
+  const all = output.channels.flatMap(({ taps }) => taps);
+  const products = all.map(({ product }) => product);
+  const greatest = greatestOf(products);
+  const factorRoom = roomFor(longest(all.flatMap(({ pixel, weight }) => [pixel ?? 0, weight])) + 0.7); // and the sign
+  const blocks = output.channels.map(({ taps, sum }, channel) => {
+    const name = numbers.channels[channel];
+    const made = grid(setting.F, longest(products), "taps", ...taps.map((tap) => tapCell(tap, channel, greatest)));
+    made.style.setProperty("--factor-room", factorRoom);
+    made.setAttribute("role", "img");
+    made.setAttribute("aria-label", `${name}: ${taps.map(spokenTap).join(", ")}; sum ${signed(sum)}`);
+    const total = element("p", "sum", `Σ ${name} = `, element("b", "", signed(sum)));
+    return element("div", `block ${name}`, made, total);
+  });
+  byId("arithmetic").replaceChildren(...blocks);
+  drawEquation(output);
+}
+
+function tapCell({ pixel, weight, product }, channel, greatest) {
+  const left = element("i", pixel === null ? "factor padding" : "factor", String(pixel ?? 0));
+  if (pixel !== null) tint(left, channel, pixel);
+  const right = element("i", "factor weight", signed(weight));
+  const cell = element("span", "tap", element("span", "factors", left, right), element("b", "", signed(product)));
+  shade(cell, product, greatest);
+  return cell;
+}
+
+function spokenTap({ pixel, weight }) {
+  return `${pixel ?? 0} times ${signed(weight)}`;
+}
+
+function drawEquation({ channels, bias, value }) {
+  const terms = channels.map(({ sum }, channel) => term(sum, numbers.channels[channel]));
+  const parts = [...terms, term(bias, "bias")].flatMap((made, index) => (index ? [sign("+"), made] : [made]));
+  byId("equation").replaceChildren(...parts, sign("="), term(value, "output"));
+}
+
+function term(value, name) {
+  const number = name === "output" ? signed(value) : bracketed(value);
+  return element("span", `term ${name}`, element("b", "", number), element("small", "", name));
+}
+
+function sign(text) {
+  return element("span", "sign", text);
+}
+
+/** The step in one sentence, for those who do not see it. */
+function spoken({ k, row, column }, { channels, bias, value }) {
+  const sums = channels.map(({ sum }, channel) => `${numbers.channels[channel]} ${signed(sum)}`);
+  const where = `Filter ${k + 1}, row ${row + 1}, column ${column + 1}`;
+  return `${where}: ${sums.join(", ")}, bias ${signed(bias)}, output ${signed(value)}`;
+}
