@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from fastconv.cli import check_folder, check_suffix, device, positive, transfer
+from fastconv.cli import check_folder, check_suffix, device, positive, transfer, web
 from fastconv.cli.train import print_epoch
 from fastconv.tables import table
 
@@ -20,15 +20,19 @@ def register(commands) -> None:
         description="Train a small convolutional network on 1,437 handwritten digits, test it on 360 others, time its "
         "layers forward and backward on every usable backend, and draw the learned filters and the curves. With "
         "--transfer, compare how five digits are learned from few examples by a network that knows the other five, and "
-        "from scratch.",
+        "from scratch. With --web, look on while it learns: a page on this machine shows loss, accuracy, filters and "
+        "activations, and reads what one draws; Ctrl-C ends it, with status 130.",
     )
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same numbers (default: 0)")
-    parser.add_argument("--epochs", type=positive, help="passes over the training data (default: the recipe's)")
+    parser.add_argument("--epochs", type=positive, help="passes over the data (default: the recipe's; --web: 100)")
     parser.add_argument("--backend", help="backend to train on: reference, numba, cython or auto (default: auto)")
     parser.add_argument("--device", type=device, default="cpu", help="cpu, cuda or cuda:N (default: cpu)")
     parser.add_argument("--out", metavar="FILE.png", help="the picture (default: demo.png)")
     parser.add_argument("--transfer", action="store_true", help="learn new digits from few examples instead")
     parser.add_argument("--json", metavar="FILE.json", help="with --transfer: write the numbers there, too")
+    parser.add_argument("--web", action="store_true", help="learn on a page in the browser instead")
+    parser.add_argument("--port", type=web.port, help="with --web: where, 0 for any free port (default: 8642)")
+    parser.add_argument("--no-browser", action="store_true", help="with --web: print the address, open no browser")
     parser.set_defaults(run=run)
 
 
@@ -37,6 +41,10 @@ def run(options) -> int:
     from fastconv import backends
     from fastconv.training import recipes
 
+    if options.web:
+        return web.run(options)
+    if options.port is not None or options.no_browser:
+        raise ValueError("--port and --no-browser go with --web")
     if options.transfer:
         if options.out:
             raise ValueError("--out goes without --transfer, which draws nothing")

@@ -1,1 +1,1 @@
-"""Web pages that need no network: each is one HTML text with its style, its scripts and its data inside."""
+"""Web pages that need no network."""
