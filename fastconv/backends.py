@@ -208,9 +208,9 @@ class recording(Listener):  # noqa: N801 - a context manager, used like a functi
 
     def launched(self, kernels, task, kernel, weight, run, operands):
         """Note it."""
-        told = (kernels.name, kernel.variant, kernels.why, kernel.workspace_bytes, weight)
-        told += (kernels.precision, kernel.choice)
-        self._records.append(LaunchRecord(task.op, task.problem, *told))
+        who = (kernels.name, kernel.variant, kernels.why)
+        how = (kernel.workspace_bytes, weight, kernels.precision, kernel.choice)
+        self._records.append(LaunchRecord(task.op, task.problem, *who, *how))
 
 
 def set_backend(name: str) -> None:

@@ -10,7 +10,8 @@ from support import bench_runs
 
 import fastconv.bench
 from fastconv.bench import records
-from fastconv.bench.records import DECLINED, FAILED, SCHEMA, SCHEMA_VERSION, STATUSES, WRONG, Record
+from fastconv.bench.accuracy import KINDS
+from fastconv.bench.records import DECLINED, FAILED, SCHEMA, SCHEMA_VERSION, STATUSES, WRONG, Errors, Record
 from fastconv.errors import FormatError
 
 jsonschema = pytest.importorskip("jsonschema")
@@ -29,12 +30,14 @@ FAILED_RECORD = bench_runs.record(status=FAILED, reason="raised ValueError: too 
 DECLINED_RECORD = bench_runs.record(status=DECLINED, reason="offers no conv2d_forward", variant="")
 POOLING = bench_runs.record(case="pool", peak_gflops=None)
 NETWORK = bench_runs.record(case="lenet5", suite="training", direction="step", batch=128, peak_bytes=123_456_789)
+ACCURATE_RECORD = bench_runs.record(variant="winograd4", accuracy=bench_runs.errors_of(grown=0.6, is_exact=False))
 # Fields that older files lack.
-LATER = {"peak_bytes"}
+LATER = {"peak_bytes", "accuracy"}
 RUNS = {
     "empty": bench_runs.run(),
     "of every status": bench_runs.run(TIMED_RECORD, WRONG_RECORD, FAILED_RECORD, DECLINED_RECORD, POOLING, NETWORK),
     "failed after the first call": bench_runs.run(replace(FAILED_RECORD, time_first=0.01)),
+    "with errors": bench_runs.run(ACCURATE_RECORD, replace(TIMED_RECORD, accuracy=bench_runs.errors_of())),
     "few rounds": bench_runs.run(replace(TIMED_RECORD, ratio_low=None, ratio_high=None)),
     "full": bench_runs.full_run({"resnet50": 3, "pool": 2}, threads=(1, 2)),
     "not complete": bench_runs.run(TIMED_RECORD, complete=False),
@@ -83,7 +86,9 @@ def test_published_runs_follow_the_schema():
 def test_a_record_is_a_line(tmp_path):
     lines = written(RUNS["full"], tmp_path).read_text(encoding="utf-8").splitlines()
     found = [json.loads(line.removesuffix(",")) for line in lines if line.startswith('{"case"')]
-    assert [Record(**entry | {"samples": tuple(entry["samples"])}) for entry in found] == list(RUNS["full"].records)
+    lists = ("samples", "accuracy")
+    found = [Record(**entry | {name: tuple(entry[name]) for name in lists}) for entry in found]
+    assert found == list(RUNS["full"].records)
 
 
 def test_a_field_of_a_record_is_described_everywhere():
@@ -103,6 +108,10 @@ def test_the_other_blocks_are_described_everywhere(tmp_path):
     assert set(DEFINITIONS["settings"]["properties"]) == set(described_in("## Settings"))
     (limits, *_) = content["machine"]["limits"]
     assert set(limits) == set(DEFINITIONS["limits"]["required"])
+    names = [field.name for field in fields(Errors)]
+    assert names == DEFINITIONS["errors"]["required"] == [*DEFINITIONS["errors"]["properties"]]
+    assert names == described_in("### Accuracy")
+    assert DEFINITIONS["errors"]["properties"]["values"]["enum"] == list(KINDS)
     assert set(limits["bandwidths"]["memory"]) == set(DEFINITIONS["bandwidth"]["required"])
 
 
@@ -230,6 +239,7 @@ def test_optional_fields_may_be_missing(tmp_path):
     assert found == replace(DECLINED_RECORD, reason="", flops=0, bytes=0)
 
 
+ERRORS = asdict(ACCURATE_RECORD.accuracy[0])
 BROKEN = {
     "timed without a median": (TIMED_RECORD, {"time_median": None}),
     "timed without rounds": (TIMED_RECORD, {"rounds": 0}),
@@ -253,6 +263,9 @@ BROKEN = {
     "a time in words": (TIMED_RECORD, {"time_median": "1 ms"}),
     "a count of yes": (TIMED_RECORD, {"count": True}),
     "a batch of none": (TIMED_RECORD, {"batch": 0}),
+    "errors in unknown data": (TIMED_RECORD, {"accuracy": [ERRORS | {"values": "dreams"}]}),
+    "errors below zero": (TIMED_RECORD, {"accuracy": [ERRORS | {"error_ulp": -1.0}]}),
+    "errors of more": (TIMED_RECORD, {"accuracy": [ERRORS | {"colour": "red"}]}),
 }
 
 
@@ -294,6 +307,12 @@ MALFORMED = {
     "timed without a median": with_record(time_median=None),
     "samples that are a text": with_record(samples="abc"),
     "samples in words": with_record(samples=["1 ms"]),
+    "errors that are a number": with_record(accuracy=[3]),
+    "errors that are a text": with_record(accuracy="none"),
+    "errors in words": with_record(accuracy=[ERRORS | {"error_ulp": "small"}]),
+    "errors that lack one": with_record(accuracy=[{"values": "normal", "error_ulp": 1.0}]),
+    "exact by number": with_record(accuracy=[ERRORS | {"is_exact": 1}]),
+    "errors with more": with_record(accuracy=[ERRORS | {"colour": "red"}]),
     "records that are an object": changed(records={}),
     "records that are a text": changed(records=""),
     "a machine that is a list": changed(machine=[]),

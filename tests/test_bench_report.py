@@ -62,6 +62,12 @@ ODD_RUNS = {
     "nasty names": bench_runs.run(record(case=NASTY, suite=NASTY, direction=NASTY, layout="$a$", contestant=NASTY)),
     "above the peak": bench_runs.run(record(time_median=1e-3)),
     "many threads and dtypes": bench_runs.run(*(record(threads=t, dtype=d) for t in (1, 2, 4) for d in ("f", "g"))),
+    "with errors": bench_runs.run(
+        record(accuracy=bench_runs.errors_of(0.8)),
+        record(case="other", accuracy=bench_runs.errors_of(1.6)),
+        record(contestant="fastconv:cython:tiles", accuracy=bench_runs.errors_of(9.5, grown=0.5, is_exact=False)),
+        record(contestant="torch:nchw", accuracy=bench_runs.errors_of(0.7)),
+    ),
     "not complete": replace(bench_runs.full_run(), complete=False),
     "mixed": mixed_run(),
 }
@@ -118,6 +124,26 @@ def test_the_page_of_any_run_shows_every_record_once(name):
     points = {f"point-{i}" for i, r in enumerate(run.records) if r.status == TIMED and r.flops and r.bytes}
     assert {name for name in ids if name.startswith("point-")} == points
     assert not [index for index, r in enumerate(run.records) if r.status != TIMED and f"bar-{index}" in ids]
+
+
+def cells_of(text, name):
+    """The cells of a table of the page, row by row."""
+    body = re.search(rf'<table class="sortable" id="{name}">.*?<tbody>(.*?)</tbody>', text, re.DOTALL).group(1)
+    return [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in body.split("</tr>")[:-1]]
+
+
+def test_errors_have_a_section_with_their_definition_and_only_where_they_were_measured():
+    text = odd_page("with errors")
+    assert 'href="#accuracy"' in text
+    assert "window grown by one pixel" in text
+    worst, every = cells_of(text, "worst"), cells_of(text, "errors")
+    assert [row[5] for row in worst] == ["fastconv:cython", "fastconv:cython:tiles", "torch:nchw"]
+    assert worst[0][6:15] == ["2", "1.6", "2.4", "6.4", "–", "–", "–", "2", "0"]
+    assert worst[1][6:14] == ["1", "9.5", "14.2", "38", "4.75", "7.12", "19", "0"]
+    assert [row[8] for row in every] == ["0.8", "1.6", "9.5", "0.7"]
+    assert [row[14] for row in every] == ["yes", "yes", "no", "yes"]
+    for name in ODD_RUNS.keys() - {"with errors"}:
+        assert 'id="accuracy"' not in odd_page(name)
 
 
 @every_odd_run

@@ -179,7 +179,8 @@ def planned(variant: str, made: Any, build: Callable[[], Any]) -> Kernel | Decli
 
 def first_accepting(variants: tuple[Variant, ...], problem: Problem) -> Kernel | Declined:
     """The kernel of the first variant in the ordered table that takes the problem."""
-    reasons, told = [], []
+    reasons: list[str] = []
+    told: list[str] = []
     for variant in variants:
         if problem.variant not in (None, variant.name):
             continue

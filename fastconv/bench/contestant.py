@@ -32,13 +32,15 @@ class Prepared:
 
     ``result`` turns what the call returned into an array, or computes what is to be checked, outside the timing;
     ``variant`` says which implementation ran, and is asked after the first call. What rounds more coarsely than its
-    dtype may be wrong by ``coarseness`` times as much.
+    dtype may be wrong by ``coarseness`` times as much. The error bound of what ``grows`` counts the inputs of one pixel
+    more on each side of a window.
     """
 
     call: Callable[[], object]
     result: Callable[[object], Any] = on_host
     variant: Callable[[], str] = str
     coarseness: float = 1.0
+    grows: bool = False
 
 
 @dataclass(frozen=True, slots=True)

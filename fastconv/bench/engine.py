@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from fastconv.bench import apart, ratios, workloads
+from fastconv.bench import accuracy, apart, ratios, workloads
 from fastconv.bench.cases import Case
 from fastconv.bench.check import examine
 from fastconv.bench.contestant import Contestant, Prepared
@@ -35,7 +35,7 @@ class Plan:
     """What is to be measured: every case in every combination of the settings, with everybody who takes part in it.
 
     Without ``batches`` every case has its own. After ``deadline`` on the clock no further job begins; one whose
-    contestants are not ready by ``end`` is dropped.
+    contestants are not ready by ``end`` is dropped. ``accuracy``: errors are measured in data of several kinds, too.
     """
 
     cases: Sequence[Case]
@@ -50,6 +50,7 @@ class Plan:
     end: float = math.inf
     seed: int = 0
     on_gpu: bool = False
+    accuracy: bool = False
 
     def workloads(self) -> list[tuple[Case, str, str]]:
         """(case with its batch, direction, dtype): what shares one float64 answer."""
@@ -124,6 +125,8 @@ class Engine:
             calls = self.plan.budget.warm_up + self.plan.budget.least
             if self.clock.now() + calls * sum(entry.record.time_first or 0.0 for entry in playing) > self.plan.end:
                 return []
+            if self.plan.accuracy:
+                playing = self._examined(playing, workload)
             self._time(playing, workload, self.limits.get(threads))
             for entry in playing:
                 entry.prepared = None  # room for those that are measured next
@@ -131,6 +134,19 @@ class Engine:
             self._measure_memory(zip(contestants, entries, strict=True), workload, threads)
         peers = {contestant.name for contestant in contestants if contestant.is_peer}
         return _compared([entry.record for entry in entries], peers)
+
+    def _examined(self, playing: Sequence[_Entry], workload: Any) -> list[_Entry]:
+        """Those that go on, with their errors in other data."""
+        names = [entry.record.contestant for entry in playing]
+        contestants = [contestant for contestant in self.plan.contestants if contestant.name in names]
+        found = accuracy.measure(contestants, workload)
+        for entry in playing:
+            errors = found[entry.record.contestant]
+            if isinstance(errors, Exception):
+                entry.record, entry.prepared = _failed(entry.record, errors), None
+            else:
+                entry.record = replace(entry.record, accuracy=tuple(errors))
+        return [entry for entry in playing if entry.prepared is not None]
 
     def _measure_memory(self, entries: Iterable[tuple[Contestant, _Entry]], workload: AnyWorkload, threads: int):
         for contestant, entry in entries:

@@ -73,6 +73,23 @@ def backends(names: Iterable[str], variant: str | None = None, precisions: Seque
     return _each_once(found)
 
 
+def algorithms(
+    names: Iterable[str], jobs: Sequence[tuple[str, str, str]], variant: str | None, precision: str
+) -> list[Contestant]:
+    """The contestants of backends, one for each algorithm of convolutions; ``variant`` names the only one.
+
+    A job is (direction, layout, dtype). Raises as ``backends`` does, and ValueError for a flavour.
+    """
+    found: list[Contestant] = []
+    for name in names:
+        backends([name], variant)
+        if ":" in name:
+            raise ValueError(f"errors are those of each algorithm of a backend: name it {name.split(':')[0]!r} alone")
+        members = ours.algorithms(name, jobs, precision)
+        found += [contestant for contestant in members if variant in (None, contestant.name.split(":")[-1])]
+    return _each_once(found)
+
+
 def peers(names: Iterable[str], on_gpu: bool = False) -> list[Contestant]:
     """The contestants of ``peer`` or ``peer:flavour`` names.
 

@@ -4,7 +4,7 @@ networks as they are, or (:fused) folded for inference; at a precision other tha
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -22,11 +22,12 @@ from fastconv.bench.records import OURS
 from fastconv.bench.workloads import ACTIVATIONS, LAYOUTS, Workload
 from fastconv.dtypes import FLOAT_TYPES
 from fastconv.geometry import Conv2dGeometry
-from fastconv.precision import FAST, HIGH, STRICT, get_precision, use_precision
+from fastconv.precision import FAST, HIGH, LEVELS, STRICT, get_precision, use_precision
 
 KEPT, FUSED = "kept", "fused"
 
 
+_CONVOLUTIONS = ("conv2d_forward", "conv2d_grad_input", "conv2d_grad_weight")
 # How many times the bound of a direct sum the algorithms of a precision may be wrong by.
 _COARSENESS = {STRICT: 1.0, HIGH: 1.0, FAST: 4.0}
 
@@ -50,6 +51,37 @@ def contestants(backend: str, variant: str | None, precision: str = HIGH) -> tup
 def suffix_of(precision: str) -> str:
     """How the names of contestants end at a precision."""
     return "" if precision == HIGH else f":{precision}"
+
+
+def algorithms(backend: str, jobs: Sequence[tuple], precision: str) -> tuple[Contestant, ...]:
+    """A contestant for each algorithm of a backend that takes a convolution of the jobs, in the order of its tables.
+
+    A job is (direction, layout, dtype). None is less exact than ``precision`` allows.
+    """
+    found = dict.fromkeys(variant.name for op in _CONVOLUTIONS for variant in _kernel_set(backend).module.VARIANTS[op])
+    return tuple(
+        replace(
+            contestants(backend, name)[0],
+            name=f"{OURS}{backend}:{name}",
+            takes_part=partial(_takes, backend, name, jobs, precision),
+        )
+        for name in found
+    )
+
+
+def _takes(backend, variant, jobs, precision, case):
+    """Whether an algorithm computes a case in one of the jobs."""
+    g = Conv2dGeometry.of(case.x_shape, case.weight_shape, **case.parameters)
+    prepare, optional = _kernel_set(backend).module.prepare, frozenset({"bias"} if case.bias else ())
+    for direction, layout, dtype in jobs:
+        if direction not in case.directions:
+            continue
+        op = f"conv2d_{direction}"
+        present = optional & frozenset(OPERATIONS[op].optional)
+        found = prepare(op, Problem(g, dtype, (LAYOUTS[layout],) * 2, present, variant))
+        if not isinstance(found, Declined) and LEVELS.index(found.precision) <= LEVELS.index(precision):
+            return True
+    return False
 
 
 def variants(backend: str) -> set[str]:
@@ -110,7 +142,13 @@ def _prepare_kept(backend, variant, workload):
             raise MemoryError(f"no memory for {kernel.workspace_bytes:,} bytes of workspace")
         return out
 
-    return Prepared(call, variant=lambda: kernel.variant, coarseness=_COARSENESS[kernel.precision])
+    return _prepared(kernel, call)
+
+
+def _prepared(kernel, call):
+    """A call of one kernel, and how exact that is."""
+    coarseness, grows = _COARSENESS[kernel.precision], kernel.precision != STRICT
+    return Prepared(call, variant=lambda: kernel.variant, coarseness=coarseness, grows=grows)
 
 
 def _prepare_fused(backend, workload):
@@ -163,7 +201,7 @@ def _direct(workload, backend, variant):
         run(task, *operands, out)
         return out
 
-    return Prepared(call, variant=lambda: kernel.variant, coarseness=_COARSENESS[kernel.precision])
+    return _prepared(kernel, call)
 
 
 def _max_pool2d_grad_input(workload, backend, variant):
@@ -202,7 +240,7 @@ def _pool_gradient(workload, backend, variant, *others):
         run(task, first, *others, found)
         return found
 
-    return Prepared(call, variant=lambda: kernel.variant, coarseness=_COARSENESS[kernel.precision])
+    return _prepared(kernel, call)
 
 
 def _linear(workload, backend, variant):

@@ -29,6 +29,21 @@ OURS = "fastconv:"
 
 
 @dataclass(frozen=True, slots=True)
+class Errors:
+    """How exact a result is, of data of one kind; ``values`` names the kind.
+
+    ``error_ulp`` is the largest difference from float64 in units of u times the sum of magnitudes, which reaches
+    ``largest_sum``; ``grown_ulp`` counts that over a window grown by one pixel, where the bound of the algorithm does.
+    """
+
+    values: str
+    error_ulp: float
+    grown_ulp: float | None
+    is_exact: bool
+    largest_sum: float
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """One contestant in one case. Without a measurement the measured fields are None; a wrong result keeps its errors.
 
@@ -67,6 +82,7 @@ class Record:
     ratio_low: float | None = None
     ratio_high: float | None = None
     samples: tuple[float, ...] = ()
+    accuracy: tuple[Errors, ...] = ()
 
     @property
     def is_ours(self) -> bool:
@@ -129,28 +145,42 @@ _NUMBER = (int, float)
 _JSON_TYPES: dict[str, Any] = {
     "str": str,
     "int": int,
+    "bool": bool,
+    "float": _NUMBER,
     "int | None": (int, type(None)),
     "float | None": (*_NUMBER, type(None)),
     "str | None": (str, type(None)),
     "tuple[float, ...]": list,
+    "tuple[Errors, ...]": list,
 }
 
 
 def _record(entry: Mapping[str, Any]) -> Record:
-    if not isinstance(entry, dict):
-        raise TypeError(f"a record is an object, not {entry!r:.60}")
-    types = {item.name: _JSON_TYPES[str(item.type)] for item in fields(Record)}
-    if unknown := set(entry) - set(types):
-        raise TypeError(f"unknown fields {', '.join(sorted(unknown))}")
-    _check_types(entry, {name: types[name] for name in entry})
+    _check_fields(entry, Record)
     samples = entry.get("samples", ())
     _check_types(dict(enumerate(samples)), dict.fromkeys(range(len(samples)), _NUMBER))
-    record = Record(**{**entry, "samples": tuple(samples)})
+    accuracy = tuple(_errors(errors) for errors in entry.get("accuracy", ()))
+    record = Record(**{**entry, "samples": tuple(samples), "accuracy": accuracy})
     if record.status not in STATUSES:
         raise ValueError(f"status {record.status!r} is none of {', '.join(STATUSES)}")
     if record.status == TIMED and None in (record.time_median, record.time_min):
         raise ValueError("a timed record lacks its times")
     return record
+
+
+def _errors(entry: Mapping[str, Any]) -> Errors:
+    _check_fields(entry, Errors)
+    return Errors(**entry)
+
+
+def _check_fields(entry: Any, kind: type) -> None:
+    """Raise TypeError unless the entry is an object whose fields are some of the dataclass's, of their types."""
+    if not isinstance(entry, dict):
+        raise TypeError(f"a record is an object, not {entry!r:.60}")
+    types = {item.name: _JSON_TYPES[str(item.type)] for item in fields(kind)}
+    if unknown := set(entry) - set(types):
+        raise TypeError(f"unknown fields {', '.join(sorted(unknown))}")
+    _check_types(entry, {name: types[name] for name in entry})
 
 
 def _check_types(values: Mapping[Any, Any], types: Mapping[Any, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import sys
 import time
@@ -12,8 +13,13 @@ from fastconv.cli import device, positive, results
 from fastconv.cli.lists import ALL, names, numbers, words
 
 DIRECTIONS = ("forward", "grad_input", "grad_weight", "step")
-# A layer has the one, a network that is trained the other.
-_DEFAULT_DIRECTIONS = ["forward", "step"]
+# What is measured unless something else is asked for. A layer has the one direction, trained networks the other.
+_USUAL = {"suite": ["small"], "direction": ["forward", "step"], "layout": ["nchw"], "precision": ["high"]}
+# Of errors: the layers of which there are several algorithms.
+_ACCURATE = {
+    **{"suite": ["vgg16", "resnet50"], "case": "k3s1", "direction": ["forward", "grad_input", "grad_weight"]},
+    **{"layout": ["channels_last"], "precision": ["fast"]},
+}
 NONE = "none"
 # Seconds after which a quick run begins no further job, and after which it drops one that is not ready.
 QUICK_SECONDS, QUICK_END = 35.0, 42.0
@@ -42,16 +48,22 @@ def _add_what(parser) -> None:
 
     add = parser.add_argument_group("what is measured").add_argument
     suites = f"{', '.join(SUITES)} or {ALL} (default: small); training and inference run whole networks"
-    add("--suite", type=names(SUITES), default=["small"], metavar="LIST", help=suites)
+    add("--suite", type=names(SUITES), metavar="LIST", help=suites)
     add("--case", metavar="TEXT", help="only cases whose name contains this")
-    directions = f"{', '.join(DIRECTIONS)} or {ALL} (default: {','.join(_DEFAULT_DIRECTIONS)}, of which a case has one)"
-    add("--direction", type=names(DIRECTIONS), default=_DEFAULT_DIRECTIONS, metavar="LIST", help=directions)
+    default = ",".join(_USUAL["direction"])
+    directions = f"{', '.join(DIRECTIONS)} or {ALL} (default: {default}, of which a case has one)"
+    add("--direction", type=names(DIRECTIONS), metavar="LIST", help=directions)
     batch = "images per call (default: 1; of whole networks and of passes as many as listed for them)"
     add("--batch", type=numbers, metavar="LIST", help=batch)
     layouts = f"{', '.join(LAYOUTS)} or {ALL}: of the data, in and out (default: nchw)"
-    add("--layout", type=names(LAYOUTS), default=["nchw"], metavar="LIST", help=layouts)
+    add("--layout", type=names(LAYOUTS), metavar="LIST", help=layouts)
     dtypes = f"{', '.join(FLOAT_TYPES)} or {ALL} (default: float32)"
     add("--dtype", type=names(FLOAT_TYPES), default=["float32"], metavar="LIST", help=dtypes)
+    accuracy = (
+        "errors of every algorithm against float64 in normal, rectified, wide and integer data, next to its speed "
+        f"(default: {_as_options(_ACCURATE)}, no peers); --precision leaves out what is less exact"
+    )
+    add("--accuracy", action="store_true", help=accuracy)
     add("--list", action="store_true", help="print the cases that would be measured, and stop")
 
 
@@ -66,7 +78,7 @@ def _add_who(parser) -> None:
     add("--backends", type=_backends, metavar="LIST", help=backends)
     add("--variant", metavar="NAME", help="force one algorithm of the backends; those without it decline")
     levels = f"{', '.join(LEVELS)} or {ALL}: what backends may run; all but {HIGH} are added to names (default: {HIGH})"
-    add("--precision", type=names(LEVELS), default=[HIGH], metavar="LIST", help=levels)
+    add("--precision", type=names(LEVELS), metavar="LIST", help=levels)
     peers = (
         f"torch, onnxruntime, scipy, im2col, or one form as torch:nchw; {NONE} for none (default: the installed ones)"
     )
@@ -122,8 +134,24 @@ def run(options) -> int:
     return 1 if any(record.status in (WRONG, FAILED) and record.is_ours for record in found.records) else 0
 
 
+def _as_options(defaults) -> str:
+    values = {name: value if isinstance(value, str) else ",".join(value) for name, value in defaults.items()}
+    return " ".join(f"--{name} {value}" for name, value in values.items())
+
+
+def _settle(options) -> None:
+    """Fill in what was not asked for; a suite that was, is taken whole."""
+    defaults = dict(_ACCURATE if options.accuracy else _USUAL)
+    if options.suite is not None:
+        defaults.pop("case", None)
+    for name, value in defaults.items():
+        if getattr(options, name) is None:
+            setattr(options, name, value)
+
+
 def _plan(options):
     begin = time.perf_counter()
+    _settle(options)
     from fastconv import backends as kernels
     from fastconv.bench import lineup
     from fastconv.bench.cases import SUITES
@@ -131,13 +159,17 @@ def _plan(options):
     from fastconv.bench.timing import QUICK, Budget
 
     cases = [case for suite in options.suite for case in SUITES[suite] if (options.case or "") in case.name]
+    if options.accuracy:
+        cases = [case for case in cases if case.kind == "conv2d"]
+    if not cases and options.accuracy:
+        raise ValueError(f"errors are those of convolutions; {', '.join(options.suite)} has none of that name")
     if not cases:
         raise ValueError(f"no case of {', '.join(options.suite)} has {options.case!r} in its name")
     if not any(direction in case.directions for case in cases for direction in options.direction):
         raise ValueError(f"no case of {', '.join(options.suite)} has direction {', '.join(options.direction)}")
     on_gpu = lineup.are_on_gpu(options.backends or ())
     contestants = _contestants(options, cases, on_gpu)
-    budget = QUICK if options.quick else Budget()
+    budget = QUICK if options.quick or options.accuracy else Budget()
     return Plan(
         cases=_shuffled(cases) if options.quick else cases,
         contestants=contestants,
@@ -150,6 +182,7 @@ def _plan(options):
         deadline=begin + QUICK_SECONDS if options.quick else math.inf,
         end=begin + QUICK_END if options.quick else math.inf,
         on_gpu=on_gpu,
+        accuracy=options.accuracy,
     )
 
 
@@ -161,6 +194,8 @@ def _contestants(options, cases, on_gpu):
 
     flavours = ("", f":{KEPT}", *([] if options.variant else [f":{FUSED}"]))
     ours = options.backends or [f"{name}{flavour}" for name in lineup.compiled_backends() for flavour in flavours]
+    if options.accuracy:
+        return _algorithms(options, cases, on_gpu)
     peers = lineup.usable_peers(on_gpu) if options.peers is None else [n for n in options.peers if n != NONE]
     asked = [*lineup.backends(ours, options.variant, options.precision), *lineup.peers(peers, on_gpu)]
     named = [*(f"{OURS}{name}" for name in options.backends or ()), *(peers if options.peers else ())]
@@ -174,6 +209,22 @@ def _contestants(options, cases, on_gpu):
     return found
 
 
+def _algorithms(options, cases, on_gpu):
+    """Each algorithm of the backends by its name, and the peers that were named."""
+    from fastconv.bench import lineup
+    from fastconv.precision import LEVELS
+
+    names = options.backends or lineup.compiled_backends()
+    jobs = list(itertools.product(options.direction, options.layout, options.dtype))
+    loosest = max(options.precision, key=LEVELS.index)
+    asked = lineup.algorithms(names, jobs, options.variant, loosest)
+    asked += lineup.peers([name for name in options.peers or () if name != NONE], on_gpu)
+    found = [contestant for contestant in asked if any(map(contestant.takes_part, cases))]
+    if not found:
+        raise ValueError("nobody takes part: no algorithm of the backends takes one of the layers so")
+    return found
+
+
 def _shuffled(cases):
     """A quick run may not come to an end: what it leaves out is left to chance, the same in every run."""
     import random
@@ -182,8 +233,9 @@ def _shuffled(cases):
 
 
 def _settings(options, plan) -> dict[str, Any]:
-    asked = ("suite", "case", "direction", "batch", "layout", "dtype", "variant", "precision", "quick", "allocator")
+    asked = ("suite", "case", "direction", "batch", "layout", "dtype", "variant", "precision", "accuracy", "quick")
     return {
+        "allocator": options.allocator,
         **{name: getattr(options, name) for name in asked},
         "threads": list(plan.threads),
         "contestants": [contestant.name for contestant in plan.contestants],

@@ -66,10 +66,13 @@ def show(run) -> None:
     from fastconv.bench.records import FAILED, WRONG
     from fastconv.bench.report import text
 
-    _show_jobs(text.jobs(run.records))
+    accuracy = text.accuracy(run.records)
+    _show_jobs(accuracy or text.jobs(run.records), left=(0,) if accuracy else (0, -1))
     print("", *text.declined(run.records), sep="\n")
     header, rows = text.summary(run.records)
-    if rows:
+    if accuracy:
+        _show_worst(*text.worst(run.records))
+    elif rows:
         print("\nmeans over the cases of a suite; network: all layers, each as often as it occurs\n")
         print(table(header, rows, left=(0, 1, 3, 4, 6)))
     for record in run.records:
@@ -77,13 +80,21 @@ def show(run) -> None:
             print(f"{record.status.upper()}: {record.contestant}, {record.suite}: {record.case}, {record.direction}")
 
 
-def _show_jobs(titles_and_tables) -> None:
+def _show_worst(header, rows) -> None:
+    print(
+        "\nthe largest over all layers: |result - float64| in units of u times the sum of magnitudes; +1: the largest"
+    )
+    print("sum of a result and its neighbours, whose windows are its window grown by one pixel; peak: geometric mean\n")
+    print(table(header, rows, left=(0, 2, 3, 5)))
+
+
+def _show_jobs(titles_and_tables, left) -> None:
     """One table over all jobs, so that columns stand below one another, with a title before each job."""
     if not titles_and_tables:
         return
     header, _ = titles_and_tables[0][1]
     rows = [row for _, (_, rows) in titles_and_tables for row in rows]
-    lines = iter(table(header, rows, left=(0, len(header) - 1)).splitlines())
+    lines = iter(table(header, rows, left=[place % len(header) for place in left]).splitlines())
     print(next(lines), next(lines), sep="\n")
     for title, (_, rows) in titles_and_tables:
         print(f"\n{title}")

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from fastconv.bench.records import OURS, TIMED, Record, Run
+from fastconv.bench.accuracy import KINDS
+from fastconv.bench.records import OURS, TIMED, Errors, Record, Run
 
 CONTESTANTS = ("fastconv:cython", "fastconv:numba", "torch:nchw", "onnxruntime")
 DIRECTIONS = ("forward", "grad_input", "grad_weight")
@@ -35,6 +36,14 @@ def record(**changes):
     else:
         values |= {"time_median": None, "peak_gflops": None}
     return Record(**values)
+
+
+def errors_of(scale=1.0, *, grown=None, is_exact=True):
+    """Errors in every kind of data; those over grown windows are the share ``grown`` of the others."""
+    return tuple(
+        Errors(kind, size, None if grown is None else grown * size, is_exact and kind == KINDS[-1], 70_000.0 * size)
+        for size, kind in zip((scale, 1.5 * scale, 4 * scale, 0.0 if is_exact else scale), KINDS, strict=True)
+    )
 
 
 def run(*records, machine=None, complete=True, **settings):

@@ -7,9 +7,12 @@ with ``count`` saying how often a layer occurs; ``pool`` and ``linear`` collect 
 
 from fastconv.bench.cases.awkward import AWKWARD_CONVS, AWKWARD_POOLS
 from fastconv.bench.cases.kinds import (
+    INTEGERS,
     NORMAL,
+    RECTIFIED,
     SUBNORMAL,
     SUBNORMAL_WEIGHTS,
+    WIDE,
     AdamCase,
     AdaptiveAvgPoolCase,
     AdaptiveMaxPoolCase,
@@ -48,11 +51,14 @@ from fastconv.bench.cases.whole import INFERENCE, TRAINING
 __all__ = [
     "AWKWARD_CONVS",
     "AWKWARD_POOLS",
+    "INTEGERS",
     "NORMAL",
+    "RECTIFIED",
     "RESNET_LAYER",
     "SUBNORMAL",
     "SUBNORMAL_WEIGHTS",
     "SUITES",
+    "WIDE",
     "AdamCase",
     "AdaptiveAvgPoolCase",
     "AdaptiveMaxPoolCase",

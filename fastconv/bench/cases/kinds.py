@@ -9,6 +9,8 @@ from typing import ClassVar, Self
 NORMAL = "normal"
 SUBNORMAL = "subnormal"
 SUBNORMAL_WEIGHTS = "subnormal weights"
+# Activations that are not negative, and such whose magnitudes are spread over 2^-12 to 2^12; small integers everywhere.
+RECTIFIED, WIDE, INTEGERS = "rectified", "wide", "integers"
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,8 @@ def render(run: Run) -> str:
         tally=_tally(run),
         losses=tables.losses(run),
         summary=tables.summary(run),
+        worst=tables.worst(run),
+        errors=tables.errors(run),
         refusals=tables.refusals(run),
         records=tables.records(run),
         charts={suite: embedded(run, figure, f"suite {suite}") for suite, figure in figures.items()},

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from fastconv.bench import accuracy
+from fastconv.bench.cases import INTEGERS
 from fastconv.bench.records import TIMED, Record, Run
 from fastconv.bench.report.facts import MISSING
 from fastconv.bench.report.measures import BROKEN, is_loss
@@ -43,6 +45,16 @@ def losses(run: Run) -> Table:
 def summary(run: Run) -> Table:
     """The means over each suite."""
     return _table(_MEANS, list(enumerate(means(run.records))))
+
+
+def worst(run: Run) -> Table:
+    """The largest errors of every contestant in data of several kinds; empty where they were not measured."""
+    return _table(_WORST, list(enumerate(accuracy.worst(run.records))))
+
+
+def errors(run: Run) -> Table:
+    """Those of every layer, beside the speed."""
+    return _table(_ERRORS, [entry for entry in enumerate(run.records) if entry[1].accuracy])
 
 
 def records(run: Run) -> Table:
@@ -116,6 +128,11 @@ def _milliseconds(title, name) -> _Column:
     return _field(title, name, lambda value: significant(1e3 * value))
 
 
+def _error(title, place, name) -> _Column:
+    """Of one kind of data."""
+    return _Column(title, lambda entry: getattr(entry.accuracy[place], name), significant)
+
+
 def _twice(value) -> str:
     return f"{value:.2f}×"
 
@@ -166,6 +183,29 @@ _MEANS = (
     _field("mean ratio", "ratio", _twice),
     _field("lowest ratio", "lowest_ratio", _twice),
     _milliseconds("network, ms", "network_seconds"),
+    _field("% of peak", "peak_fraction", percent),
+)
+_ROUNDED = [(place, kind) for place, kind in enumerate(accuracy.KINDS) if kind != INTEGERS]
+_KINDS = (
+    *(_error(kind, place, "error_ulp") for place, kind in _ROUNDED),
+    *(_error(f"{kind}, window + 1", place, "grown_ulp") for place, kind in _ROUNDED),
+)
+_WORST = (
+    *_SETTING,
+    _field("layers", "cases", str),
+    *_KINDS,
+    _field("integers exact", "exact", str),
+    _field("sums up to", "largest_sum", lambda value: f"{value:,.0f}"),
+    _field("% of peak", "peak_fraction", percent),
+)
+_ERRORS = (
+    *_CASE,
+    *_SETTING,
+    *_KINDS,
+    _Column("integers exact", lambda record: "yes" if record.accuracy[-1].is_exact else "no"),
+    _Column("sums up to", lambda record: record.accuracy[-1].largest_sum, lambda value: f"{value:,.0f}"),
+    _milliseconds("median, ms", "time_median"),
+    _field("GFLOP/s", "gflops", significant),
     _field("% of peak", "peak_fraction", percent),
 )
 _REFUSALS = (

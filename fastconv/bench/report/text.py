@@ -6,11 +6,13 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 
+from fastconv.bench.accuracy import KINDS
+from fastconv.bench.accuracy import worst as worst_errors
 from fastconv.bench.ratios import EVEN, FASTER, SLOWER, UNKNOWN
 from fastconv.bench.records import DECLINED, OURS, TIMED, Record
 from fastconv.bench.report.facts import fact
 from fastconv.bench.report.measures import BROKEN, ratio
-from fastconv.bench.summary import means
+from fastconv.bench.summary import means, share
 
 Table = tuple[tuple[str, ...], list[tuple[str, ...]]]
 
@@ -22,6 +24,10 @@ _HEADER = (
 )
 _MEANS = ("suite", "direction", "N", "layout", "dtype", "threads", "contestant", "cases")
 _MEANS_FIGURES = ("geometric mean", "lowest", "network", "peak")
+# Of data that is rounded: counted over windows, and over windows grown by one pixel.
+_ROUNDED = KINDS[:-1]
+_ERRORS = (*_ROUNDED, *(f"{kind}, +1" for kind in _ROUNDED), "exact", "sums to")
+_WORST = ("direction", "N", "layout", "dtype", "threads", "contestant")
 _VERDICTS = {FASTER: "ahead", SLOWER: "LOSS", EVEN: "even", UNKNOWN: "few rounds"}
 
 
@@ -55,6 +61,34 @@ def summary(records: Iterable[Record]) -> Table:
         for mean in found
     ]
     return (*_MEANS, *_MEANS_FIGURES), rows
+
+
+def accuracy(records: Iterable[Record]) -> list[tuple[str, Table]]:
+    """(title, table) of every job whose errors were measured: each contestant's, beside its speed."""
+    groups: dict[tuple, list[Record]] = {}
+    for record in records:
+        if record.accuracy:
+            groups.setdefault(record.job, []).append(record)
+    header = ("contestant", *_ERRORS, "median", "GFLOP/s", "peak")
+    return [
+        (_title(group[0]), (header, [_accuracy_row(record) for record in _ranked(group)])) for group in groups.values()
+    ]
+
+
+def worst(records: Iterable[Record]) -> Table:
+    """The largest errors of every contestant over all layers of a direction and setting."""
+    rows: list[tuple[str, ...]] = [
+        (
+            *(found.direction, str(found.batch), found.layout, found.dtype, str(found.threads), found.contestant),
+            *(
+                str(found.cases),
+                *_errors(found.accuracy, share(found.exact, found.cases)),
+                _percent(found.peak_fraction),
+            ),
+        )
+        for found in worst_errors(records)
+    ]
+    return (*_WORST, "layers", *_ERRORS, "peak"), rows
 
 
 def declined(records: Iterable[Record]) -> list[str]:
@@ -108,6 +142,22 @@ def _row(record):
         "" if record.ratio_low is None else f"{record.ratio_low:.2f}-{record.ratio_high:.2f}",
         " ".join(word for word in (_verdict(record), record.variant, _disturbance(record)) if word),
     )
+
+
+def _accuracy_row(record):
+    is_exact = "yes" if record.accuracy[-1].is_exact else "no"
+    speed = (
+        (time(record.time_median), f"{record.gflops:.1f}") if record.status == TIMED else (record.status.upper(), "")
+    )
+    return (record.contestant, *_errors(record.accuracy, is_exact), *speed, _percent(record.peak_fraction))
+
+
+def _errors(found, exact):
+    """Of data that is rounded the largest errors, by both ways of counting; how exact integers are, and up to where."""
+    *rounded, integers = found
+    plain = (f"{errors.error_ulp:.1f}" for errors in rounded)
+    grown = ("" if errors.grown_ulp is None else f"{errors.grown_ulp:.1f}" for errors in rounded)
+    return (*plain, *grown, exact, f"{integers.largest_sum:,.0f}")
 
 
 def _verdict(record):

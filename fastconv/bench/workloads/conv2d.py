@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from fastconv.bench.cases import ConvCase
-from fastconv.bench.workloads.workload import NUMPY_MODES, Workload, draw, magnitudes, widened
+from fastconv.bench.cases import INTEGERS, ConvCase
+from fastconv.bench.workloads.workload import NUMPY_MODES, Workload, draw, draw_integers, magnitudes, widened
 from fastconv.geometry import Conv2dGeometry
 
 _CACHED_ELEMENTS = 1 << 20
@@ -22,7 +22,12 @@ def make(case: ConvCase, direction: str, dtype: str, rng: np.random.Generator) -
         "grad_input": {"grad_out": g.out_shape, "weight": g.weight_shape},
         "grad_weight": {"grad_out": g.out_shape, "x": g.x_shape},
     }
-    inputs = draw(case, dtype, rng, **shapes[direction])
+    taps = g.rows.kernel * g.cols.kernel
+    terms = {"forward": g.C_g * taps, "grad_input": g.K_g * taps, "grad_weight": g.N * g.rows.out * g.cols.out}
+    if case.values == INTEGERS:
+        inputs = draw_integers(dtype, rng, shapes[direction], terms[direction])
+    else:
+        inputs = draw(case, dtype, rng, **shapes[direction])
     compute = _COMPUTE[direction]
     wide = widened(inputs)
     exact, scale = compute(g, **wide), compute(g, **magnitudes(wide))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -9,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fastconv import arrays
-from fastconv.bench.cases import SUBNORMAL, SUBNORMAL_WEIGHTS, Case
+from fastconv.bench.cases import RECTIFIED, SUBNORMAL, SUBNORMAL_WEIGHTS, WIDE, Case
 from fastconv.dtypes import FLOAT_TYPES
 
 # The user's names of the memory formats.
@@ -19,6 +20,11 @@ ACTIVATIONS = ("x", "grad_out", "residual")
 NUMPY_MODES: dict[str, Any] = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 # Zero-mean data stays within 16 u forward and 32 u in grad_weight, transforms within 64 u; a missing term does not.
 TOLERANCE = 64.0
+# Sums of integers are exact below this, unless something less exact than "high" was asked for.
+INTEGER_SUMS = 1 << 18
+_LARGEST_INTEGER = 16
+# Wide data is multiplied by 2 to a power up to this, or down to its negative.
+_OCTAVES = 12.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +101,30 @@ class Workload:
 
 
 def draw(case: Case, dtype: str, rng: np.random.Generator, **shapes: tuple[int, ...]) -> dict[str, np.ndarray]:
-    """Standard normal data by name; of a case of subnormal numbers the first array, or the weight, is scaled below."""
+    """Standard normal data by name; of a case of subnormal numbers the first array, or the weight, is scaled below.
+
+    Activations of other cases are rectified, or wide: scaled by 2 to a random power each.
+    """
     storage = FLOAT_TYPES[dtype].storage
     found = {name: rng.standard_normal(shape, storage) for name, shape in shapes.items()}
+    for name in filter(ACTIVATIONS.__contains__, found):
+        if case.values == RECTIFIED:
+            np.maximum(found[name], 0, out=found[name])
+        elif case.values == WIDE:
+            found[name] *= np.exp2(rng.uniform(-_OCTAVES, _OCTAVES, shapes[name])).astype(storage)
     scaled = {SUBNORMAL: next(iter(found), ""), SUBNORMAL_WEIGHTS: "weight"}.get(case.values)
     if scaled in found:
         found[scaled] *= np.finfo(storage).tiny / 8
     return found
+
+
+def draw_integers(
+    dtype: str, rng: np.random.Generator, shapes: Mapping[str, tuple[int, ...]], terms: int
+) -> dict[str, np.ndarray]:
+    """Integers by name, so small that sums of ``terms`` products stay below INTEGER_SUMS, if there are such."""
+    most = min(max(math.isqrt(INTEGER_SUMS // terms), 1), _LARGEST_INTEGER)
+    storage = FLOAT_TYPES[dtype].storage
+    return {name: rng.integers(-most, most, shape, endpoint=True).astype(storage) for name, shape in shapes.items()}
 
 
 def widened(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
