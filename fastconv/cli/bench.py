@@ -169,7 +169,9 @@ def _plan(options):
         raise ValueError(f"no case of {', '.join(options.suite)} has direction {', '.join(options.direction)}")
     on_gpu = lineup.are_on_gpu(options.backends or ())
     contestants = _contestants(options, cases, on_gpu)
-    budget = QUICK if options.quick or options.accuracy else Budget()
+    # Errors are the same in every run: a few rounds are enough to see what their price is.
+    usual = replace(QUICK, retakes=QUICK.rounds) if options.accuracy else Budget()
+    budget = QUICK if options.quick else usual
     return Plan(
         cases=_shuffled(cases) if options.quick else cases,
         contestants=contestants,

@@ -188,7 +188,7 @@ _MEANS = (
 _ROUNDED = [(place, kind) for place, kind in enumerate(accuracy.KINDS) if kind != INTEGERS]
 _KINDS = (
     *(_error(kind, place, "error_ulp") for place, kind in _ROUNDED),
-    *(_error(f"{kind}, window + 1", place, "grown_ulp") for place, kind in _ROUNDED),
+    *(_error(f"{kind} +1", place, "grown_ulp") for place, kind in _ROUNDED),
 )
 _WORST = (
     *_SETTING,

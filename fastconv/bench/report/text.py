@@ -26,7 +26,7 @@ _MEANS = ("suite", "direction", "N", "layout", "dtype", "threads", "contestant",
 _MEANS_FIGURES = ("geometric mean", "lowest", "network", "peak")
 # Of data that is rounded: counted over windows, and over windows grown by one pixel.
 _ROUNDED = KINDS[:-1]
-_ERRORS = (*_ROUNDED, *(f"{kind}, +1" for kind in _ROUNDED), "exact", "sums to")
+_ERRORS = (*_ROUNDED, *(f"{kind} +1" for kind in _ROUNDED), "exact", "sums to")
 _WORST = ("direction", "N", "layout", "dtype", "threads", "contestant")
 _VERDICTS = {FASTER: "ahead", SLOWER: "LOSS", EVEN: "even", UNKNOWN: "few rounds"}
 
