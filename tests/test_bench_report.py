@@ -4,10 +4,7 @@ import base64
 import functools
 import html.parser
 import io
-import json
-import os
 import re
-import shutil
 import sys
 from dataclasses import replace
 
@@ -15,6 +12,7 @@ import numpy as np
 import pytest
 from support import bench_runs
 from support.bench_runs import record
+from support.browser import check_nothing_was_loaded, chromium
 
 from fastconv.bench.records import DECLINED, FAILED, TIMED, WRONG
 from fastconv.bench.report import charts, page, tables
@@ -331,53 +329,22 @@ def test_user_settings_of_matplotlib_change_nothing():
         assert matplotlib.rcParams["font.size"] == 30
 
 
-SWITCHES = (
-    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--window-size=1366,900"),
-    *("--disable-component-update", "--disable-sync", "--no-first-run", "--force-device-scale-factor=1"),
-)
-
-
 @pytest.fixture
 def browser(tmp_path):
-    """Chromium without a window; FASTCONV_REQUIRE_BROWSER=1 makes its absence a failure."""
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    driver = shutil.which("chromedriver")
-    try:
-        from selenium import webdriver
-        from selenium.webdriver.chrome.service import Service
-    except ImportError:
-        webdriver = None
-    if not (chromium and driver and webdriver):
-        lacking = "the browser test needs selenium, chromium and chromedriver"
-        (pytest.fail if os.environ.get("FASTCONV_REQUIRE_BROWSER") == "1" else pytest.skip)(lacking)
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for switch in (*SWITCHES, f"--user-data-dir={tmp_path / 'profile'}"):
-        options.add_argument(switch)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driving = webdriver.Chrome(options=options, service=Service(executable_path=driver))
-    yield driving
-    driving.quit()
+    with chromium(tmp_path / "profile") as driving:
+        yield driving
 
 
 def test_a_browser_shows_the_page_as_it_is_meant(browser, tmp_path):
     run = mixed_run()
     path = page.save_page(run, tmp_path / "page.html")
     browser.get(path.as_uri())
-    _check_nothing_was_loaded(browser, path)
+    check_nothing_was_loaded(browser, path)
     _check_screenshot(browser)
     _check_bars(browser, run)
     _check_points(browser, run)
     _check_sorting(browser, run)
     assert browser.get_log("browser") == []
-
-
-def _check_nothing_was_loaded(browser, path):
-    assert browser.execute_script("return performance.getEntriesByType('resource').map(entry => entry.name)") == []
-    messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    sent = [message["params"] for message in messages if message["method"] == "Network.requestWillBeSent"]
-    urls = {entry["request"]["url"] for entry in sent if entry["documentURL"] == path.as_uri()}
-    assert {url for url in urls if not url.startswith("data:")} == {path.as_uri()}
 
 
 def _check_screenshot(browser):

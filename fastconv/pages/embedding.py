@@ -11,19 +11,28 @@ from collections.abc import Sequence
 from importlib import resources
 
 
-def render(room: str, scripts: Sequence[str], *, title: str, data: object, connect: str = "'none'") -> str:
-    """The page of a package: its ``page.html`` with ``style.css`` and ``scripts``, joined in that order, put in.
+def render(
+    room: str,
+    styles: Sequence[str],
+    scripts: Sequence[str],
+    *,
+    title: str,
+    data: object,
+    connect: str = "'none'",
+) -> str:
+    """The page of a package: its ``page.html`` with the files ``styles`` and ``scripts``, joined in that order, put in.
 
     ``page.html`` says {{policy}}, {{title}}, {{style}}, {{data}} and {{script}} where these go: the text of a
     Content-Security-Policy, escaped text, and the insides of <style>, of <script type="application/json"> and of
-    <script type="module">. The policy names style and script by their hashes; whatever else data may smuggle in does not
-    run. ``connect`` says where to the script may connect, as ``connect-src`` does.
+    <script type="module">. The policy names style and script by their hashes, so that nothing else runs, whatever the
+    data hold. ``connect`` says where to the script may connect, as ``connect-src`` does.
 
-    >>> page = render("fastconv.pages.explain_conv", ["values.js"], title="<b>", data={"name": "</script>"})
-    >>> "<title>&lt;b&gt;</title>" in page, "default-src 'none'" in page, '{"name":"\\\\u003c/script>"}' in page
+    >>> names = ["style.css"], ["values.js"]
+    >>> page = render("fastconv.pages.explain_conv", *names, title="<b>", data={"name": "</script>"})
+    >>> "<title>&lt;b&gt;</title>" in page, "default-src 'none'" in page, '{"name":"\\u003c/script>"}' in page
     (True, True, True)
     """
-    style, script = _joined(room, ["style.css"]), _joined(room, scripts)
+    style, script = _joined(room, styles), _joined(room, scripts)
     policy = (
         f"default-src 'none'; style-src {_source(style)}; script-src {_source(script)}; img-src data:; "
         f"connect-src {connect}; base-uri 'none'; form-action 'none'"

@@ -32,13 +32,13 @@ function spokenTap({ pixel, weight }) {
 }
 
 function drawEquation({ channels, bias, value }) {
-  const terms = channels.map(({ sum }, channel) => term(sum, numbers.channels[channel]));
-  const parts = [...terms, term(bias, "bias")].flatMap((made, index) => (index ? [sign("+"), made] : [made]));
-  byId("equation").replaceChildren(...parts, sign("="), term(value, "output"));
+  const [first, ...others] = [...channels.map(({ sum }) => sum), bias];
+  const names = [...numbers.channels, "bias"];
+  const added = others.flatMap((number, index) => [sign("+"), term(bracketed(number), names[index + 1])]);
+  byId("equation").replaceChildren(term(signed(first), names[0]), ...added, sign("="), term(signed(value), "output"));
 }
 
-function term(value, name) {
-  const number = name === "output" ? signed(value) : bracketed(value);
+function term(number, name) {
   return element("span", `term ${name}`, element("b", "", number), element("small", "", name));
 }
 

@@ -27,10 +27,10 @@ function evenChoices(setting, letter, offered) {
   });
 }
 
-function waysOut(setting, offers) {
+function waysOut(setting, offers, beginning) {
   const ways = Object.entries(offers).map(([letter, offered]) => [letter, evenChoices(setting, letter, offered)]);
   const named = ways.filter(([, values]) => values.length).map(([letter, values]) => `${letter} = ${listed(values)}`);
-  return named.length ? `It comes out even with ${named.join("; or ")}.` : "";
+  return named.length ? `${beginning} with ${named.join("; or ")}.` : "";
 }
 
 function listed(values) {
@@ -47,16 +47,18 @@ function verdictOf(setting, offers) {
   const { fits, exact, out, left } = sizeOf(setting);
   const padded = numbers.size + 2 * P;
   if (!fits) {
-    const title = "The filter does not fit.";
-    const text = `It is ${F} wide, the ${P ? "padded " : ""}image only ${padded}: there is no place for it, and no output. `;
-    return { state: "unfit", title, text: text + waysOut(setting, offers), refusal: answerOf(setting).refusal };
+    const image = P ? "padded image" : "image";
+    const text = `It is ${F} wide, the ${image} only ${padded}: there is no place for it, and no output.`;
+    const ways = waysOut(setting, offers, "It fits, and evenly,");
+    return { state: "unfit", title: "The filter does not fit.", text: `${text} ${ways}`, refusal: answerOf(setting).refusal };
   }
   if (left) {
     const rest = left === 1 ? "a row and a column are" : `${left} rows and ${left} columns are`;
     const text =
       `${decimal(exact)} is no whole number: behind step ${out}, ${rest} left, too few for a stride of ${S}; another ` +
-      `step would stick out (dashed). fastconv rounds down to ${out} and never reads them. `;
-    return { state: "uneven", title: "The stride does not divide evenly.", text: text + waysOut(setting, offers) };
+      `step would stick out (dashed). fastconv rounds down to ${out} and never reads them.`;
+    const ways = waysOut(setting, offers, "It divides");
+    return { state: "uneven", title: "The stride does not divide evenly.", text: `${text} ${ways}` };
   }
   return { state: "good", title: `${plural(out, "step")} along each side.`, text: remark(setting, out, padded) };
 }
@@ -66,7 +68,7 @@ function remark({ F, S, P }, out, padded) {
   if (S > F) return "The stride is larger than the filter: pixels between the windows are never read.";
   if (P >= F) return "So much padding that some windows see zeros alone: there, the output is the bias.";
   if (F === 1) return "A filter of one pixel mixes the channels and sees no neighbours.";
-  if (out === numbers.size) return `The output is as large as the image: P = (F ${MINUS} 1) / 2 keeps the size at stride 1.`;
+  if (out === numbers.size) return `The output is as large as the image, as P = (F ${MINUS} 1) / 2 makes it at stride 1.`;
   if (P === 0 && S === 1) return `Without padding, a filter of ${F} takes ${F - 1} from each side of the image.`;
   if (S === F) return "The stride is the size of the filter: windows touch, none overlap.";
   return "It comes out even: the last window ends where the image does.";
@@ -78,14 +80,11 @@ function countsOf({ F, K }, out) {
   const [filter, neurons] = [F * F * C + 1, out * out * K];
   const everything = numbers.size ** 2 * C + 1;
   const own = `${F}·${F}·${C} + 1`;
+  const all = `${numbers.size}·${numbers.size}·${C} + 1`;
+  const outputs = `${out}·${out}·${K}`;
   return [
     ["convolution", K * filter, `${K} · (${own})`, "shared weights: a filter is the same at all places"],
-    ["locally connected", neurons * filter, `${out}·${out}·${K} · (${own})`, "unshared: each output has weights of its own"],
-    [
-      "fully connected",
-      neurons * everything,
-      `${out}·${out}·${K} · (${numbers.size}·${numbers.size}·${C} + 1)`,
-      "unshared, and for every pixel",
-    ],
+    ["locally connected", neurons * filter, `${outputs} · (${own})`, "unshared: each output has weights of its own"],
+    ["fully connected", neurons * everything, `${outputs} · (${all})`, "unshared, and for every pixel"],
   ];
 }

@@ -16,6 +16,8 @@ MOST = 4
 LARGEST_OF_FILE = 11
 _GREATEST_LEARNED = 4
 _GREATEST_OF_FILE = 9
+# Sums up to 2^24 are exact in float32.
+_GREATEST_BIAS = 1e6
 _DETAIL = 24
 
 
@@ -70,57 +72,54 @@ def random(seed: int, channels: int, sizes: Iterable[int]) -> FilterSet:
 def of_file(path: str | os.PathLike) -> FilterSet:
     """The strongest filters of the first convolution in a weight file, scaled so that the largest weight is 9.
 
-    Raises FormatError where no convolution there reads images of one or three channels, and what
-    ``fastconv.weights.load`` raises.
+    Raises FormatError where no convolution there reads images of one or three channels, or has numbers that cannot be
+    scaled so, and what ``fastconv.weights.load`` raises.
     """
     from fastconv import weights
 
-    state = weights.load(path)
-    if weights.is_keras(path):  # HWIO, and other names
-        state = {
-            name.removesuffix("kernel") + "weight" if array.ndim == 4 else name: array.transpose(3, 2, 0, 1)
-            if array.ndim == 4
-            else array
-            for name, array in state.items()
-        }
-    name = _first_convolution(state, os.fsdecode(path))
-    weight = state[name].astype(np.float64)
-    bias = np.asarray(state.get(name.removesuffix("weight") + "bias", np.zeros(len(weight)))).astype(np.float64)
-    if bias.shape != (len(weight),) or not (np.isfinite(weight).all() and np.isfinite(bias).all()):
-        raise FormatError(f"{os.fsdecode(path)}: the weights {name!r} or their bias are not finite or do not fit")
-    return _scaled_set(weight, bias, name, os.path.basename(os.fsdecode(path)))
-
-
-def _scaled_set(weight: np.ndarray, bias: np.ndarray, name: str, file: str) -> FilterSet:
+    file, state = os.fsdecode(path), weights.load(path)
+    convolutions = _convolutions(state, weights.is_keras(path))
+    name = _first_of_images(convolutions, file)
+    weight = convolutions[name].astype(np.float64)
+    bias = state.get(name.removesuffix("weight").removesuffix("kernel") + "bias", np.zeros(len(weight)))
     strength = np.abs(weight).sum((1, 2, 3))
     chosen = np.sort(np.argsort(-strength, kind="stable")[:MOST])
-    scale = _GREATEST_OF_FILE / (np.abs(weight[chosen]).max() or 1)
-    rounded = np.round(weight[chosen] * scale).astype(np.int64)
-    # A pixel of 1 is BRIGHTEST here, and so much greater is what a bias is added to.
+    with np.errstate(all="ignore"):  # what goes wrong is seen in the numbers
+        scale = _GREATEST_OF_FILE / (np.abs(weight[chosen]).max() or 1)
+        # A pixel of 1 is BRIGHTEST here, and so much greater is what a bias is added to.
+        biases = bias[chosen].astype(np.float64) * scale * BRIGHTEST if bias.shape == strength.shape else None
+    if biases is None or not (np.isfinite(scale * weight).all() and (np.abs(biases) < _GREATEST_BIAS).all()):
+        raise FormatError(f"{file}: {name!r} has weights that are not finite, or a bias that does not fit to them")
     bank = Bank(
-        rounded,
-        np.round(bias[chosen] * scale * BRIGHTEST).astype(np.int64),
+        np.round(weight[chosen] * scale).astype(np.int64),
+        np.round(biases).astype(np.int64),
         tuple(f"number {index + 1} of {len(weight)}" for index in chosen),
     )
+    size = weight.shape[-1]
     note = (
-        f"{name!r} of {file}: of its {len(weight)} filters those with the largest weights, scaled and rounded to whole "
-        f"numbers up to {_GREATEST_OF_FILE}. Their size is given: {weight.shape[-1]} × {weight.shape[-1]}."
+        f"{name!r} of {os.path.basename(file)}: of its {len(weight)} filters those with the largest weights, scaled "
+        f"and rounded to whole numbers up to {_GREATEST_OF_FILE}. Their size is given: {size} × {size}."
     )
-    return FilterSet(f"from {file}", note, {weight.shape[-1]: bank})
+    return FilterSet(f"from {os.path.basename(file)}", note, {size: bank})
 
 
-def _first_convolution(state: dict[str, np.ndarray], path: str) -> str:
-    """The name of the weight that reads images: colour ones rather than grey ones."""
-    four = {name: array.shape for name, array in state.items() if array.ndim == 4 and name.endswith("weight")}
-    square = {name: shape for name, shape in four.items() if shape[2] == shape[3] <= LARGEST_OF_FILE and shape[0]}
+def _convolutions(state: dict[str, np.ndarray], is_keras: bool) -> dict[str, np.ndarray]:
+    """The weights (K, C, kH, kW) in a file; Keras has HWIO."""
+    four = {name: array for name, array in state.items() if array.ndim == 4}
+    return {name: array.transpose(3, 2, 0, 1) for name, array in four.items()} if is_keras else four
+
+
+def _first_of_images(convolutions: dict[str, np.ndarray], file: str) -> str:
+    """The name of the weights that read images: colour ones rather than grey ones."""
     for channels in sorted(CHANNELS, reverse=True):
-        for name, shape in square.items():
-            if shape[1] == channels:
+        for name, array in convolutions.items():
+            filters, depth, rows, columns = array.shape
+            if filters and depth == channels and rows == columns <= LARGEST_OF_FILE:
                 return name
-    found = ", ".join(f"{name} {shape}" for name, shape in list(four.items())[:4]) or "none"
+    found = ", ".join(f"{name} {array.shape}" for name, array in list(convolutions.items())[:4]) or "none"
     raise FormatError(
-        f"{path}: expected the weights of a convolution that reads 1 or 3 channels in windows of F x F, "
-        f"F from 1 to {LARGEST_OF_FILE}; it has {found}"
+        f"{file}: expected the weights of a convolution that reads 1 or 3 channels in windows of F x F, "
+        f"F from 1 to {LARGEST_OF_FILE}; of convolutions it has {found}"
     )
 
 

@@ -72,7 +72,9 @@ function showNothing() {
 function markFilter(k, step) {
   const cards = byId("output").children;
   for (let index = 0; index < cards.length; index++) cards[index].classList.toggle("current", index === k);
-  for (const button of cards[k].querySelectorAll(".output")) button.tabIndex = Number(button.dataset.step) === step ? 0 : -1;
+  for (const button of cards[k].querySelectorAll(".output")) {
+    button.tabIndex = Number(button.dataset.step) === step ? 0 : -1;
+  }
 }
 
 function drawProgress() {
@@ -148,7 +150,13 @@ function changeKind(set) {
 
 const controls = { restart: byHand(restart), back: byHand(back), play, forth: byHand(forth) };
 for (const [id, action] of Object.entries(controls)) byId(id).addEventListener("click", action);
-listenToKeys({ " ": play, ArrowLeft: byHand(back), ArrowRight: byHand(forth), Home: byHand(restart), End: byHand(finish) });
+listenToKeys({
+  " ": play,
+  ArrowLeft: byHand(back),
+  ArrowRight: byHand(forth),
+  Home: byHand(restart),
+  End: byHand(finish),
+});
 listenToOutputs(() => scene.size.out, choose);
 
 byId("caption").textContent = numbers.caption;

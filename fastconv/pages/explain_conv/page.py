@@ -20,6 +20,7 @@ STRIDES = (1, 2, 3, 4)
 PADDINGS = (0, 1, 2, 3)
 LARGEST_FILTER = 8
 FIRST = {"F": 3, "S": 2, "P": 1, "K": 2}
+STYLES = ("style.css", "volumes.css")
 SCRIPTS = (
     *("values.js", "explanations.js", "grids.js", "volumes.js", "arithmetic.js"),
     *("choices.js", "player.js", "keys.js", "main.js"),
@@ -46,8 +47,8 @@ def render(
     """The page as text: a filter that slides over ``image``, reduced to size x size pixels, and its numbers.
 
     Without ``image`` it is the one that comes with the package. ``weights`` is a file in a format of
-    ``fastconv.weights`` whose first convolution gives filters beside those drawn by hand, those learned from the picture
-    and those of ``seed``.
+    ``fastconv.weights`` whose first convolution gives filters beside those drawn by hand, those learned from the
+    picture and those of ``seed``.
 
     Raises ValueError for a size outside 3 to 12 or a negative seed, FormatError for files that are no image or no
     weights of a convolution, OSError from the file system, ImportError where Pillow is absent and an image is given.
@@ -59,7 +60,7 @@ def render(
     shown = picture.bundled() if image is None else picture.read(image)
     own = None if weights is None else filters.of_file(weights)
     data = _data(shown, size, own, seed)
-    return embedding.render(__package__, SCRIPTS, title="Convolution, step by step", data=data)
+    return embedding.render(__package__, STYLES, SCRIPTS, title="Convolution, step by step", data=data)
 
 
 def _data(shown: picture.Picture, size: int, own: filters.FilterSet | None, seed: int) -> dict[str, Any]:
@@ -112,9 +113,9 @@ def answer(volume: np.ndarray, bank: filters.Bank, stride: int, padding: int) ->
     >>> answer(np.ones((3, 3, 3), np.int64), bank, stride=1, padding=0)["shape"]
     (4, 2, 2)
     """
-    arrays = (array.astype(np.float32) for array in (volume, bank.weight, bank.bias))
+    x, weight, bias = (array.astype(np.float32) for array in (volume, bank.weight, bank.bias))
     try:
-        out = functional.conv2d(*arrays, stride=stride, padding=padding)
+        out = functional.conv2d(x, weight, bias, stride=stride, padding=padding)
     except ShapeError as error:
         return {"refusal": str(error)}
     # Whole numbers this small are exact in float32, in whichever order they are summed.

@@ -29,13 +29,13 @@ class Picture:
         >>> volume.shape, int(volume.min()), int(volume.max())
         ((3, 7, 7), 0, 9)
         """
-        planes = self.pixels.transpose(2, 0, 1).astype(np.float64)
+        planes = self.pixels.transpose(2, 0, 1).astype(np.int64)
         if channels == 1:
-            planes = planes.mean(0, keepdims=True)
-        means = _mean_rows(size)
-        small = means @ planes @ means.T
-        darkest, spread = small.min(), np.ptp(small)
-        return np.round((small - darkest) * (BRIGHTEST / spread if spread else 0)).astype(np.int64)
+            planes = planes.sum(0, keepdims=True)
+        parts = _parts(size)
+        sums = parts @ planes @ parts.T
+        darkest, spread = sums.min(), max(1, np.ptp(sums))
+        return np.round((sums - darkest) * BRIGHTEST / spread).astype(np.int64)
 
 
 def bundled() -> Picture:
@@ -58,9 +58,8 @@ def read(path: str | os.PathLike) -> Picture:
     return Picture(os.path.basename(os.fsdecode(path)), np.asarray(square))
 
 
-def _mean_rows(size: int) -> np.ndarray:
-    """The matrix (size, SIDE) that takes means of SIDE / size rows each, parts of rows counted as such."""
-    ends = np.linspace(0, SIDE, size + 1)
-    rows = np.arange(SIDE)
-    overlap = np.minimum(ends[1:, None], rows + 1) - np.maximum(ends[:-1, None], rows)
-    return np.maximum(overlap, 0) * size / SIDE
+def _parts(size: int) -> np.ndarray:
+    """How much of each of SIDE rows lies in each of size equal parts, in units of 1 / size: int64 (size, SIDE)."""
+    ends, rows = np.arange(size + 1) * SIDE, np.arange(SIDE) * size
+    overlap = np.minimum(ends[1:, None], rows + size) - np.maximum(ends[:-1, None], rows)
+    return np.maximum(overlap, 0)

@@ -42,13 +42,12 @@ function inputGrid(channel, columns, P, read) {
 /** A card for each filter; returns the buttons of all outputs, in the order of the steps. */
 function drawOutput(setting, outputs, whenChosen) {
   const { out } = sizeOf(setting);
-  const cards = [];
-  const buttons = [];
-  for (let k = 0; k < setting.K; k++) {
-    const made = outputs.slice(k * out * out, (k + 1) * out * out).map((_, index) => outputButton(k, index, out, whenChosen));
-    buttons.push(...made);
-    cards.push(element("article", "map", ...filterParts(setting, k), out ? outputGrid(k, made, out, longest(outputs)) : noOutput()));
-  }
+  const buttons = outputs.map((_, step) => outputButton(step, step % (out * out) === 0, whenChosen));
+  const cards = Array.from({ length: setting.K }, (_, k) => {
+    const own = buttons.slice(k * out * out, (k + 1) * out * out);
+    const map = out ? outputGrid(k, own, out, longest(outputs)) : element("p", "nothing", "no output");
+    return element("article", "map", ...filterParts(setting, k), map);
+  });
   byId("output").replaceChildren(...cards);
   byId("output").style.setProperty("--cards", Math.min(setting.K, 2));
   return buttons;
@@ -89,17 +88,12 @@ function outputGrid(k, buttons, out, letters) {
   return made;
 }
 
-function noOutput() {
-  return element("p", "nothing", "no output");
-}
-
-function outputButton(k, index, out, whenChosen) {
+function outputButton(step, isReachable, whenChosen) {
   const button = element("button", "cell output");
   button.type = "button";
   button.setAttribute("role", "gridcell");
-  const step = k * out * out + index;
   button.dataset.step = step;
-  button.tabIndex = index ? -1 : 0;
+  button.tabIndex = isReachable ? 0 : -1;
   button.addEventListener("click", () => whenChosen(step));
   return button;
 }
@@ -133,10 +127,10 @@ function paint(canvas, side, partOf) {
 }
 
 /** The frame on the small picture, which has no padding around it. */
-function pictureFrame({ F, P }) {
+function pictureFrame(setting) {
   const board = byId("small").parentElement;
   board.querySelector(".frame")?.remove();
-  const sliding = frame("window", F, numbers.size);
+  const sliding = frame(sizeOf(setting).fits ? "window" : "window unfit", setting.F, numbers.size);
   board.append(sliding);
-  return { sliding, columns: numbers.size, offset: -P };
+  return { sliding, columns: numbers.size, offset: -setting.P };
 }
