@@ -11,6 +11,7 @@ import zlib
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
+from support.browser import chromium
 
 import fastconv as fc
 from fastconv import backends
@@ -57,6 +58,12 @@ def rng(request):
 @pytest.fixture(scope="session")
 def torch():
     return pytest.importorskip("torch")
+
+
+@pytest.fixture
+def browser(tmp_path):
+    with chromium(tmp_path / "profile") as driving:
+        yield driving
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from support import bench_runs
 from support.bench_runs import record
-from support.browser import check_nothing_was_loaded, chromium
+from support.browser import check_nothing_was_loaded
 
 from fastconv.bench.records import DECLINED, FAILED, TIMED, WRONG
 from fastconv.bench.report import charts, page, tables
@@ -327,12 +327,6 @@ def test_user_settings_of_matplotlib_change_nothing():
     with matplotlib.rc_context({"axes.facecolor": "red", "font.size": 30, "svg.fonttype": "path", "text.usetex": True}):
         assert page.render(ODD_RUNS["one record"]) == odd_page("one record")
         assert matplotlib.rcParams["font.size"] == 30
-
-
-@pytest.fixture
-def browser(tmp_path):
-    with chromium(tmp_path / "profile") as driving:
-        yield driving
 
 
 def test_a_browser_shows_the_page_as_it_is_meant(browser, tmp_path):

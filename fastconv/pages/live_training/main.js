@@ -9,7 +9,7 @@ import { bytes, drawTiles } from "./tiles.js";
 
 const OWN = "own";
 const FULL_PACE = 0;
-const COLUMNS = { relu1: 12, relu2: 12, pool: 12, relu3: 16 };
+const COLUMNS = { filters: 8, relu1: 8, relu2: 12, pool: 12, relu3: 16 };
 const AGAIN = 200;
 const WORDS = { ready: "ready", running: "training", paused: "paused", finished: "finished", failed: "failed" };
 
@@ -285,7 +285,7 @@ function drawLayers() {
     canvas.parentElement.querySelector("span").textContent = shape;
   }
   const { maps, peak, values } = update.filters;
-  drawTiles(find("filters"), bytes(values), { maps, columns: 8, table: colours.filter });
+  drawTiles(find("filters"), bytes(values), { maps, columns: COLUMNS.filters, table: colours.filter });
   find("filter-shape").textContent = `${maps} of 3×3 weights, the largest ±${peak.toFixed(2)}`;
   bars.show(probabilities, digit.label);
   const judgement = digit.label === null ? "" : said === digit.label ? ", which is right" : `, but it is a ${digit.label}`;

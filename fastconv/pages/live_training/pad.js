@@ -2,9 +2,9 @@
 
 import { colour } from "./colours.js";
 
-const NEAR = 0.012;
+const NEAR = 0.015;
 const PEN = 0.075;
-const MOST_POINTS = 1000;
+const MOST_POINTS = 500;
 
 export class Pad {
   constructor(canvas, changed) {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import socket
 from typing import TYPE_CHECKING
@@ -80,4 +81,7 @@ def serve(listener: socket.socket, *, seed: int = 0, epochs: int | None = None) 
     from fastconv.pages.live_training.trainer import Trainer
 
     with listener, Trainer(seed, epochs or EPOCHS) as trainer:
-        web_server(trainer).run(sockets=[listener])
+        web = web_server(trainer)
+        log = logging.getLogger("uvicorn.error")
+        log.addFilter(lambda record: not web.should_exit)  # what Ctrl-C cuts off is no error
+        web.run(sockets=[listener])
