@@ -34,9 +34,9 @@ class Live(NamedTuple):
 
 
 @contextlib.contextmanager
-def served(**options):
-    """A server on any free port; nothing of it is left afterwards."""
-    with server.listen(0) as listener, Trainer(**options) as trainer:
+def served(port=0, **options):
+    """A server, on any free port; nothing of it is left afterwards."""
+    with server.listen(port) as listener, Trainer(**options) as trainer:
         web = server.web_server(trainer)
         thread = threading.Thread(target=web.run, kwargs={"sockets": [listener]})
         url = server.address(listener)

@@ -31,6 +31,6 @@ export function best(probabilities) {
   return probabilities.indexOf(Math.max(...probabilities));
 }
 
-export function percent(share) {
+function percent(share) {
   return `${(100 * share).toFixed(share > 0 && share < 0.0995 ? 1 : 0)} %`;
 }

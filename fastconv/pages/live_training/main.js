@@ -1,6 +1,6 @@
 // The page: what the server tells is kept here and drawn once per frame.
 
-import { Bars, best, percent } from "./bars.js";
+import { Bars, best } from "./bars.js";
 import { drawChart, smoothed } from "./chart.js";
 import { ramp, ramp3 } from "./colours.js";
 import { Pad } from "./pad.js";
@@ -58,14 +58,18 @@ function extend(list, begin, values) {
   for (const value of values) list.push(value);
 }
 
+let underWay = 0;
+
 async function give(name, values) {
+  underWay += 1;
   try {
     Object.assign(update, await order(name, values));
     tell("");
-    drawSoon();
   } catch (error) {
     tell(error.message);
   }
+  underWay -= 1;
+  drawSoon();
 }
 
 function tell(trouble) {
@@ -204,7 +208,7 @@ function drawControls() {
   for (const [setting, value] of Object.entries(settings)) {
     const select = find(setting);
     select.disabled = false;
-    if (document.activeElement !== select) select.value = value;
+    if (!underWay) select.value = value;
   }
   const [, , accuracy] = curves.tests.at(-1);
   find("epoch").textContent = update.epoch;
@@ -229,10 +233,9 @@ function drawCurves() {
     raw: curves.accuracies, mean: shares, tests: curves.tests.map(([step, , value]) => [step, value]),
     steps, batches, top: 1, ticks: [0, 0.25, 0.5, 0.75, 1], text: (value) => `${100 * value} %`,
   });
-  const [, lossNow, accuracyNow] = curves.tests.at(-1);
   const after = `after ${steps} steps`;
-  find("loss-chart").setAttribute("aria-label", `Test loss ${lossNow?.toFixed(3)} ${after}`);
-  find("accuracy-chart").setAttribute("aria-label", `Test accuracy ${percent(accuracyNow)} ${after}`);
+  find("loss-chart").setAttribute("aria-label", `Test loss ${tests.at(-1)[1]?.toFixed(3)} ${after}`);
+  find("accuracy-chart").setAttribute("aria-label", `Test accuracy ${find("accuracy").textContent} ${after}`);
 }
 
 function drawDigits() {
