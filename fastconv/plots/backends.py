@@ -28,7 +28,7 @@ def backends(times, axes=None, *, title: str | None = None):
 
     >>> axes = backends({"conv1": {"numba": 0.5, "reference": 2.0}, "pool": {"numba": 0.1, "reference": 0.1}})
     >>> [text.get_text() for text in axes.texts]
-    ['4.00×', '1.00×', '1.00×', '1.00×']
+    ['4.00×', '1× (reference)', '1× (numba)', '1× (reference)']
     """
     groups = _of_run(times) if isinstance(times, Run) else times
     if not any(len(named) > 1 for named in groups.values()):
@@ -39,7 +39,9 @@ def backends(times, axes=None, *, title: str | None = None):
     axes = canvas.axes_or_new(axes, figsize=(8, 1.4 + 0.2 * (rows[-1][0] + 1)))
     for line, _, name, speed in rows:
         axes.barh(line, speed - 1, left=1, height=0.85, color=colours[name])
-        axes.text(1.01 * speed, line, f"{speed:.2f}×" if speed < 10 else f"{speed:.0f}×", va="center", fontsize=8)
+        text = f"{speed:.2f}×" if speed < 10 else f"{speed:.0f}×"
+        place = {"xytext": (3, 0), "textcoords": "offset points", "va": "center", "fontsize": 8}
+        axes.annotate(text if speed > 1 else f"1× ({name})", (speed, line), **place)
     axes.set_xscale("log")
     axes.set_xlim(1, 1.05 * max(speed for *_, speed in rows) ** 1.15)
     places: dict[str, list[float]] = {group: [line for line, other, *_ in rows if other == group] for group in groups}

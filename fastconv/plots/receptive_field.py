@@ -26,9 +26,9 @@ def receptive_field(model, layer: str, image, unit: tuple[int, int] | None = Non
     unit that is not there, ShapeError for an image that the model does not take.
 
     >>> from fastconv import models
-    >>> axes = receptive_field(models.lenet5(), "conv2", np.eye(28, dtype=np.float32)[None], (0, 5))
+    >>> axes = receptive_field(models.lenet5(), "conv2", np.eye(28, dtype=np.float32)[None], (3, 5))
     >>> axes.get_title()
-    'unit (0, 5) of conv2 (10×10 units) sees 12×14 pixels'
+    'unit (3, 5) of conv2 (10×10 units) sees 14×14 pixels'
     >>> axes.get_xlabel()
     'columns: size 14, jump 2, start -2 + 5·2 = 8, end 8 + 14 - 1 = 21'
     """
@@ -41,47 +41,49 @@ def receptive_field(model, layer: str, image, unit: tuple[int, int] | None = Non
     fields = found[layer]
     row, col = (count // 2 for count in fields.shape) if unit is None else unit
     top, left, bottom, right = fields.box(row, col)
-    axes = canvas.axes_or_new(axes, figsize=(6, 6.4))
+    axes = canvas.axes_or_new(axes, figsize=(6, 6.5))
     picture = tiles.displayed(image)
     axes.imshow(0.6 + 0.4 * picture if effective else picture, interpolation="nearest")
     if effective:
         _draw_effective(axes, _gradient(model, layer, image, row, col))
-    _draw_theoretical(axes, fields, row, col, image.shape[1:])
-    _draw_box(axes, (top, left, bottom, right), canvas.RED, "-", "seen")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2, frameon=False, fontsize=8)
+    is_cut = _draw_theoretical(axes, fields, row, col, image.shape[1:])
+    _draw_box(axes, (top, left, bottom, right), canvas.RED, "-")
     height, width = fields.shape
     seen = f"{max(bottom - top, 0)}×{max(right - left, 0)}"
-    axes.set_title(f"unit ({row}, {col}) of {layer} ({height}×{width} units) sees {seen} pixels")
+    dashed = "\n(dashed: with the padding)" if is_cut else ""
+    axes.set_title(f"unit ({row}, {col}) of {layer} ({height}×{width} units) sees {seen} pixels{dashed}")
     axes.set_xlabel(_arithmetic("columns", fields.cols, col), fontsize=8)
     axes.set_ylabel(_arithmetic("rows", fields.rows, row), fontsize=8)
     return axes
 
 
-def _draw_box(axes, box, colour: str, style: str, label: str) -> None:
+def _draw_box(axes, box, colour: str, style: str) -> None:
     """Edges between pixels, with a light line below, so that it shows on any image."""
     top, left, bottom, right = box
     rectangle = canvas.matplotlib("patches").Rectangle
     effects = canvas.matplotlib("patheffects")
     patch = rectangle((left - 0.5, top - 0.5), right - left, bottom - top, fill=False, edgecolor=colour, linewidth=2)
     patch.set(
-        linestyle=style, label=label, path_effects=[effects.Stroke(linewidth=4, foreground="white"), effects.Normal()]
+        linestyle=style, clip_on=False, path_effects=[effects.Stroke(linewidth=4, foreground="white"), effects.Normal()]
     )
     axes.add_patch(patch)
 
 
-def _draw_theoretical(axes, fields: Fields, row: int, col: int, extents) -> None:
-    """The box by the formula, where it goes beyond the image; there is space for it, then."""
+def _draw_theoretical(axes, fields: Fields, row: int, col: int, extents) -> bool:
+    """The box by the formula, where it goes beyond the image; there is space for it, then. Whether it does."""
     rows, cols = fields.rows.progression, fields.cols.progression
     if rows is None or cols is None:
-        return
+        return False
     (top, bottom), (left, right) = rows.at(row), cols.at(col)
     height, width = extents
-    if top < 0 or left < 0 or bottom > height or right > width:
-        _draw_box(axes, (top, left, bottom, right), canvas.ORANGE, "--", "with the padding")
+    is_cut = top < 0 or left < 0 or bottom > height or right > width
+    if is_cut:
+        _draw_box(axes, (top, left, bottom, right), canvas.ORANGE, "--")
         edge = 0.5 + 0.03 * max(bottom - top, right - left)
         axes.set_xlim(min(left, 0) - edge - 0.5, max(right, width) + edge - 0.5)
         axes.set_ylim(max(bottom, height) + edge - 0.5, min(top, 0) - edge - 0.5)
         axes.set_facecolor(canvas.FAINT)
+    return is_cut
 
 
 def _draw_effective(axes, gradient: np.ndarray) -> None:

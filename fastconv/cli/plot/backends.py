@@ -54,8 +54,11 @@ def _measured() -> dict[str, dict[str, float]]:
     """Seconds by layer and direction, and by backend."""
     from fastconv import backends, datasets, models
     from fastconv.bench.layers import layer_times
+    from fastconv.nn import ReLU
 
     names = [name for name, status in backends.available_backends().items() if status]
     images, _ = datasets.load_digits("test")
-    rows = layer_times(models.digits_net().eval(), images[:BATCH], names, seconds=SECONDS)
-    return {f"{row.layer}, {row.direction}": row.seconds for row in rows}
+    model = models.digits_net().eval()
+    rows = layer_times(model, images[:BATCH], names, seconds=SECONDS)
+    rectifiers = {name for name, layer in model.named_children() if isinstance(layer, ReLU)}
+    return {f"{row.layer}, {row.direction}": row.seconds for row in rows if row.layer not in rectifiers}
