@@ -64,3 +64,19 @@ def test_examples_of_transfer_learning(tmp_path, monkeypatch, rng, capsys):
     assert set(re.findall(r"'(\w+)'", seen)) == {"blue", "green", "red"}
     assert float(score) > 0.85
     assert fastconv.training.load_network("pictures.npz").classes == ["blue", "green", "red"]
+
+
+def test_examples_of_pictures(tmp_path, monkeypatch, capsys):
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    pyplot.switch_backend("agg")
+    monkeypatch.chdir(tmp_path)
+    text = (DOCS / "pictures.md").read_text()
+    names: dict = {}
+    for example in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        exec(compile(example, "pictures.md", "exec"), names)
+    pyplot.close("all")
+    assert {path.name for path in tmp_path.iterdir()} == set(re.findall(r'savefig\("([a-z-]+\.png)"\)', text)) - {
+        "picture.png"
+    }
+    explained = " ".join(re.search(r"(?:    conv:96.*\n)(?:    .*\n)+", text)[0].split())
+    assert explained in " ".join(capsys.readouterr().out.split())
