@@ -8,7 +8,7 @@ import os
 import sys
 
 COMMANDS = (
-    *("demo", "train", "finetune", "predict", "summary", "sizes", "plot", "explain-conv"),
+    *("demo", "train", "finetune", "predict", "locate", "find", "summary", "sizes", "plot", "explain-conv"),
     *("bench", "compare", "warmup", "doctor"),
 )
 

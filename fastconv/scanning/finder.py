@@ -21,6 +21,10 @@ BACKGROUND = 10
 # Of two places that are nearer than this in both axes one is taken: more would let the neighbours of a digit, whose
 # places need not be found to the pixel, suppress each other.
 _SPACING = 5
+# Pixels that a digit may be off the middle of its window; half of what a peak is the middle of.
+OFF = 1
+# Positions of one call: the maps of larger forms would need gigabytes.
+_STRIP = 1 << 20
 
 
 class Found(NamedTuple):
@@ -35,8 +39,9 @@ class Found(NamedTuple):
 def find_digits(ink, model: Module, *, digit: int | None = None, threshold: float = 0.5) -> list[Found]:
     """The digits on a form (H, W), 0 where the paper is blank and 1 where it is covered; only ``digit`` unless None.
 
-    ``model`` is a ``models.digit_finder``. Of positions that are less than 5 pixels apart in both axes the one stays
-    whose most probable digit has the highest probability, above ``threshold``; then others than ``digit`` are left out.
+    ``model`` is a ``models.digit_finder``. Of places that are less than 5 pixels apart in both axes the one stays
+    where some digit is most probable, on the mean of 3x3 positions; its own probability is the score, above
+    ``threshold``. Then others than ``digit`` are left out.
 
     Raises ShapeError for a form below 8x8, ValueError for NaN, infinities and a ``digit`` that is none.
 
@@ -46,11 +51,21 @@ def find_digits(ink, model: Module, *, digit: int | None = None, threshold: floa
     """
     if digit is not None and not 0 <= parameters.integer("digit", digit) < BACKGROUND:
         raise ValueError(f"digit must be one of 0 to 9, got {digit}")
-    probabilities = functional.softmax(scan(ink, model), 0)[:BACKGROUND]
-    values = probabilities.argmax(axis=0)
-    peaks = find_peaks(probabilities.max(axis=0), min_distance=_SPACING, threshold=threshold)
-    found = [Found(int(values[row, column]), row, column, score) for row, column, score in peaks]
-    return [one for one in found if digit in (None, one.value)]
+    of_digits = probabilities(ink, model)[:BACKGROUND]
+    values, best = of_digits.argmax(axis=0), of_digits.max(axis=0)
+    # Windows one pixel off are as sure of a digit: the middle of them is its place.
+    around = functional.avg_pool2d(best[None], 2 * OFF + 1, 1, OFF)[0]
+    peaks = find_peaks(around, min_distance=_SPACING, threshold=threshold / (2 * OFF + 1) ** 2)
+    found = [Found(int(values[row, column]), row, column, float(best[row, column])) for row, column, _ in peaks]
+    return [one for one in found if one.score > threshold and digit in (None, one.value)]
+
+
+def probabilities(ink, model: Module) -> np.ndarray:
+    """The probability (11, H − 7, W − 7) of each digit, and of background, at every position of a form.
+
+    Raises what ``find_digits`` raises.
+    """
+    return functional.softmax(scan(ink, model), 0)
 
 
 def scan(ink, model: Module) -> np.ndarray:
@@ -59,9 +74,12 @@ def scan(ink, model: Module) -> np.ndarray:
     Sums are direct (``"strict"``), so that a window has the same bits wherever it lies. Raises what ``find_digits``
     raises.
     """
-    sliding = fully_convolutional(model, (1, WINDOW, WINDOW))
+    sliding, page = fully_convolutional(model, (1, WINDOW, WINDOW)), _page(ink)
+    rows, columns = (extent - WINDOW + 1 for extent in page.shape[1:])
+    step = max(1, _STRIP // columns)
     with no_grad(), use_precision("strict"):
-        return sliding(_page(ink)[None]).numpy()[0]
+        strips = [sliding(page[None, :, top : top + step + WINDOW - 1]).numpy()[0] for top in range(0, rows, step)]
+    return np.concatenate(strips, axis=1)
 
 
 def scan_by_window(ink, model: Module, batch_size: int = 256) -> np.ndarray:

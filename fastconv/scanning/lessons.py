@@ -11,13 +11,10 @@ from fastconv import datasets, models, nn, rng
 from fastconv.datasets.transforms import random_brightness
 from fastconv.nn import Module
 from fastconv.optim import AdamW, CosineAnnealingLR
-from fastconv.scanning.finder import BACKGROUND, MARGIN, WINDOW
+from fastconv.scanning.finder import BACKGROUND, MARGIN, OFF, WINDOW
 from fastconv.scanning.forms import SIZE, Form, compose_form
 from fastconv.scanning.matching import OVERLAP, overlap
 from fastconv.training import Epoch, fit
-
-# Pixels that a digit may be off the middle of its window.
-OFF = 1
 
 
 @dataclass(frozen=True)

@@ -50,19 +50,33 @@ def overlap(first, second) -> float:
     return height * width / (2 * SIZE * SIZE - height * width)
 
 
+@dataclass(frozen=True)
+class Matched:
+    """What was found and is right, what was found and is not, what is there and was not found."""
+
+    right: tuple[Found, ...]
+    wrong: tuple[Found, ...]
+    missed: tuple[Digit, ...]
+
+
+def match(found: Iterable[Found], truth: Iterable[Digit]) -> Matched:
+    """Compare; each digit counts once, for the best of those that have its value and overlap it by more than half."""
+    left = list(truth)
+    right: list[Found] = []
+    wrong: list[Found] = []
+    for one in sorted(found, key=lambda one: -one.score):
+        matches = [digit for digit in left if digit.value == one.value and overlap(digit[1:], one[1:3]) > OVERLAP]
+        (right if matches else wrong).append(one)
+        if matches:
+            left.remove(max(matches, key=lambda digit: overlap(digit[1:], one[1:3])))
+    return Matched(tuple(right), tuple(wrong), tuple(left))
+
+
 def score(found: Iterable[Found], truth: Iterable[Digit]) -> Score:
-    """Compare; each digit counts once, for the best of those that have its value and overlap it by more than half.
+    """The counts of ``match``.
 
     >>> score([Found(3, 10, 11, 0.9), Found(3, 40, 40, 0.6)], [Digit(3, 10, 10), Digit(5, 40, 40)])
     Score(right=1, wrong=1, missed=1)
     """
-    left = list(truth)
-    right = wrong = 0
-    for one in sorted(found, key=lambda one: -one.score):
-        matches = [digit for digit in left if digit.value == one.value and overlap(digit[1:], one[1:3]) > OVERLAP]
-        if matches:
-            right += 1
-            left.remove(max(matches, key=lambda digit: overlap(digit[1:], one[1:3])))
-        else:
-            wrong += 1
-    return Score(right, wrong, len(left))
+    matched = match(found, truth)
+    return Score(len(matched.right), len(matched.wrong), len(matched.missed))
