@@ -80,3 +80,17 @@ def test_examples_of_pictures(tmp_path, monkeypatch, capsys):
     }
     explained = " ".join(re.search(r"(?:    conv:96.*\n)(?:    .*\n)+", text)[0].split())
     assert explained in " ".join(capsys.readouterr().out.split())
+
+
+def test_examples_of_localisation(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FASTCONV_HOME", str(tmp_path))
+    names: dict = {}
+    for example in re.findall(r"```python\n(.*?)```", (DOCS / "localisation.md").read_text(), re.DOTALL):
+        exec(compile(example, "localisation.md", "exec"), names)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "response map of 113x153 positions, 2 peaks"
+    assert lines[1].split() == ["row", "57", "column", "56", "score", "1"]
+    assert lines[-2] == "(10, 113, 153) True"
+    assert names["score"].precision >= 0.9
+    assert names["score"].recall >= 0.9

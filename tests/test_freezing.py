@@ -282,7 +282,7 @@ def test_the_head_of_every_network_is_found(name):
     with nn.init.skipped():
         network = models.create(name)
     kinds = {
-        ("resne", "wide_resnet", "digits", "cifar"): ["fc"],
+        ("resne", "wide_resnet", "digit", "cifar"): ["fc"],
         ("vgg", "alexnet"): ["classifier.6"],
         ("squeezenet", "mobilenet"): ["classifier.1"],
         ("googlenet",): ["fc", "aux1.fc2", "aux2.fc2"],

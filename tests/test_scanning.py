@@ -66,6 +66,14 @@ def test_one_pass_gives_the_bits_of_the_classifier(finder, backend, precision):
 INK = np.random.default_rng(0).random((33, 9), np.float32)
 
 
+def test_large_forms_are_scanned_in_strips(finder, monkeypatch):
+    ink = held_back(9, shape=(50, 70), count=20).ink
+    whole = scanning.scan(ink, finder)
+    for positions in (1, 64, 150, 43 * 63):
+        monkeypatch.setattr("fastconv.scanning.finder._STRIP", positions)
+        assert_same_bits(scanning.scan(ink, finder), whole)
+
+
 def test_forms_hold_what_they_say():
     images, labels = datasets.load_digits("test")
     form = held_back(3, shape=(90, 120), count=40, gap=2)

@@ -131,26 +131,28 @@ def _print(found, score, options) -> None:
 
 
 def _draw(page, model, found, truth, options) -> None:
-    from fastconv.scanning import match, pictures, probabilities
+    from fastconv import plots
+    from fastconv.plots import canvas, panels
+    from fastconv.scanning import match, probabilities
 
     matched = match(found, found if truth is None else truth)
-    left, right = pictures.beside([page.grey.shape] * 2)
+    left, right = panels.side_by_side([page.grey.shape] * 2)
     title = f"{'all digits' if options.digit is None else f'digit {options.digit}'}: {len(found)} found"
     title += "" if truth is None else f", {len(matched.wrong)} of them wrong, {len(matched.missed)} missed"
     boxes = [
-        *(_box(page, one, pictures.RIGHT) for one in matched.right),
-        *(_box(page, one, pictures.WRONG) for one in matched.wrong),
-        *(_box(page, one, pictures.MISSED)._replace(line="--") for one in matched.missed),
+        *(_box(page, one, canvas.GREEN) for one in matched.right),
+        *(_box(page, one, canvas.RED) for one in matched.wrong),
+        *(_box(page, one, canvas.BLUE)._replace(line="--") for one in matched.missed),
     ]
-    pictures.marked(page.grey, boxes, left, title=title)
+    plots.marked(page.grey, boxes, left, title=title)
     heat = probabilities(page.ink, model)[:-1]
     heat = heat.max(axis=0) if options.digit is None else heat[options.digit]
-    pictures.heat_map(heat, [], right, title="their probability, where their upper left corner is", limits=(0, 1))
-    pictures.save(left, options.out)
+    plots.heat_map(heat, [], right, title="their probability, where their upper left corner is", limits=(0, 1))
+    canvas.save(left, options.out)
 
 
 def _box(page, one, colour):
-    from fastconv.scanning.pictures import Box
+    from fastconv.plots import Box
 
     place = page.placed(one)
     return Box(place.top, place.left, page.scale, page.scale, str(one.value), colour)

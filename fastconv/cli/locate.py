@@ -71,17 +71,18 @@ def _read(*paths):
 
 
 def _draw(image, template, found, options) -> None:
-    from fastconv.scanning import pictures
+    from fastconv import plots
+    from fastconv.plots import canvas, panels
 
     height, width = template.shape[-2:]
     shown = image if image.ndim == 2 else image.transpose(1, 2, 0)
-    left, right = pictures.beside([shown.shape[:2]] * 2)
+    left, right = panels.side_by_side([shown.shape] * 2)
     boxes = [
-        pictures.Box(peak.row, peak.column, height, width, f"{number}: {peak.score:.3g}")
+        plots.Box(peak.row, peak.column, height, width, f"{number}: {peak.score:.3g}")
         for number, peak in enumerate(found.peaks, 1)
     ]
-    pictures.marked(shown, boxes, left, title=f"the {height}x{width} template is here")
+    plots.marked(shown, boxes, left, title=f"peaks of the {height}x{width} template")
     limits = (-1, 1) if options.method == "normalized" else (None, None)
     places = [peak[:2] for peak in found.peaks]
-    pictures.heat_map(found.response, places, right, title=f"response: {options.method}", limits=limits)
-    pictures.save(left, options.out)
+    plots.heat_map(found.response, places, right, title=f"response ({options.method})", limits=limits)
+    canvas.save(left, options.out)

@@ -10,10 +10,13 @@ from fastconv.plots.curve import curve
 from fastconv.plots.curves import curves
 from fastconv.plots.feature_maps import feature_maps
 from fastconv.plots.filters import filters
+from fastconv.plots.heat_map import heat_map
+from fastconv.plots.marked import Box, marked
 from fastconv.plots.receptive_field import receptive_field
 from fastconv.plots.training_summary import training_summary
 
 __all__ = [
+    "Box",
     "architecture",
     "backends",
     "confusion_matrix",
@@ -21,6 +24,8 @@ __all__ = [
     "curves",
     "feature_maps",
     "filters",
+    "heat_map",
+    "marked",
     "receptive_field",
     "training_summary",
 ]

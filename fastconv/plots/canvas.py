@@ -24,6 +24,12 @@ def save(axes, path: str | os.PathLike, dpi: int = 150) -> None:
     matplotlib("pyplot").close(axes.figure)
 
 
+def note(axes, text: str, place, offset, colour: str) -> None:
+    """A few letters beside a place, so many points away, readable on whatever lies there."""
+    plate = {"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 1}
+    axes.annotate(text, place, offset, textcoords="offset points", fontsize=8, color=colour, bbox=plate)
+
+
 def label_plainly(axis) -> None:
     """Ticks of a logarithmic axis at 1, 2 and 5 of each power of ten, without exponents."""
     ticker = matplotlib("ticker")
