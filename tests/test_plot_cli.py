@@ -94,6 +94,17 @@ def test_curves_of_checkpoints(drawn, trained):
     assert loss.get_ydata().tolist() == load_history(trained / "run.npz").loss
 
 
+def test_a_damaged_history_is_refused(trained, tmp_path, capsys):
+    import json
+
+    arrays = fc.weights.load(trained / "run.npz")
+    record = json.loads(fc.weights.load_metadata(trained / "run.npz")["checkpoint"])
+    record["history"][0]["loss"] = "low"
+    fc.weights.save(arrays, tmp_path / "bad.npz", {"checkpoint": json.dumps(record)})
+    assert cli.main(["plot", "curves", str(tmp_path / "bad.npz"), "--out", str(tmp_path / "x.png")]) == 1
+    assert "bad.npz: a damaged checkpoint: loss is 'low', not a number" in capsys.readouterr().err
+
+
 def test_confusion_names_the_classes_of_the_file(drawn, trained):
     axes = drawn("confusion", "--weights", trained / "digits.npz")
     assert axes.get_yticklabels()[3].get_text() == "digit 3"

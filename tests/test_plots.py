@@ -160,6 +160,8 @@ def test_curves_show_every_column():
         (right, "validation"): [[1, 75.0], [2, 87.5], [3, 93.75]],
     }
     assert left.get_yscale() == "log"
+    assert left.get_legend() is None  # once is enough
+    assert [text.get_text() for text in right.get_legend().get_texts()] == ["training", "validation"]
 
 
 def test_curves_of_several_runs_have_colours_of_their_own():
@@ -167,6 +169,16 @@ def test_curves_of_several_runs_have_colours_of_their_own():
     assert [line.get_label() for line in left.lines] == ["a, training", "a, validation", "b, training"]
     assert [line.get_color() for line in left.lines] == [canvas.BLUE, canvas.BLUE, canvas.ORANGE]
     assert [line.get_linestyle() for line in left.lines] == ["--", "-", "--"]
+
+
+@pytest.mark.parametrize("speeds", [(1.0, 1.3), (1.0, 3.0), (1.0, 40.0), (1.0, 5000.0)])
+def test_logarithmic_axes_have_several_plain_labels(speeds):
+    axes = plots.backends({"layer": {name: 1 / speed for name, speed in zip("ab", speeds, strict=True)}})
+    axes.figure.canvas.draw()
+    low, high = axes.get_xlim()
+    shown = [label.get_text() for label in axes.get_xticklabels() if low <= label.get_position()[0] <= high]
+    assert 3 <= len(shown) <= 15
+    assert all(float(text) > 0 and "e" not in text for text in shown)
 
 
 def test_curves_draw_on_given_axes():

@@ -31,9 +31,11 @@ def note(axes, text: str, place, offset, colour: str) -> None:
 
 
 def label_plainly(axis) -> None:
-    """Ticks of a logarithmic axis at 1, 2 and 5 of each power of ten, without exponents."""
+    """Ticks of a logarithmic axis without exponents: at 1, 2 and 5 of each power of ten, or more where it is short."""
     ticker = matplotlib("ticker")
-    axis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5), numticks=20))
+    low, high = axis.get_view_interval()
+    is_short = high < 5 * low
+    axis.set_major_locator(ticker.MaxNLocator(5) if is_short else ticker.LogLocator(subs=(1, 2, 5), numticks=20))
     axis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
     axis.set_minor_formatter(ticker.NullFormatter())
 

@@ -37,7 +37,7 @@ def curves(histories, axes=None):
         panel.set_xlabel("epoch")
         panel.xaxis.set_major_locator(canvas.matplotlib("ticker").MaxNLocator(integer=True))
         panel.grid(color=canvas.FAINT, which="both")
-        panel.legend()
+    right.legend()
     return left, right
 
 
