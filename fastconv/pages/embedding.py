@@ -29,8 +29,8 @@ def render(
 
     >>> names = ["style.css"], ["values.js"]
     >>> page = render("fastconv.pages.explain_conv", *names, title="<b>", data={"name": "</script>"})
-    >>> "<title>&lt;b&gt;</title>" in page, "default-src 'none'" in page, '{"name":"\\u003c/script>"}' in page
-    (True, True, True)
+    >>> "<title>&lt;b&gt;</title>" in page, "default-src 'none'" in page, page.count("</script>")
+    (True, True, 2)
     """
     style, script = _joined(room, styles), _joined(room, scripts)
     policy = (

@@ -1,19 +1,23 @@
 // The dot product of one step: every product, their sums by channel, and the sum of those with the bias.
 
+// With more taps in a row a weight stands below its pixel.
+const NARROW = 5;
+
 function drawArithmetic(setting, output) {
   const all = output.channels.flatMap(({ taps }) => taps);
   const products = all.map(({ product }) => product);
   const greatest = greatestOf(products);
-  const factorRoom = roomFor(longest(all.flatMap(({ pixel, weight }) => [pixel ?? 0, weight])) + 0.7); // and the sign
+  const factorRoom = roomFor(longest(all.flatMap(({ pixel, weight }) => [pixel ?? 0, weight])) + 1.3); // and the sign
   const blocks = output.channels.map(({ taps, sum }, channel) => {
     const name = numbers.channels[channel];
-    const made = grid(setting.F, longest(products), "taps", ...taps.map((tap) => tapCell(tap, channel, greatest)));
+    const made = grid(setting.F, longest(products), setting.F > NARROW ? "taps tall" : "taps", ...taps.map((tap) => tapCell(tap, channel, greatest)));
     made.style.setProperty("--factor-room", factorRoom);
     made.setAttribute("role", "img");
     made.setAttribute("aria-label", `${name}: ${taps.map(spokenTap).join(", ")}; sum ${signed(sum)}`);
     const total = element("p", "sum", `Σ ${name} = `, element("b", "", signed(sum)));
     return element("div", `block ${name}`, made, total);
   });
+  byId("arithmetic").style.setProperty("--planes", blocks.length);
   byId("arithmetic").replaceChildren(...blocks);
   drawEquation(output);
 }

@@ -28,7 +28,7 @@ function grid(columns, letters, className, ...cells) {
 
 /** The height of letters, as a share of the width of their cell. */
 function roomFor(letters) {
-  return Math.min(0.62, 1 / (0.64 * letters + 0.4)).toFixed(3);
+  return Math.min(0.62, 1 / (0.68 * letters + 0.4)).toFixed(3);
 }
 
 function longest(values) {

@@ -19,6 +19,7 @@ function drawInput(setting) {
     }
     return element("figure", `plane ${name}`, element("figcaption", "", name), board);
   });
+  byId("input").style.setProperty("--planes", planes.length);
   byId("input").replaceChildren(...planes);
   return frames;
 }
