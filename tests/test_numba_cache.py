@@ -119,7 +119,9 @@ def test_warmup_covers_both_dtypes():
     shared = {name for name in float32 if not name.startswith("winograd")}
     assert {name.replace("float32", "float64") for name in shared} == float64
     assert {
-        f"winograd_tile float32 {kind} {size}" for kind in ("source", "target", "weight") for size in (2, 4)
+        f"winograd_tile float32 {kind} {size}"
+        for kind in ("source", "gradient", "target", "weight", "taps")
+        for size in (2, 4)
     } < float32
     assert {f"{kind} float32 {vectors + 1}" for kind in ("panel", "dots") for vectors in range(MAX_VECTORS)} < float32
 

@@ -73,6 +73,11 @@ cdef extern from "winograd_args.h" nogil:
         pass
     const fc_winograd_kernels* fc_winograd_select(int itemsize)
 
+cdef extern from "winograd_grad_args.h" nogil:
+    ctypedef struct fc_winograd_grad_kernels:
+        pass
+    const fc_winograd_grad_kernels* fc_winograd_grad_select(int itemsize)
+
 _ENDINGS = {None: 0, contract.RELU: FC_RELU, contract.RELU6: FC_RELU | FC_RELU6}
 
 
@@ -103,6 +108,10 @@ cdef const void* sweep_kernels(int itemsize) noexcept:
 
 cdef const void* winograd_kernels(int itemsize) noexcept:
     return fc_winograd_select(itemsize)
+
+
+cdef const void* winograd_grad_kernels(int itemsize) noexcept:
+    return fc_winograd_grad_select(itemsize)
 
 
 cdef class Sum:

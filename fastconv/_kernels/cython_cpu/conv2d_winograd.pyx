@@ -1,15 +1,22 @@
-"""Winograd's minimal filtering in C for every instruction set: forward and grad_input of 3 x 3 layers."""
+"""Winograd's minimal filtering in C for every instruction set: 3 x 3 layers, forward and both gradients."""
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int32_t, int64_t
 
-from fastconv._kernels.cython_cpu.conv2d cimport ending, winograd_kernels
+from fastconv._kernels.buffers._native cimport give, take
+from fastconv._kernels.cython_cpu.conv2d cimport ending, winograd_grad_kernels, winograd_kernels
 from fastconv._kernels.cython_cpu.operands cimport address, fc_kernel, fc_strides, grain, run_on_scratch
 from fastconv._kernels.cython_cpu.operands cimport strides, whole_lines
-from fastconv._kernels.pool._native cimport parallel_for
+from fastconv._kernels.pool._native cimport num_threads, parallel_for, parallel_for_threads
 
 from fastconv._kernels import buffers, contract, plan, pool
+from fastconv._kernels.cython_cpu import conv2d_grad_weight
 from fastconv._kernels.cython_cpu.conv2d import vector_unit
 from fastconv.dtypes import FLOAT_TYPES
+
+cdef extern from "winograd_tile_args.h" nogil:
+    ctypedef struct fc_tiled:
+        fc_strides strides
+        Py_ssize_t rows, cols, pad_rows, pad_cols, tile_rows, tile_cols, size
 
 cdef extern from "winograd_args.h" nogil:
     ctypedef struct fc_winograd_args:
@@ -19,16 +26,43 @@ cdef extern from "winograd_args.h" nogil:
         const void *bias
         void *target
         char *scratch
-        fc_strides source_strides, target_strides
+        fc_tiled sources
+        fc_strides target_strides
         const int64_t *k_blocks
-        Py_ssize_t N, groups, C, K, source_rows, source_cols, target_rows, target_cols, pad_rows, pad_cols
-        Py_ssize_t size, tile_rows, tile_cols, tile_blocks, block_tiles, k_block_count, k_group, widest, part
+        Py_ssize_t N, groups, C, K, target_rows, target_cols
+        Py_ssize_t tile_blocks, block_tiles, k_block_count, k_group, widest, part
         Py_ssize_t source_pitch, source_step, sums_step, weight_step, scratch_bytes
         Py_ssize_t group_stride, c_stride, k_stride
         int flipped, activation
     ctypedef struct fc_winograd_kernels:
         Py_ssize_t lanes, vectors, columns
         fc_kernel sum, transform
+
+cdef extern from "winograd_grad_args.h" nogil:
+    ctypedef struct fc_winograd_grad_args:
+        const void *grad_out
+        const void *x
+        void *grad_weight
+        char *scratch
+        void *partials
+        int32_t *doubt
+        fc_tiled outputs, inputs
+        const int64_t *k_blocks
+        Py_ssize_t N, groups, C, K, size, tile_blocks, segments, parts, k_block_count, k_group, c_blocks
+        Py_ssize_t x_pitch, x_step, grad_pitch, grad_step, strip, sums_step, sums, scratch_bytes
+    ctypedef struct fc_winograd_grad_kernels:
+        Py_ssize_t stored_channels
+        fc_kernel sum, reduce
+
+
+cdef fc_tiled tiled(tuple shape, tuple steps, tuple pads, object made) except *:
+    cdef fc_tiled result
+    result.strides = strides(steps)
+    result.rows, result.cols = shape[2:]
+    result.pad_rows, result.pad_cols = pads
+    result.tile_rows, result.tile_cols = made.tiles
+    result.size = made.size
+    return result
 
 
 cdef class Winograd:
@@ -49,13 +83,11 @@ cdef class Winograd:
         if transposed:
             source, target = target, source
         a.activation, a.flipped = ending(problem.activation), transposed
-        a.source_strides, a.target_strides = strides(made.source_strides), strides(made.target_strides)
+        a.sources = tiled(source, made.source_strides, made.pads, made)
+        a.target_strides = strides(made.target_strides)
         a.N, a.groups, a.C, a.K = g.N, g.groups, made.C, made.K
-        a.source_rows, a.source_cols = source[2:]
         a.target_rows, a.target_cols = target[2:]
-        a.pad_rows, a.pad_cols = made.pads
-        a.size, a.tile_blocks, a.block_tiles = made.size, made.tile_blocks, made.block_tiles
-        a.tile_rows, a.tile_cols = made.tiles
+        a.tile_blocks, a.block_tiles = made.tile_blocks, made.block_tiles
         a.k_blocks, a.k_block_count = <const int64_t*> address(made.k_blocks), len(made.k_blocks)
         a.k_group, a.part, a.widest = made.k_group, made.part, made.widest
         a.source_pitch, a.source_step = made.source_pitch, made.source_step
@@ -97,6 +129,61 @@ cdef class Winograd:
         return contract.OK if runs else contract.OUT_OF_MEMORY
 
 
+cdef class WinogradGrad:
+    """Items are parts of grad_weight or of its sum, so that no thread adds to another one's sums."""
+
+    cdef fc_winograd_grad_args args
+    cdef const fc_winograd_grad_kernels* kernels
+    cdef Py_ssize_t item_flops, partial_bytes
+    cdef object plan, problem
+
+    def __init__(self, problem, made):
+        g, itemsize = problem.geometry, FLOAT_TYPES[problem.dtype].storage.itemsize
+        self.kernels = <const fc_winograd_grad_kernels*> winograd_grad_kernels(itemsize)
+        self.plan, self.problem = made, problem
+        a = &self.args
+        a.outputs = tiled(g.out_shape, made.grad_out_strides, (0, 0), made)
+        a.inputs = tiled(g.x_shape, made.x_strides, made.pads, made)
+        a.N, a.groups, a.C, a.K, a.size = g.N, g.groups, g.C_g, g.K_g, made.size
+        a.tile_blocks, a.segments, a.parts = made.tile_blocks, made.segments, made.parts
+        a.k_blocks, a.k_block_count = <const int64_t*> address(made.k_blocks), len(made.k_blocks)
+        a.k_group, a.c_blocks = made.k_group, made.c_blocks
+        a.x_pitch, a.x_step, a.grad_pitch, a.grad_step = made.x_pitch, made.x_step, made.grad_pitch, made.grad_step
+        a.strip, a.sums_step, a.sums = made.strip, made.sums_step, made.sums
+        self.item_flops = g.flops // (a.segments * a.parts)
+        self.partial_bytes = a.segments * a.parts * a.sums * itemsize if a.segments > 1 else 0
+        cdef Py_ssize_t elements = made.points * (a.x_step + a.grad_step) + a.x_pitch + a.grad_pitch + a.strip
+        a.scratch_bytes = whole_lines((elements + (a.sums if a.segments == 1 else 0)) * itemsize)
+
+    @property
+    def scratch_bytes(self):
+        """What one thread needs, and what all share."""
+        return self.args.scratch_bytes + self.partial_bytes
+
+    def __call__(self, grad_out, x, grad_weight):
+        cdef fc_winograd_grad_args a = self.args
+        cdef int32_t doubt = 0
+        a.grad_out, a.x, a.grad_weight, a.doubt = address(grad_out), address(x), address(grad_weight), &doubt
+        cdef Py_ssize_t threads = num_threads(), size = threads * a.scratch_bytes + self.partial_bytes
+        cdef Py_ssize_t items = a.segments * a.parts, chunk = grain(self.item_flops)
+        cdef Py_ssize_t c_block = -(-a.C // a.c_blocks)
+        cdef Py_ssize_t pieces = a.parts * -(-c_block // self.kernels.stored_channels)
+        cdef Py_ssize_t reduced = grain(8 * a.segments * a.parts * a.sums // pieces)
+        with nogil:
+            a.scratch = <char*> take(size)
+            if a.scratch != NULL:
+                a.partials = a.scratch + threads * a.scratch_bytes
+                parallel_for_threads(self.kernels.sum, &a, items, chunk, threads)
+                if a.segments > 1:
+                    parallel_for_threads(self.kernels.reduce, &a, pieces, reduced, threads)
+                give(a.scratch, size)
+        if a.scratch == NULL:
+            return contract.OUT_OF_MEMORY
+        if doubt:
+            return conv2d_grad_weight.prepare_direct(self.problem).run(grad_out, x, grad_weight)
+        return contract.OK
+
+
 def _prepare(name, size, problem, transposed):
     unit, threads = vector_unit(problem), pool.default_num_threads()
     asked = None if problem.variant else problem.precision
@@ -105,19 +192,28 @@ def _prepare(name, size, problem, transposed):
         return contract.Declined(made, meant=plan.is_winograd_kernel(problem.geometry))
     cdef Winograd run = Winograd(problem, made, transposed)
     choice = (f"{name} is chosen: {made.why}",)
-    return contract.Kernel(
-        name, run, run.transform, run.scratch_bytes, precision=made.precision, choice=choice
-    )
+    return contract.Kernel(name, run, run.transform, run.scratch_bytes, precision=made.precision, choice=choice)
 
 
-def _variants(transposed):
+def _prepare_grad_weight(name, size, problem):
+    asked = None if problem.variant else problem.precision
+    made = plan.winograd_grad_plan(problem.geometry, problem.formats, size, vector_unit(problem), asked)
+    if isinstance(made, str):
+        return contract.Declined(made, meant=plan.is_winograd_kernel(problem.geometry))
+    cdef WinogradGrad run = WinogradGrad(problem, made)
+    choice = (f"{name} is chosen: {made.why}",)
+    return contract.Kernel(name, run, workspace_bytes=run.scratch_bytes, precision=made.precision, choice=choice)
+
+
+def _variants(prepare):
     return tuple(
-        contract.Variant(name, lambda problem, name=name, size=size: _prepare(name, size, problem, transposed))
+        contract.Variant(name, lambda problem, name=name, size=size: prepare(name, size, problem))
         for name, size in (("winograd4", 4), ("winograd2", 2))
     )
 
 
 VARIANTS = {
-    "conv2d_forward": _variants(transposed=False),
-    "conv2d_grad_input": _variants(transposed=True),
+    "conv2d_forward": _variants(lambda *asked: _prepare(*asked, transposed=False)),
+    "conv2d_grad_input": _variants(lambda *asked: _prepare(*asked, transposed=True)),
+    "conv2d_grad_weight": _variants(_prepare_grad_weight),
 }

@@ -143,6 +143,26 @@ WINOGRAD_WEIGHT = structure(
     "itemsize", "weight_step", "group_stride", "c_stride", "k_stride", "flipped",
 )  # fmt: skip
 WINOGRAD_CHANNELS = 8
+# The same of grad_weight and plan.WinogradGradPlan. All slots share the sums of every item where there are segments.
+WINOGRAD_GRAD = structure(
+    *PANELS, *strided("grad_out"), *strided("x"), "grad_weight", "doubt", *SCRATCH, SHARED, "transform_x",
+    "transform_grad_out", "make_taps", "transpose", "k_blocks", "N", "C", "K", "itemsize", "x_rows", "x_cols",
+    "out_rows", "out_cols", "pad_rows", "pad_cols", "size", "tile_rows", "tile_cols", "tile_blocks", "segments",
+    "parts", "k_block_count", "k_group", "c_blocks", "x_pitch", "x_step", "grad_pitch", "grad_step", "sums_step",
+    "sums_bytes", "tables_at", "taps_at", "zeros_at", "x_points_at", "grad_points_at", "strip_at",
+    "sums_at",
+)  # fmt: skip
+# What a slot works with: a table of one entry, addresses, then the part of grad_weight (group g, blocks of output
+# channels, output channels k0 .., input channels c0 ..), some tiles, and where their pixels are. ``x_points`` are
+# [point][tile][c], ``grad_points`` [point][tile][k], ``sums`` [point][block of output channels][c][k].
+WINOGRAD_GRAD_WORK = structure(
+    "zero_x", "zero_w", "panels", "panel", "tables", "taps", "zeros", "x_points", "grad_points", "sums",
+    "g", "k_block", "k_end", "k0", "outputs", "c0", "channels", "first", "tiles",
+    "strip", "pixels", "image_step", "row_step", "col_step",
+)  # fmt: skip
+WINOGRAD_GRAD_WORK_BYTES = WINOGRAD_GRAD_WORK.itemsize
+# So many input channels of grad_weight are stored in one go.
+WINOGRAD_STORED_CHANNELS = 16
 # One item sums so many channels where they are together; where pixels are, one channel has so many sums.
 BIAS_CHANNELS, BIAS_SUMS = 32, 16
 GRAD_BIAS = structure("grad_out", "grad_bias", *SCRATCH, "N", "K", "pixels", "planar")

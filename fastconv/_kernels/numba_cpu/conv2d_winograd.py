@@ -26,10 +26,10 @@ from fastconv._kernels.numba_cpu.ranges import RangeKernel
 from fastconv._kernels.numba_cpu.settings import COLUMNS, VECTOR_BYTES
 
 # Variants and the targets of a tile, in rows as in columns.
-_SIZES = {"winograd4": 4, "winograd2": 2}
+SIZES = {"winograd4": 4, "winograd2": 2}
 _TAPS = 9
 # What is transformed, and the arguments of the function that does it.
-_KINDS = {"source": 5, "target": 8, "weight": 5}
+_KINDS = {"source": 5, "target": 8, "weight": 5, "gradient": 5, "taps": 9}
 
 
 def _build_winograd():
@@ -57,7 +57,7 @@ def _kernel(build: Callable) -> RangeKernel:
 
 @cache
 def tile(dtype: str, kind: str, size: int) -> NativeFunction:
-    """What transforms the source, the target or the weight of tiles of so many targets in a row."""
+    """What transforms tiles of so many targets in a row to points, or back."""
     return NativeFunction(_build_winograd_tile, (dtype, kind, size), _KINDS[kind])
 
 
@@ -65,7 +65,7 @@ def native_functions(dtype: str) -> list[NativeFunction]:
     """What minimal filtering runs, beside the microkernels."""
     if np.dtype(dtype).itemsize != plan.WINOGRAD_ITEMSIZE:
         return []
-    tiles = [tile(dtype, kind, size) for kind in _KINDS for size in _SIZES.values()]
+    tiles = [tile(dtype, kind, size) for kind in _KINDS for size in SIZES.values()]
     return [_kernel(_build_winograd).native, _kernel(_build_winograd_weight).native, *tiles]
 
 
@@ -150,7 +150,7 @@ class _Winograd:
 def _prepare(name: str, problem: Problem, transposed: bool) -> Kernel | Declined:
     unit, threads = microkernels.unit(np.dtype(problem.dtype).itemsize), pool.default_num_threads()
     asked = None if problem.variant else problem.precision
-    made = plan.winograd_plan(problem.geometry, transposed, problem.formats, _SIZES[name], unit, threads, asked)
+    made = plan.winograd_plan(problem.geometry, transposed, problem.formats, SIZES[name], unit, threads, asked)
     if isinstance(made, str):
         return Declined(made, meant=plan.is_winograd_kernel(problem.geometry))
     run = _Winograd(problem, made, transposed)
@@ -159,7 +159,7 @@ def _prepare(name: str, problem: Problem, transposed: bool) -> Kernel | Declined
 
 
 def _variants(transposed: bool) -> tuple[Variant, ...]:
-    return tuple(Variant(name, lambda problem, name=name: _prepare(name, problem, transposed)) for name in _SIZES)
+    return tuple(Variant(name, lambda problem, name=name: _prepare(name, problem, transposed)) for name in SIZES)
 
 
 VARIANTS = {"conv2d_forward": _variants(transposed=False), "conv2d_grad_input": _variants(transposed=True)}

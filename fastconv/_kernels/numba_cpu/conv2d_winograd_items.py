@@ -28,9 +28,9 @@ from fastconv._kernels.numba_cpu.conv2d_winograd_pixels import (
     run_tiles,
     store_targets,
     tile_place,
-    view_sources,
     view_targets,
 )
+from fastconv._kernels.numba_cpu.conv2d_winograd_points import list_places, transform_tiles
 from fastconv._kernels.numba_cpu.panel import PANEL
 from fastconv._kernels.numba_cpu.settings import COLUMNS, VECTOR_BYTES, serial
 
@@ -91,38 +91,12 @@ def open_slot(a, w, scratch):
 
 
 @serial
-def list_places(table, count, origin, first, sizes, steps, outside):
-    """The addresses of a square of pixels, row by row; of those outside the image another one."""
-    row, col = first
-    for i in range(row, row + count):
-        for j in range(col, col + count):
-            inside = 0 <= i < sizes[0] and 0 <= j < sizes[1]
-            put_word(table, 0, origin + i * steps[0] + j * steps[1] if inside else outside)
-            table += 8
-
-
-@serial
-def list_pixels(a, w, tile, table):
-    """The pixels under a tile."""
-    n, row, col = tile_place(a, tile)
-    sizes, steps, first = (a.source_rows, a.source_cols), (w.row_step, w.col_step), (row - a.pad_rows, col - a.pad_cols)
-    list_places(table, a.size + TAPS - 1, w.pixels + n * w.image_step, first, sizes, steps, w.zeros)
-
-
-@serial
 def transform_sources(a, w):
     """All tiles of a block."""
-    begin, points = 0, w.sources
-    while begin < w.tiles:
-        end = begin + run_tiles(a, a.source_c, w.first + begin, w.tiles - begin)
-        view_sources(a, w, w.first + begin, end - begin)
-        list_pixels(a, w, w.first + begin, w.tables + begin % 2 * WINOGRAD_TABLE_BYTES)
-        for t in range(begin, end):
-            pixels, following = w.tables + t % 2 * WINOGRAD_TABLE_BYTES, w.tables + (t + 1) % 2 * WINOGRAD_TABLE_BYTES
-            list_pixels(a, w, w.first + min(t + 1, end - 1), following)
-            call(a.transform_source, pixels, following, points, a.C * a.itemsize, a.source_step)
-            points += a.source_pitch
-        begin = end
+    sizes, pads = (a.source_rows, a.source_cols), (a.pad_rows, a.pad_cols)
+    origin, steps = a.source + w.g * a.C * a.source_c, (a.source_n, a.source_c, a.source_h, a.source_w)
+    image, points = (origin, steps, sizes, pads), (w.sources, a.source_pitch, a.source_step)
+    transform_tiles(a, w, a.transform_source, image, a.size + TAPS - 1, a.C, points)
 
 
 @serial

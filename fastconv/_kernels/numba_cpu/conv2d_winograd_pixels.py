@@ -41,21 +41,22 @@ def view_strip(w, top, left, cols, size):
 
 
 @serial
-def view_sources(a, w, tile, run):
+def view_run(a, w, image, across, channels, tile, run):
     """Sets where the pixels under a run of tiles are, and copies them there. Rows that are copied whole are copied
     together: they may be shorter than a vector."""
-    if a.source_c == a.itemsize:
-        view_images(w, a.source + w.g * a.C * a.source_c, a.source_n, a.source_h, a.source_w)
+    origin, (image_step, channel_step, row_step, col_step), (height, width), (pad_rows, pad_cols) = image
+    if channel_step == a.itemsize:
+        view_images(w, origin, image_step, row_step, col_step)
         return
     n, row, col = tile_place(a, tile)
-    top, rows = clipped(row - a.pad_rows, a.size + TAPS - 1, a.source_rows)
-    left, cols = clipped(col - a.pad_cols, run * a.size + TAPS - 1, a.source_cols)
-    size, together = a.C * a.itemsize, rows if cols == a.source_cols else 1
+    top, rows = clipped(row - pad_rows, across, height)
+    left, cols = clipped(col - pad_cols, (run - 1) * a.size + across, width)
+    size, together = channels * a.itemsize, rows if cols == width else 1
     view_strip(w, top, left, cols, size)
-    place = a.source + n * a.source_n + w.g * a.C * a.source_c + top * a.source_h + left * a.source_w
+    place = origin + n * image_step + top * row_step + left * col_step
     for i in range(0, rows, together):
         to = w.strip + i * cols * size
-        call(a.transpose, place + i * a.source_h, a.source_c, 0, to, size, 0, a.C, together * cols)
+        call(a.transpose, place + i * row_step, channel_step, 0, to, size, 0, channels, together * cols)
 
 
 @serial

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from functools import partial
 
 from llvmlite import ir
 
@@ -26,12 +27,21 @@ def source_module(dtype: str, size: int) -> ir.Module:
 
     What the next tile reads and this one does not is asked for.
     """
-    v, b, (pixels, following, points), (bytes_, step) = _begin("winograd_source", dtype, 3, 2)
-    across, transform = size + TAPS - 1, Transforms(v, b, size).source
+    return _points_module("winograd_source", dtype, size, size + TAPS - 1, Transforms.source)
+
+
+def gradient_module(dtype: str, size: int) -> ir.Module:
+    """The same of gradients of targets, of which no two tiles have any in common."""
+    return _points_module("winograd_gradient", dtype, size, size, Transforms.gradient)
+
+
+def _points_module(name, dtype, size, across, transform) -> ir.Module:
+    v, b, (pixels, following, points), (bytes_, step) = _begin(name, dtype, 3, 2)
+    transform = partial(transform, Transforms(v, b, size))
     last = b.sub(bytes_, WORD(VECTOR_BYTES))
     with counted(b, bytes_, VECTOR_BYTES) as byte:
         at = smaller(b, byte, last)
-        for row, column in itertools.product(range(across), range(TAPS - 1, across)):
+        for row, column in itertools.product(range(across), range(across - size, across)):
             v.prefetch(b, shifted(b, _listed(b, following, row * across + column), at), _NEAREST)
 
         def pixel(row, column):
@@ -105,7 +115,53 @@ def weight_module(dtype: str, size: int) -> ir.Module:
     return v.module
 
 
-MODULES = {"source": source_module, "target": target_module, "weight": weight_module}
+def taps_module(dtype: str, size: int) -> ir.Module:
+    """Code of ``void (sums, taps, doubt, count, width, step, others, segment_step, valid)``.
+
+    A vector of output channels of ``count`` input channels: their sums begin ``width`` bytes apart and become nine
+    vectors, one after the other. Those of ``others`` segments, each ``segment_step`` bytes after the one before, are
+    added first. ``doubt`` becomes 1 where one of the ``valid`` lanes of a result is not finite.
+    """
+    v, b, (sums, taps, doubt), (count, width, step, others, segment_step, valid) = _begin("winograd_taps", dtype, 3, 6)
+    across, transform = size + TAPS - 1, Transforms(v, b, size).taps
+    row_step = b.mul(step, WORD(across))
+
+    def add_channel(channel, doubts):
+        first, (doubts,) = shifted(b, sums, b.mul(channel, width)), doubts
+        columns = [shifted(b, first, b.mul(step, WORD(column))) for column in range(across)]
+
+        def point(row, column):
+            place = shifted(b, columns[column], b.mul(row_step, WORD(row)))
+
+            def add_segment(index, total):
+                other = shifted(b, place, b.mul(b.add(index, WORD(1)), segment_step))
+                return [b.fadd(total[0], v.load(b, other))]
+
+            return carried(b, others, [v.load(b, place)], add_segment)[0]
+
+        results = itertools.chain.from_iterable(transformed_rows(transform, across, point))
+        target = shifted(b, taps, b.mul(channel, WORD(TAPS**2 * VECTOR_BYTES)))
+        for number, result in enumerate(results):
+            v.store(b, result, shifted(b, target, WORD(number * VECTOR_BYTES)))
+            doubts = v.multiply_add(b, result, v.zero, doubts)
+        return [doubts]
+
+    (doubts,) = carried(b, count, [v.zero], add_channel)
+    doubted = b.and_(b.fcmp_unordered("uno", doubts, doubts), v.first_lanes(b, valid))
+    lanes = ir.IntType(v.lanes)
+    with b.if_then(b.icmp_unsigned("!=", b.bitcast(doubted, lanes), lanes(0)), likely=False):
+        b.store(WORD(1), b.bitcast(doubt, WORD.as_pointer()))
+    b.ret_void()
+    return v.module
+
+
+MODULES = {
+    "source": source_module,
+    "gradient": gradient_module,
+    "target": target_module,
+    "weight": weight_module,
+    "taps": taps_module,
+}
 
 
 def _begin(name, dtype, place_count, word_count):

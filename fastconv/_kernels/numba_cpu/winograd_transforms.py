@@ -2,6 +2,10 @@
 
     out = A' [(G weight) * (B' source)]
 
+and, as the adjoint of that as a function of the weight,
+
+    grad_weight = G' [(A grad_out) * (B' source)]
+
 F(2, 3) has the points 0, 1, -1 and infinity; F(4, 3) has 0, a, -a, b, -b and infinity with a = 5/8 and b = 3/2, whose
 products are exact and for which errors were measured to be smallest (B. Barabasz et al., "Error analysis and improving
 the accuracy of Winograd convolution for deep neural networks", 2020, on the choice of points).
@@ -61,6 +65,32 @@ class Transforms:
             fused(_A, odd_a, times(_B, odd_b)),
             fused(_A2, even_a, times(_B2, even_b)),
             fused(_A2 * _A, odd_a, fused(_B2 * _B, odd_b, m[5])),
+        ]
+
+    def gradient(self, y: list) -> list:
+        """A: from the gradients of a tile to what is multiplied."""
+        b, fused = self._b, self._fused
+        if self._size == 2:
+            return [y[0], b.fadd(y[0], y[1]), b.fsub(y[0], y[1]), b.fneg(y[1])]
+        inner = []
+        for point, square in ((_A, _A2), (_B, _B2)):
+            even, odd = fused(square, y[2], y[0]), fused(square, y[3], y[1])
+            inner += [fused(point, odd, even), fused(point, b.fneg(odd), even)]
+        return [y[0], *inner, y[3]]
+
+    def taps(self, u: list) -> list:
+        """G': from sums of products to three taps."""
+        b, fused, times, real = self._b, self._fused, self._times, np.float64 if self._v.size == 8 else np.float32
+        if self._size == 2:
+            even = b.fadd(u[1], u[2])
+            return [fused(0.5, even, u[0]), times(0.5, b.fsub(u[1], u[2])), fused(0.5, even, u[3])]
+        scale_a, scale_b = real(1) / real(2 * _A2 * (_A2 - _B2)), real(1) / real(2 * _B2 * (_B2 - _A2))
+        even_a, odd_a = times(scale_a, b.fadd(u[1], u[2])), times(scale_a, b.fsub(u[1], u[2]))
+        even_b, odd_b = times(scale_b, b.fadd(u[3], u[4])), times(scale_b, b.fsub(u[3], u[4]))
+        return [
+            fused(real(1) / real(_A2 * _B2), u[0], b.fadd(even_a, even_b)),
+            fused(_A, odd_a, times(_B, odd_b)),
+            fused(_A2, even_a, fused(_B2, even_b, u[5])),
         ]
 
     def _even_and_odd(self, scale, even, odd):

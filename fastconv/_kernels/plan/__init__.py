@@ -28,6 +28,7 @@ from fastconv._kernels.plan.pointwise import PointwisePlan, pointwise_plan
 from fastconv._kernels.plan.rows import SweepPlan, row_plan, rows_reason, sweep_plan
 from fastconv._kernels.plan.sums import Packing, SumPlan, dots_reason, held_items, packing, sum_plan
 from fastconv._kernels.plan.winograd import WINOGRAD_ITEMSIZE, WinogradPlan, is_winograd_kernel, winograd_plan
+from fastconv._kernels.plan.winograd_grads import WinogradGradPlan, winograd_grad_plan
 
 __all__ = [
     "BLOCK_TERMS",
@@ -47,6 +48,7 @@ __all__ = [
     "SweepPlan",
     "TapPlan",
     "VectorUnit",
+    "WinogradGradPlan",
     "WinogradPlan",
     "channel_blocks",
     "dots_reason",
@@ -73,5 +75,6 @@ __all__ = [
     "sum_plan",
     "sweep_plan",
     "tap_positions",
+    "winograd_grad_plan",
     "winograd_plan",
 ]

@@ -19,13 +19,15 @@ _PLANS = 256
 @dataclass(frozen=True, slots=True)
 class Choice:
     """When tiles of a size are computed unasked: at these precisions, the strictest first, from so many channels of a
-    group, of source and target, and so many rows and columns of targets on."""
+    group, of source and target, so many rows and columns of targets and, where it is above 0, so many tiles of all
+    images on."""
 
     precisions: tuple[str, ...]
     channels: int
     extent: int
+    tiles: int = 0
 
-    def rejection(self, channels: int, extent: int, precision: str) -> str | None:
+    def rejection(self, channels: int, extent: int, precision: str, tiles: int = 0) -> str | None:
         """Why the size is not chosen, or None."""
         if precision not in self.precisions:
             return f"the precision is {precision}, not {' or '.join(self.precisions)}"
@@ -33,22 +35,28 @@ class Choice:
             return f"{channels} channels of a group are fewer than {self.channels}"
         if extent < self.extent:
             return f"{extent} rows or columns of targets are fewer than {self.extent}"
+        if tiles < self.tiles:
+            return f"{tiles} tiles of all images are fewer than {self.tiles}"
         return None
 
-    def reason(self, channels: int, extent: int, precision: str) -> str:
+    def reason(self, channels: int, extent: int, precision: str, tiles: int = 0) -> str:
         """Why it is."""
         return (
             f"the precision is {precision}, {channels} channels of a group are at least {self.channels}, "
             f"{extent} rows or columns of targets at least {self.extent}"
-        )
+        ) + (f", {tiles} tiles of all images at least {self.tiles}" if self.tiles else "")
 
 
-# By the size of a tile. With weights that stay, tiles were faster from 16 channels and 4 x 4 targets on; but on smaller
-# maps than these, a weight that is used for one image takes longer to transform than its sums are faster.
+# Of forward and grad_input, by the size of a tile. With weights that stay, tiles were faster from 16 channels and 4 x 4
+# targets on; but on smaller maps than these, a weight that is used for one image takes longer to transform than its
+# sums are faster. What an image becomes must not depend on those beside it: the number of images decides nothing.
 CHOICES = {4: Choice(("fast",), 32, 12), 2: Choice(("high", "fast"), 32, 10)}
-# Tiles of a block: enough to read each transformed weight from the second cache a few times, few enough that what is
-# transformed of them stays there.
-_BLOCK_TILES = 48
+# Of grad_weight, a sum over all images: what is transformed back at its end costs as much as five tiles of 4 x 4. On
+# 6 x 6 outputs, of which tiles of 4 x 4 would waste half, those of 2 x 2 were faster.
+GRAD_WEIGHT_CHOICES = {4: Choice(("fast",), 16, 7, 8), 2: Choice(("high", "fast"), 16, 6)}
+# Tiles of a block: enough to use each transformed weight, or each sum of products, a few times while it is in the
+# second cache, few enough that what is transformed of them stays there.
+BLOCK_TILES = 48
 # What transforming a tile costs, and reading the weight of a block of output channels, in products of these two.
 _TRANSFORM, _READ = 0.1, 8
 _LINE = 64
@@ -118,15 +126,14 @@ def winograd_plan(
     source, target = (g.out_shape, g.x_shape) if transposed else (g.x_shape, g.out_shape)
     C, K = (g.K_g, g.C_g) if transposed else (g.C_g, g.K_g)
     choice, facts = CHOICES[size], (min(C, K), min(target[2:]))
-    reason = _reason(g, formats, unit) or (choice.rejection(*facts, precision) if precision else None)
+    reason = unsuited(g, unit) or (choice.rejection(*facts, precision) if precision else None)
     if reason:
         return reason
     tiles = (-(-target[2] // size), -(-target[3] // size))
     k_blocks = blocks.channel_blocks(K, unit)
     tile_blocks, k_group = _cut(g.N * tiles[0] * tiles[1], len(k_blocks), g.groups, threads)
     block_tiles = -(-g.N * tiles[0] * tiles[1] // tile_blocks)
-    line, pitch = _LINE // unit.itemsize, -(-C // unit.lanes) * unit.lanes
-    width = int(k_blocks[:, 1].max()) * unit.lanes
+    pitch, width = whole_vectors(C, unit), int(k_blocks[:, 1].max()) * unit.lanes
     return WinogradPlan(
         size=size,
         C=C,
@@ -142,9 +149,9 @@ def winograd_plan(
         widest=width,
         part=_part(C),
         source_pitch=pitch,
-        source_step=_odd(block_tiles * pitch, line),
-        sums_step=_odd(block_tiles * width, line),
-        weight_step=_odd(C * width, line),
+        source_step=odd_lines(block_tiles * pitch, unit),
+        sums_step=odd_lines(block_tiles * width, unit),
+        weight_step=odd_lines(C * width, unit),
         strip=_strip(formats, size, min(block_tiles, tiles[1]), C, width),
         items=g.groups * tile_blocks * -(-len(k_blocks) // k_group),
         why=choice.reason(*facts, precision) if precision else "it was asked for by name",
@@ -156,7 +163,7 @@ def is_winograd_kernel(g: Conv2dGeometry) -> bool:
     return all((axis.kernel, axis.stride, axis.dilation) == (3, 1, 1) for axis in (g.rows, g.cols))
 
 
-def _reason(g: Conv2dGeometry, formats: tuple[str, str], unit: VectorUnit) -> str | None:
+def unsuited(g: Conv2dGeometry, unit: VectorUnit) -> str | None:
     """Why no tile can be computed so, or None."""
     if not is_winograd_kernel(g):
         return "the kernel is not 3 x 3 with stride 1 and no dilation"
@@ -183,7 +190,7 @@ def _cut(tiles: int, k_blocks: int, groups: int, threads: int) -> tuple[int, int
         each = -(-tiles // tile_blocks) * (k_group + _TRANSFORM) + k_group * _READ
         return -(-items // threads) * each, items
 
-    least = -(-tiles // _BLOCK_TILES)
+    least = -(-tiles // BLOCK_TILES)
     most = min(tiles, -(-least // threads) * threads)
     cuts = itertools.product({least, most}, range(1, k_blocks + 1))
     return min(cuts, key=seconds)
@@ -210,6 +217,12 @@ def _part(channels: int) -> int:
     return channels
 
 
-def _odd(elements: int, line: int) -> int:
+def whole_vectors(channels: int, unit: VectorUnit) -> int:
+    """The lanes of the vectors that hold so many channels."""
+    return -(-channels // unit.lanes) * unit.lanes
+
+
+def odd_lines(elements: int, unit: VectorUnit) -> int:
     """So many elements or more: an odd number of cache lines, so that equal places do not share a set of the cache."""
+    line = _LINE // unit.itemsize
     return (-(-elements // line) | 1) * line

@@ -6,6 +6,7 @@
 #include "images_args.h"
 #include "sweep_args.h"
 #include "winograd_args.h"
+#include "winograd_grad_args.h"
 #include "panel.h"
 #include "dots.h"
 #include "groups.h"
@@ -20,7 +21,11 @@
 #include "first_layer_grad.h"
 #include "images.h"
 #include "sweep.h"
+#include "winograd_transforms.h"
+#include "winograd_pixels.h"
+#include "winograd_tiles.h"
 #include "winograd.h"
+#include "winograd_grad.h"
 
 const fc_conv2d_kernels FC_FN(fc_conv2d) = {
     .lanes = FC_LANES,

@@ -2,8 +2,6 @@
  * 2016): tiles of the source and the weight are transformed, so that a tile of size x size targets is a sum over
  * channels of (size + 2)^2 products instead of 9 size^2; each of these products is one of matrices, tiles x channels. */
 #include "winograd_weight.h"
-#include "winograd_pixels.h"
-#include "winograd_sources.h"
 #include "winograd_direct.h"
 #include "winograd_targets.h"
 
@@ -37,8 +35,17 @@ FC_INLINE void FC_FN(winograd_item)(const int size, const fc_winograd_args *a, F
                                     ptrdiff_t first, ptrdiff_t tiles, ptrdiff_t k_group, int is_transformed) {
     const ptrdiff_t points = (size + 2) * (size + 2), step = points * a->weight_step;
     const ptrdiff_t begin = k_group * a->k_group, end = begin + a->k_group;
+    const FC_FN(fc_point_job) sources = {
+        .tiled = &a->sources,
+        .origin = (real *)a->source + g * a->C * a->sources.strides.c,
+        .zeros = w->zeros,
+        .strip = w->strip,
+        .channels = a->C,
+        .pitch = a->source_pitch,
+        .step = a->source_step,
+    };
     if (!is_transformed)
-        FC_FN(transform_sources)(size, a, w, g, first, tiles);
+        FC_FN(transform_tiles)(FC_SOURCES, size, &sources, first, tiles, w->sources);
     for (ptrdiff_t block = begin; block < end && block < a->k_block_count; block++) {
         const ptrdiff_t vector = a->k_blocks[2 * block], vectors = a->k_blocks[2 * block + 1], k0 = vector * FC_LANES;
         const real *group = (const real *)a->transformed + g * a->k_block_count * step;
@@ -55,8 +62,8 @@ FC_INLINE void FC_FN(winograd_item)(const int size, const fc_winograd_args *a, F
 /* One item per (group, block of tiles, group of blocks of channels). */
 static void FC_FN(winograd)(void *ctx, ptrdiff_t lo, ptrdiff_t hi, ptrdiff_t slot) {
     const fc_winograd_args *a = ctx;
-    const ptrdiff_t points = (a->size + 2) * (a->size + 2), k_groups = (a->k_block_count + a->k_group - 1) / a->k_group;
-    const ptrdiff_t all = a->N * a->tile_rows * a->tile_cols;
+    const ptrdiff_t points = (a->sources.size + 2) * (a->sources.size + 2);
+    const ptrdiff_t k_groups = (a->k_block_count + a->k_group - 1) / a->k_group, all = a->N * a->sources.tile_rows * a->sources.tile_cols;
     FC_FN(fc_winograd_work) w = {.sources = (real *)(a->scratch + slot * a->scratch_bytes)};
     w.products = w.sources + points * a->source_step;
     w.sums = w.products + points * a->sums_step;
@@ -70,7 +77,7 @@ static void FC_FN(winograd)(void *ctx, ptrdiff_t lo, ptrdiff_t hi, ptrdiff_t slo
         const ptrdiff_t g = item / k_groups / a->tile_blocks, first = block * all / a->tile_blocks;
         const ptrdiff_t tiles = (block + 1) * all / a->tile_blocks - first;
         const int is_transformed = k_group > 0 && item > lo;
-        if (a->size == 2)
+        if (a->sources.size == 2)
             FC_FN(winograd_item)(2, a, &w, g, first, tiles, k_group, is_transformed);
         else
             FC_FN(winograd_item)(4, a, &w, g, first, tiles, k_group, is_transformed);

@@ -3,20 +3,21 @@
 #define FASTCONV_WINOGRAD_ARGS_H
 
 #include "activation.h"
-#include "axis.h"
 #include "isa.h"
+#include "winograd_tile_args.h"
 
-/* target[n, g*K + k, row, col] = ending(sum of weight * source), 3 x 3, with a padding of pad_rows and pad_cols before
- * the source; forward and, flipped, grad_input are both of this form. A tile is size x size targets, of which an image
- * has tile_rows x tile_cols. The counts of tiles and of elements are those of plan.WinogradPlan, which explains them. */
+/* target[n, g*K + k, row, col] = ending(sum of weight * source), 3 x 3, with zeros as padding; forward and, flipped,
+ * grad_input are both of this form. A tile has as many targets as pixels lead from it to the next one. The counts of
+ * tiles and of elements are those of plan.WinogradPlan, which explains them. */
 typedef struct {
     const void *source, *transformed, *weight, *bias;
     void *target;
     char *scratch; /* one part of scratch_bytes for each slot */
-    fc_strides source_strides, target_strides;
+    fc_tiled sources;
+    fc_strides target_strides;
     const int64_t *k_blocks;
-    ptrdiff_t N, groups, C, K, source_rows, source_cols, target_rows, target_cols, pad_rows, pad_cols;
-    ptrdiff_t size, tile_rows, tile_cols, tile_blocks, block_tiles, k_block_count, k_group, widest, part;
+    ptrdiff_t N, groups, C, K, target_rows, target_cols;
+    ptrdiff_t tile_blocks, block_tiles, k_block_count, k_group, widest, part;
     ptrdiff_t source_pitch, source_step, sums_step, weight_step, scratch_bytes;
     ptrdiff_t group_stride, c_stride, k_stride; /* of the weight */
     int flipped, activation; /* flags of activation.h */

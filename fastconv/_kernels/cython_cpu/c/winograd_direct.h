@@ -1,5 +1,17 @@
 /* Tiles that hold what is not finite: transforms spread that over all of a tile, so each target is summed by itself. */
 
+/* What one slot works with. */
+typedef struct {
+    real *sources; /* transformed[point][tile][c] */
+    real *products; /* [point][tile][k] of a block of channels */
+    real *sums, *zeros;
+    real *strip; /* [row][col][channel] of the pixels of a run of tiles, where channels do not lie together */
+    real *taps; /* of a block of output channels, once a tile of it has asked for them */
+    int has_taps;
+    int64_t *entries;
+    real bias[FC_BLOCK];
+} FC_FN(fc_winograd_work);
+
 /* The weight of a block of output channels as the microkernel reads it: taps[c][tap][k]. */
 static void FC_FN(lay_out_taps)(const fc_winograd_args *a, ptrdiff_t g, ptrdiff_t k0, ptrdiff_t vectors, real *taps) {
     const ptrdiff_t width = vectors * FC_LANES, runs = a->c_stride == 9 ? 1 : a->C, count = 9 * a->C / runs;
@@ -18,11 +30,11 @@ static void FC_FN(lay_out_taps)(const fc_winograd_args *a, ptrdiff_t g, ptrdiff_
 /* The entries of a panel, one for each run of channels under each tap that is none of the padding: how many. */
 static ptrdiff_t FC_FN(list_taps)(const fc_winograd_args *a, ptrdiff_t row, ptrdiff_t col, ptrdiff_t width,
                                   int64_t *entries) {
-    const fc_strides s = a->source_strides;
+    const fc_strides s = a->sources.strides;
     ptrdiff_t count = 0;
     for (ptrdiff_t tap = 0; tap < 9; tap++) {
         const ptrdiff_t i = row + tap / 3, j = col + tap % 3, taken = a->flipped ? 8 - tap : tap;
-        if (i < 0 || i >= a->source_rows || j < 0 || j >= a->source_cols)
+        if (i < 0 || i >= a->sources.rows || j < 0 || j >= a->sources.cols)
             continue;
         for (ptrdiff_t c = 0; c < a->C; c += a->part, count++) {
             entries[2 * count] = i * s.h + j * s.w + c * s.c;
@@ -39,11 +51,11 @@ static void FC_FN(sum_directly)(const fc_winograd_args *a, FC_FN(fc_winograd_wor
     if (!w->has_taps)
         FC_FN(lay_out_taps)(a, g, k0, vectors, w->taps);
     w->has_taps = 1;
-    const real *image = (const real *)a->source + tile.n * a->source_strides.n + g * a->C * a->source_strides.c;
+    const real *image = (const real *)a->source + tile.n * a->sources.strides.n + g * a->C * a->sources.strides.c;
     fc_panel panel = {
         .entries = w->entries,
         .count = a->part,
-        .x_step = a->source_strides.c,
+        .x_step = a->sources.strides.c,
         .w_step = 9 * width,
         .per_chunk = 1,
         .channels = a->K - k0 < width ? a->K - k0 : width,
@@ -52,9 +64,9 @@ static void FC_FN(sum_directly)(const fc_winograd_args *a, FC_FN(fc_winograd_wor
         .first = 1,
         .last = 1,
     };
-    for (ptrdiff_t i = 0; i < a->size && tile.row + i < a->target_rows; i++)
-        for (ptrdiff_t j = 0; j < a->size && tile.col + j < a->target_cols; j++) {
-            const ptrdiff_t row = tile.row + i - a->pad_rows, col = tile.col + j - a->pad_cols;
+    for (ptrdiff_t i = 0; i < a->sources.size && tile.row + i < a->target_rows; i++)
+        for (ptrdiff_t j = 0; j < a->sources.size && tile.col + j < a->target_cols; j++) {
+            const ptrdiff_t row = tile.row + i - a->sources.pad_rows, col = tile.col + j - a->sources.pad_cols;
             panel.entry_count = FC_FN(list_taps)(a, row, col, width, w->entries);
             FC_FN(panels)[vectors - 1][0](&panel, image, w->taps, w->sums, target + i * to.h + j * to.w);
         }

@@ -1,13 +1,14 @@
 /* Where the pixels of a run of tiles are: in the images, or side by side in a strip. */
+#include "winograd_tile_args.h"
 
 #ifndef FASTCONV_WINOGRAD_PIXELS_H
 #define FASTCONV_WINOGRAD_PIXELS_H
-/* Where a tile lies: its image, its first target. */
+/* Where a tile lies: its image, its first pixel. */
 typedef struct {
     ptrdiff_t n, row, col;
 } fc_place;
 
-static inline fc_place fc_tile_place(const fc_winograd_args *a, ptrdiff_t tile) {
+static inline fc_place fc_tile_place(const fc_tiled *a, ptrdiff_t tile) {
     const ptrdiff_t image = a->tile_rows * a->tile_cols, in_image = tile % image;
     return (fc_place){tile / image, in_image / a->tile_cols * a->size, in_image % a->tile_cols * a->size};
 }
@@ -23,23 +24,11 @@ static inline fc_span fc_clipped(ptrdiff_t first, ptrdiff_t count, ptrdiff_t siz
 }
 
 /* How many of some tiles are handled in one go: where planes become a strip of pixels, those of one row. */
-static inline ptrdiff_t fc_run(const fc_winograd_args *a, fc_strides s, ptrdiff_t tile, ptrdiff_t tiles) {
+static inline ptrdiff_t fc_run(const fc_tiled *a, fc_strides s, ptrdiff_t tile, ptrdiff_t tiles) {
     const ptrdiff_t in_row = a->tile_cols - tile % a->tile_cols;
     return s.c == 1 || tiles < in_row ? tiles : in_row;
 }
 #endif
-
-/* What one slot works with. */
-typedef struct {
-    real *sources; /* transformed[point][tile][c] */
-    real *products; /* [point][tile][k] of a block of channels */
-    real *sums, *zeros;
-    real *strip; /* [row][col][channel] of the pixels of a run of tiles, where channels do not lie together */
-    real *taps; /* of a block of output channels, once a tile of it has asked for them */
-    int has_taps;
-    int64_t *entries;
-    real bias[FC_BLOCK];
-} FC_FN(fc_winograd_work);
 
 /* Pixels whose channels lie together: pixel (i, j) of image n begins at origin + n * n_step + i * h + j * w. */
 typedef struct {

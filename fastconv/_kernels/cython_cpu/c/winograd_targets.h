@@ -51,7 +51,7 @@ FC_INLINE void FC_FN(finish_run)(const int size, const fc_winograd_args *a, FC_F
                                  ptrdiff_t vectors) {
     const ptrdiff_t width = vectors * FC_LANES, channels = a->K - k0 < width ? a->K - k0 : width;
     for (ptrdiff_t t = 0; t < tiles; t++, products += width) {
-        const fc_place at = fc_tile_place(a, first + t);
+        const fc_place at = fc_tile_place(&a->sources, first + t);
         const ptrdiff_t rows = a->target_rows - at.row, cols = a->target_cols - at.col;
         real *target = to.origin + at.n * to.n_step + at.row * to.h + at.col * to.w;
         vec doubt = {0};
@@ -73,12 +73,12 @@ FC_INLINE void FC_FN(transform_targets)(const int size, const fc_winograd_args *
     const FC_FN(fc_winograd_pixels) images = {target, s.n, s.h, s.w};
     for (ptrdiff_t t = 0, run; t < tiles; t += run) {
         const real *products = w->products + t * width;
-        run = fc_run(a, s, first + t, tiles - t);
+        run = fc_run(&a->sources, s, first + t, tiles - t);
         if (s.c == 1) {
             FC_FN(finish_run)(size, a, w, g, images, first + t, run, products, k0, vectors);
             continue;
         }
-        const fc_place at = fc_tile_place(a, first + t);
+        const fc_place at = fc_tile_place(&a->sources, first + t);
         const fc_span rows = fc_clipped(at.row, size, a->target_rows), cols = fc_clipped(at.col, run * size, a->target_cols);
         const FC_FN(fc_winograd_pixels) strip = FC_FN(strip_pixels)(w->strip, rows, cols, channels);
         FC_FN(finish_run)(size, a, w, g, strip, first + t, run, products, k0, vectors);

@@ -1,5 +1,4 @@
 /* The weight of Winograd's minimal filtering: points[block][point][c][k], once for all tiles. */
-#include "winograd_transforms.h"
 
 #ifndef FASTCONV_WINOGRAD_WEIGHT_H
 #define FASTCONV_WINOGRAD_WEIGHT_H
@@ -44,7 +43,7 @@ FC_INLINE void FC_FN(take_taps)(const fc_winograd_args *a, const real *weight, p
 /* One item per (group, vector of output channels). */
 static void FC_FN(transform_weight)(void *ctx, ptrdiff_t lo, ptrdiff_t hi, ptrdiff_t slot) {
     const fc_winograd_args *a = ctx;
-    const ptrdiff_t points = (a->size + 2) * (a->size + 2), all = (a->K + FC_LANES - 1) / FC_LANES;
+    const ptrdiff_t points = (a->sources.size + 2) * (a->sources.size + 2), all = (a->K + FC_LANES - 1) / FC_LANES;
     (void)slot;
     for (ptrdiff_t item = lo; item < hi; item++) {
         const ptrdiff_t g = item / all, vector = item % all, k0 = vector * FC_LANES;
@@ -62,7 +61,7 @@ static void FC_FN(transform_weight)(void *ctx, ptrdiff_t lo, ptrdiff_t hi, ptrdi
             FC_FN(take_taps)
             (a, (const real *)a->weight + from, lanes, channels, a->groups * a->group_stride - from, taps);
             for (ptrdiff_t c = 0; c < channels; c++, to += width)
-                if (a->size == 2)
+                if (a->sources.size == 2)
                     FC_FN(transform_taps)(2, taps + 9 * c, a->flipped, to, a->weight_step);
                 else
                     FC_FN(transform_taps)(4, taps + 9 * c, a->flipped, to, a->weight_step);
