@@ -20,11 +20,14 @@ from fastconv.arrays import CHANNELS_LAST
 from fastconv.bench.cases import ConvCase
 from fastconv.dtypes import FLOAT_TYPES
 
-OPERATIONS = ("conv2d_forward", "conv2d_grad_input")
-# Units of roundoff times the largest sum of magnitudes in a tile that a result may be wrong by.
+OPERATIONS = ("conv2d_forward", "conv2d_grad_input", "conv2d_grad_weight")
+# Units of roundoff times the largest sum of magnitudes in a tile that a result may be wrong by, and how many more a
+# gradient of the weight may be.
 BOUNDS = {"winograd2": 16, **ROUNDING}
+OF_WEIGHT = {"winograd2": 16, "winograd4": 0}
 SIZES = {"winograd2": 2, "winograd4": 4}
 every_operation = pytest.mark.parametrize("op", OPERATIONS)
+of_activations = pytest.mark.parametrize("op", OPERATIONS[:2])
 every_variant = pytest.mark.parametrize("variant", BOUNDS)
 every_case = pytest.mark.parametrize("case", WINOGRAD, ids=lambda case: case.name)
 LAYER = ConvCase("layer", "here", (2, 64, 13, 15), (48, 64, 3, 3), padding=1)
@@ -78,8 +81,10 @@ def test_errors_keep_the_bound_of_the_variant(backend, op, variant, case, rng):
     found = run(backend, op, case, variant, inputs)
     exact = run("reference", op, case, None, wide(inputs), dtype="float64")
     scale = run("reference", op, case, None, wide(inputs, np.abs), dtype="float64")
-    error = np.max(np.abs(found - exact) / of_tiles(scale, SIZES[variant])) / FLOAT_TYPES["float32"].unit_roundoff
-    assert error <= BOUNDS[variant], f"{error:.1f} u"
+    of_weight = op == "conv2d_grad_weight"
+    scale = scale.max(axis=(2, 3), keepdims=True) if of_weight else of_tiles(scale, SIZES[variant])
+    error = np.max(np.abs(found - exact) / scale) / FLOAT_TYPES["float32"].unit_roundoff
+    assert error <= BOUNDS[variant] + of_weight * OF_WEIGHT[variant], f"{error:.1f} u"
 
 
 @compiled_backends
@@ -111,7 +116,48 @@ def test_what_is_not_finite_lands_where_direct_sums_put_it(backend, op, variant,
 
 
 @compiled_backends
-@every_operation
+@every_variant
+@pytest.mark.parametrize(
+    ("operand", "place", "value"), [("x", (0, 3, 4, 4), np.inf), ("grad_out", (1, 9, 0, 0), np.nan)]
+)
+def test_a_gradient_that_is_not_finite_is_the_direct_one(backend, variant, operand, place, value, rng):
+    inputs = normal_inputs(rng, LAYER)
+    inputs[operand][place] = value
+    found, expected = (run(backend, "conv2d_grad_weight", LAYER, name, inputs) for name in (variant, "direct"))
+    assert_same_bits(found, expected)
+    assert 0 < (~np.isfinite(expected)).sum() < np.isfinite(expected).sum()
+
+
+@compiled_backends
+@every_variant
+def test_grad_weight_is_the_adjoint_of_forward(backend, variant, rng):
+    for case in (LAYER, *WINOGRAD):
+        case = replace(case, bias=False)
+        inputs = normal_inputs(rng, case)
+        out, grad_weight = (run(backend, op, case, variant, inputs) for op in ("conv2d_forward", "conv2d_grad_weight"))
+        left, right = (
+            (result.astype(np.float64) * inputs[name]).ravel()
+            for result, name in ((out, "grad_out"), (grad_weight, "weight"))
+        )
+        size = np.sqrt(np.sum(left**2) + np.sum(right**2))
+        assert abs(left.sum() - right.sum()) <= 1e-4 * size, case.name
+
+
+@pytest.mark.usefixtures("_restore_settings")
+@compiled_backends
+@every_variant
+@pytest.mark.parametrize("case", [LAYER, *WINOGRAD], ids=lambda case: case.name)
+def test_a_gradient_does_not_depend_on_the_number_of_threads(backend, variant, case, rng):
+    inputs, found = normal_inputs(rng, case), []
+    for threads in (1, 2, 3):
+        fc.set_num_threads(threads)
+        found.append(run(backend, "conv2d_grad_weight", case, variant, inputs))
+    for other in found[1:]:
+        assert_same_bits(other, found[0])
+
+
+@compiled_backends
+@of_activations
 @every_variant
 def test_an_infinite_weight_has_no_effect_over_padding(backend, op, variant, rng):
     inputs = normal_inputs(rng, LAYER)
@@ -161,6 +207,17 @@ def test_precision_decides_and_a_name_wins(backend, op):
 
 
 @compiled_backends
+def test_where_all_images_have_few_tiles_these_are_the_smaller_ones(backend):
+    prepare, op, found = _kernels.load(backend).prepare, "conv2d_grad_weight", []
+    for N in (1, 2):
+        case = ConvCase("small maps", "here", (N, 32, 7, 7), (32, 32, 3, 3), padding=1)
+        found.append(prepare(op, replace(problem(op, case), precision="fast")))
+    assert [kernel.variant for kernel in found] == ["winograd2", "winograd4"]
+    assert "4 tiles of all images are fewer than 8" in found[0].choice[0]
+    assert "8 tiles of all images at least 8" in found[1].choice[0]
+
+
+@compiled_backends
 @every_variant
 @pytest.mark.parametrize(
     ("case", "dtype", "formats", "reason"),
@@ -179,9 +236,10 @@ def test_precision_decides_and_a_name_wins(backend, op):
     ids=lambda value: getattr(value, "name", None),
 )
 def test_what_has_no_tiles_is_declined_with_the_reason(backend, variant, case, dtype, formats, reason):
-    answer = _kernels.load(backend).prepare("conv2d_forward", problem("conv2d_forward", case, variant, dtype, formats))
-    assert isinstance(answer, Declined)
-    assert reason in answer.reason
+    for op in OPERATIONS:
+        answer = _kernels.load(backend).prepare(op, problem(op, case, variant, dtype, formats))
+        assert isinstance(answer, Declined)
+        assert reason in answer.reason
 
 
 def explained(backend, level, shape, K=32, formats=CHANNELS_LAST):
@@ -274,7 +332,7 @@ def test_backward_keeps_the_precision_of_forward(backend, rng):
         out = F.conv2d(x, weight, padding=1)
     with fc.backends.recording() as records:
         out.backward(np.ones(out.shape, np.float32))
-    assert [record.variant for record in records if record.op == "conv2d_grad_input"] == ["direct"]
+    assert [record.variant for record in records if record.op in OPERATIONS[1:]] == ["direct", "direct"]
 
 
 @compiled_backends

@@ -144,4 +144,6 @@ WINOGRAD = (
     three_by_three("blocks of tiles", (3, 16, 20, 18), 80, padding=1),
     three_by_three("rows of tiles cut into blocks", (1, 16, 5, 230), 16, padding=1),
     three_by_three("tiles, runs of channels", (1, 352, 4, 5), 16, padding=1),
+    three_by_three("tiles, parts of both channels", (2, 70, 9, 8), 150, padding=1),
+    three_by_three("segments of tiles", (4, 16, 36, 40), 17, padding=1),
 )
