@@ -7,6 +7,7 @@ The public shape is always (N, C, H, W). Two dense layouts are used inside, told
 from __future__ import annotations
 
 import math
+from contextvars import ContextVar
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from fastconv import device_arrays, dtypes, memory
 from fastconv._kernels import buffers
 from fastconv.device_arrays import HOST
 from fastconv.errors import DeviceError, DTypeError
+from fastconv.scopes import Scope
 
 CONTIGUOUS = "contiguous"
 CHANNELS_LAST = "channels_last"
@@ -23,6 +25,7 @@ _TO_CHANNELS_LAST = (0, 2, 3, 1)
 _FROM_CHANNELS_LAST = (0, 3, 1, 2)
 # Below this size the check against the memory that is left costs more than it can save.
 _CHECKED_BYTES = 1 << 26
+_reads_nothing: ContextVar[bool] = ContextVar("fastconv_reads_nothing", default=False)
 
 
 def as_array(value, name: str, *, anywhere: bool = False) -> np.ndarray:
@@ -98,9 +101,14 @@ def plain(result) -> np.ndarray:
     return result if type(result) is np.ndarray or device_arrays.is_on_device(result) else np.asarray(result)
 
 
+def unread() -> Scope:
+    """Within this context no kernel reads anything: one value that stands for a whole array is left as it is."""
+    return Scope(_reads_nothing, True)
+
+
 def dense(array: np.ndarray) -> np.ndarray:
     """The same values in C order; copied only where they are not."""
-    if array.flags.c_contiguous:
+    if array.flags.c_contiguous or (_reads_nothing.get() and not any(array.strides)):
         return array
     if type(array) is np.ndarray:
         check_memory(array.shape, array.dtype)

@@ -69,6 +69,14 @@ def kernel_size(value) -> Pair:
     return pair
 
 
+def input_size(value) -> Pair:
+    """(H, W) of the inputs of a layer, both positive; raises ValueError."""
+    pair = _pair("input_size", value)
+    if min(pair) < 1:
+        raise ValueError(f"input_size must be 2 positive ints, got {value!r}")
+    return pair
+
+
 def stride(value) -> Pair:
     """(sH, sW), both positive; raises ShapeError in torch's words."""
     pair = _pair("stride", value)

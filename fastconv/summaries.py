@@ -127,7 +127,8 @@ def summary(model: Module, *input_shapes: tuple[int, ...]) -> Summary:
     dtype, device = expected_kind(model)
     given = [Tensor(arrays.moved(arrays.zeros(shape, dtype), device)) for shape in shapes]
     recorder = _Recorder(model, given)
-    with backends.listening(recorder), watching(recorder.called), _evaluated(model), np.errstate(all="ignore"):
+    unseen = arrays.unread(), np.errstate(all="ignore")
+    with backends.listening(recorder), watching(recorder.called), _evaluated(model), unseen[0], unseen[1]:
         model(*given)
     recorder.add_uncalled()
     return Summary(shapes, tuple(recorder.layers))

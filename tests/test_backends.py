@@ -309,6 +309,7 @@ SHAPES = {
     "leaky_relu": ((2, 3), 0.2),
     "linear": ((2, 3), (4, 3), (4,)),
     "local_response_norm": ((1, 6, 3, 3), 5),
+    "locally_connected2d": ((1, 3, 4, 5), (2, 3, 4, 3, 3, 3), (2, 3, 4)),
     "log_softmax": ((2, 3), 1),
     "matmul": ((2, 3), (3, 4)),
     "max_pool2d": ((3, 8, 8), (2, 2)),

@@ -15,6 +15,7 @@ from fastconv._kernels.contract import Declined
 from fastconv.bench import lineup, ours, ours_passes, workloads
 from fastconv.bench.cases import (
     AWKWARD_CONVS,
+    AWKWARD_LOCALS,
     AWKWARD_POOLS,
     NORMAL,
     SUBNORMAL,
@@ -32,7 +33,7 @@ from fastconv.bench.timing import Budget
 from fastconv.bench.workloads import LAYOUTS, passes
 from fastconv.errors import BackendUnavailableError
 
-AWKWARD = (*AWKWARD_CONVS, *AWKWARD_POOLS)
+AWKWARD = (*AWKWARD_CONVS, *AWKWARD_POOLS, *AWKWARD_LOCALS)
 # Small planes, windows of every kind.
 POOLINGS = tuple(case for case in SUITES["pool"] if case.x_shape[2] <= 17 or case.x_shape[1] == 6)
 # A small one of every kind.

@@ -15,12 +15,13 @@ import fastconv.functional as F
 from fastconv import _kernels, arrays, optim
 from fastconv._kernels import contract
 from fastconv._kernels.contract import OPERATIONS, Declined, Kernel, Variant
-from fastconv.bench.cases import ConvCase, PoolCase
+from fastconv.bench.cases import ConvCase, LocalCase, PoolCase
 from fastconv.errors import UnsupportedError
 from fastconv.geometry import ChannelsGeometry, ClassesGeometry, ElementsGeometry, PartGeometry, ResponseGeometry
 
 CASES = {
     "conv2d": ConvCase("small", "here", (2, 4, 6, 5), (6, 2, 3, 3), stride=2, padding=1, groups=2),
+    "locally_connected2d": LocalCase("small", "here", (2, 4, 6, 5), (6, 2, 3, 3), stride=2, padding=1, groups=2),
     "max_pool2d": PoolCase("small", "here", (2, 4, 6, 5), 3, stride=2, padding=1),
     "avg_pool2d": PoolCase("small", "here", (2, 4, 6, 5), 3, stride=2, padding=1),
 }
@@ -226,6 +227,19 @@ def use_passes(backend, x, rng):
             optimizer.step()
 
 
+def use_local_filters(backend, x, rng):
+    """A layer without shared weights, of weights and gradients in many layouts."""
+    case, dtype = CASES["locally_connected2d"], x.dtype.newbyteorder("=")
+    g = geometry_of(case)
+    weight = integers(rng, g.weight_shape, dtype)
+    for filters in (weight, np.asfortranarray(weight), weight[::-1, :, ::-1]):
+        leaves = [fc.tensor(array, requires_grad=True) for array in (x, filters, np.ones(g.bias_shape, dtype))]
+        out = F.locally_connected2d(*leaves, **case.parameters, backend=backend)
+        for grad in views(rng, out.shape, dtype):
+            out.backward(grad, retain_graph=True)
+        F.locally_connected2d(x, filters, **case.parameters, backend=backend)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_public_functions_keep_the_preconditions_whatever_they_are_given(install, rng, dtype, monkeypatch):
     monkeypatch.setattr(importlib.import_module("fastconv.functional.cat"), "_FEW", 0)
@@ -240,6 +254,7 @@ def test_public_functions_keep_the_preconditions_whatever_they_are_given(install
             for grad in views(rng, out.shape, dtype):
                 out.backward(grad, retain_graph=True)
             F.conv2d(x, kernel, stride=2, padding=1, groups=2, backend=name)
+        use_local_filters(name, x, rng)
         for pooling in (F.max_pool2d, F.avg_pool2d):
             leaf = fc.tensor(x, requires_grad=True)
             pooled = pooling(leaf, 3, 2, 1, backend=name)

@@ -13,7 +13,7 @@ from fastconv.dtypes import FLOAT_TYPES
 PARTS = ("conv2d_sum 128x128", "conv2d_sum 64x", "conv2d_sum 32x", "conv2d_weight_sum", "pool2d")
 DEPTHWISE = tuple(f"conv2d_depthwise {edge}x" for edge in (3, 5, 7))
 OTHERS = ("conv2d_grouped", "conv2d_pack", "conv2d_fold", "conv2d_join", "conv2d_add", "conv2d_bias_sum")
-OTHERS += ("elementwise", "local_response_norm", "batch_norm", "classes", "machine")
+OTHERS += ("elementwise", "local_response_norm", "locally_connected2d", "batch_norm", "classes", "machine")
 # The loops of half types are those of float32, but for how numbers are read and written: of each way, one.
 HALVES = {
     "float16": (

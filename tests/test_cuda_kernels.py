@@ -16,7 +16,7 @@ PLACES = {"simulator": "1"} | ({"gpu": "0"} if HAS_GPU else {})
 CHECKS = (
     *CONV_OPERATIONS,
     *(f"variant {name}" for name in VARIANTS),
-    *("pools", "split_sums", "long_sums", "every_tile", "short_runs"),
+    *("pools", "unshared", "split_sums", "long_sums", "every_tile", "short_runs"),
     *("vectors", "infinite_weights", "special_maxima", "rounded_once", "limits", "users", "networks"),
 )
 # All that the kernels of the CPU compute; the simulator would take hours.

@@ -152,6 +152,9 @@ RESULTS = {
     "dropout": lambda x, backend: F.dropout(x, 0.5),
     "relu6": lambda x, backend: F.relu6(x),
     "local_response_norm": lambda x, backend: F.local_response_norm(x, 3),
+    "locally connected": lambda x, backend: F.locally_connected2d(
+        x, np.ones((7, 5, 3, 4, 2, 2), x.dtype), np.ones((7, 5, 3), x.dtype), backend=backend
+    ),
     "conv_transpose2d": lambda x, backend: F.conv_transpose2d(x, np.ones((4, 3, 2, 2), x.dtype), backend=backend),
     "cat": lambda x, backend: F.cat((x, x), 1),
     "pad": lambda x, backend: F.pad(x, (1, 2, 0, 1)),
@@ -174,7 +177,7 @@ def test_results_and_gradients_have_the_format_of_the_input(backend, name, wante
             leaf.grad = None
             out.backward(grad, retain_graph=True)
             assert leaf.grad.shape == x.shape
-            if name.startswith(("conv", "max", "avg")):
+            if name.startswith(("conv", "locally", "max", "avg")):
                 assert arrays.memory_format(leaf.grad.numpy()) == wanted
 
 

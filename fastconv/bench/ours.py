@@ -169,6 +169,12 @@ def _conv2d(workload, backend, variant):
     return _public(function, workload, backend, variant)
 
 
+def _locally_connected2d(workload, backend, variant):
+    inputs, parameters = workload.inputs, workload.case.parameters
+    function = partial(F.locally_connected2d, inputs["x"], inputs["weight"], inputs.get("bias"), **parameters)
+    return _public(function, workload, backend, variant)
+
+
 def _pooling(function, workload, backend, variant):
     return _public(partial(function, workload.inputs["x"], **workload.case.parameters), workload, backend, variant)
 
@@ -316,6 +322,7 @@ _PUBLIC = {
     "adaptive_avg_pool2d_forward": partial(_pooling, F.adaptive_avg_pool2d),
     "chain_forward": _chain,
     "linear_forward": _linear,
+    "locally_connected2d_forward": _locally_connected2d,
     "network_step": ours_networks.step,
     "network_forward": ours_networks.forward,
     "batch_norm_forward": ours_passes.batch_norm_forward,
@@ -335,6 +342,8 @@ _GRADIENTS = {
     "adaptive_avg_pool2d_grad_input": _avg_pool2d,
     "linear_grad_input": _linear_direct,
     "linear_grad_weight": _linear_direct,
+    "locally_connected2d_grad_input": _direct,
+    "locally_connected2d_grad_weight": _direct,
 }
 _KEPT = {"conv2d_forward": _conv2d, "linear_forward": _linear}
 # What can be forced to one algorithm.
@@ -345,4 +354,5 @@ _KERNELS = _GRADIENTS | {
     "adaptive_max_pool2d_forward": _direct,
     "adaptive_avg_pool2d_forward": _avg_pool2d,
     "linear_forward": _linear_direct,
+    "locally_connected2d_forward": _direct,
 }

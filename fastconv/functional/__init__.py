@@ -19,6 +19,7 @@ from fastconv.functional.hardtanh import hardtanh, relu6
 from fastconv.functional.leaky_relu import leaky_relu
 from fastconv.functional.linear import linear
 from fastconv.functional.local_response_norm import local_response_norm
+from fastconv.functional.locally_connected2d import locally_connected2d
 from fastconv.functional.log_softmax import log_softmax
 from fastconv.functional.matmul import matmul
 from fastconv.functional.max_pool2d import max_pool2d
@@ -54,6 +55,7 @@ __all__ = [
     "leaky_relu",
     "linear",
     "local_response_norm",
+    "locally_connected2d",
     "log_softmax",
     "matmul",
     "max_pool2d",

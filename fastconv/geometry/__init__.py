@@ -2,6 +2,7 @@
 
 from fastconv.geometry.axes import AdaptiveAxis, Axis
 from fastconv.geometry.convolution import Conv2dGeometry
+from fastconv.geometry.local import LocalConv2dGeometry
 from fastconv.geometry.padding import PaddedAxis, PadGeometry
 from fastconv.geometry.passes import (
     ChannelsGeometry,
@@ -20,6 +21,7 @@ __all__ = [
     "ClassesGeometry",
     "Conv2dGeometry",
     "ElementsGeometry",
+    "LocalConv2dGeometry",
     "PadGeometry",
     "PaddedAxis",
     "PartGeometry",

@@ -14,6 +14,7 @@ from fastconv.nn.fusion import fuse
 from fastconv.nn.heads import head_names, replace_head
 from fastconv.nn.linear import Identity, Linear
 from fastconv.nn.local_response_norm import LocalResponseNorm
+from fastconv.nn.locally_connected import LocallyConnected2d
 from fastconv.nn.loss import CrossEntropyLoss
 from fastconv.nn.module import Module
 from fastconv.nn.padding import ZeroPad2d
@@ -37,6 +38,7 @@ __all__ = [
     "LeakyReLU",
     "Linear",
     "LocalResponseNorm",
+    "LocallyConnected2d",
     "LogSoftmax",
     "MaxPool2d",
     "MaxUnpool2d",

@@ -18,13 +18,14 @@ from fastconv.nn.conv import Conv2d
 from fastconv.nn.dropout import Dropout
 from fastconv.nn.flatten import Flatten
 from fastconv.nn.linear import Identity, Linear
+from fastconv.nn.locally_connected import LocallyConnected2d
 from fastconv.nn.module import Module
 from fastconv.nn.parameter import Parameter
 from fastconv.nn.pooling import MaxPool2d
 from fastconv.nn.replays import Replays
 
 # Whose ``forward`` takes ``activation``; of exactly these classes, since a subclass may define another one.
-_RECTIFYING = (Conv2d, Linear, BatchNorm1d, BatchNorm2d)
+_RECTIFYING = (Conv2d, LocallyConnected2d, Linear, BatchNorm1d, BatchNorm2d)
 # Layers that another one may take over as its activation, and which ones do.
 _ACTIVATIONS: dict[type[Module], tuple[str, tuple[type[Module], ...]]] = {
     ReLU: ("relu", _RECTIFYING),

@@ -1,6 +1,6 @@
 """Cases that the simulator of CUDA finishes in about a second each: every branch of the kernels, few threads."""
 
-from fastconv.bench.cases import AdaptiveMaxPoolCase, ConvCase, PoolCase
+from fastconv.bench.cases import AdaptiveMaxPoolCase, ConvCase, LocalCase, PoolCase
 
 
 def conv(name, x_shape, weight_shape, **parameters):
@@ -22,6 +22,12 @@ CONVS = (
     conv("reflect", (1, 4, 4, 5), (4, 4, 3, 2), padding=((1, 2), (1, 0)), padding_mode="reflect"),
     conv("replicate", (1, 2, 3, 3), (4, 2, 3, 3), padding=3, stride=2, padding_mode="replicate"),
     conv("circular", (1, 2, 4, 3), (4, 2, 3, 3), padding=(2, 1), padding_mode="circular"),
+)
+LOCALS = (
+    LocalCase("three by three", "simulated", (2, 3, 4, 5), (5, 3, 3, 3), padding=1),
+    LocalCase("groups, strides, unequal pads", "simulated", (3, 4, 5, 4), (6, 2, 3, 3), 2, ((1, 0), (0, 2)), groups=2),
+    LocalCase("dilated", "simulated", (1, 2, 6, 5), (3, 2, 3, 2), padding=(1, 0), dilation=(1, 2), bias=False),
+    LocalCase("blocks of sums", "simulated", (1, 70, 2, 2), (2, 70, 2, 2)),
 )
 # Of the largest tile these fill one or two, with tails.
 TILED = (conv("tiles with tails", (1, 4, 3, 5), (12, 4, 2, 2), padding=1),)

@@ -25,11 +25,12 @@ from fastconv._kernels.numba_cuda import (
 from fastconv._kernels.numba_cuda.settings import SIMULATED
 from fastconv.dtypes import FLOAT_TYPES
 from support.cuda_arrays import HAS_GPU, DeviceAligned, DeviceFenced, a_gpu
-from support.cuda_cases import CONVS, ORDERED, POOLS, TILED, VARIANTS, conv
+from support.cuda_cases import CONVS, LOCALS, ORDERED, POOLS, TILED, VARIANTS, conv
 from support.data import FORMATS, assert_same_bits, in_format, named_rng, on_host
 from support.kernel_calls import (
     CONV_CASES,
     CONV_OPERATIONS,
+    LOCAL_OPERATIONS,
     POOL_CASES,
     POOL_OPERATIONS,
     activations,
@@ -74,6 +75,22 @@ def pools():
     for case, layout in itertools.product(POOLS, FORMATS):
         for op in ("max_pool2d_forward", "max_pool2d_grad_input"):
             exact(op, case, "float32", (layout, layout))
+
+
+def unshared():
+    """Weights that are not shared: every direction in mixed formats, with and without what is special."""
+    several = list(itertools.product(FORMATS, repeat=2))
+    for (index, case), op in itertools.product(enumerate(LOCALS), LOCAL_OPERATIONS):
+        activation = "relu" if op.endswith("forward") and index % 2 else None
+        exact(op, case, tuple(FLOAT_TYPES)[index % 2], several[index % len(several)], activation)
+    case = LOCALS[0]
+    for op in LOCAL_OPERATIONS:
+        inputs = reference_outputs(case, "float32", op)[0]
+        for name in ("x", "weight", "grad_out"):
+            special = inputs[name].copy()
+            special.flat[:: 1 + special.size // 3] = np.nan, np.inf, -np.inf
+            with np.errstate(invalid="ignore"):
+                exact(op, case, "float32", FORMATS[:1] * 2, changed={name: special})
 
 
 def every_tile():
@@ -291,7 +308,7 @@ CHECKS |= {f"variant {name}": lambda name=name: variant(name) for name in VARIAN
 CHECKS |= {
     check.__name__: check
     for check in (
-        *(pools, long_sums, split_sums, grouped_sums, every_tile, short_runs),
+        *(pools, unshared, long_sums, split_sums, grouped_sums, every_tile, short_runs),
         *(vectors, infinite_weights, special_maxima, rounded_once, limits, users, networks),
     )
 }

@@ -16,6 +16,7 @@ from cuda.core._kernel_arg_handler import ParamHolder
 from fastconv._kernels import cuda_driver, numba_cuda
 from fastconv._kernels.contract import OK, OPERATIONS
 from fastconv._kernels.numba_cuda import launch
+from fastconv.bench.cases import AWKWARD_LOCALS
 from fastconv.dtypes import HALVES
 from fastconv.geometry import (
     ChannelsGeometry,
@@ -31,6 +32,7 @@ from support.data import FORMATS, named_rng
 from support.kernel_calls import (
     CONV_CASES,
     CONV_OPERATIONS,
+    LOCAL_OPERATIONS,
     POOL_CASES,
     POOL_OPERATIONS,
     activations,
@@ -86,7 +88,8 @@ def taken(dtype):
 
 def convolutions_and_pools(dtype):
     """Every case, variant and combination of formats."""
-    for operations, cases in ((CONV_OPERATIONS, CONV_CASES), (POOL_OPERATIONS, POOL_CASES)):
+    kinds = ((CONV_OPERATIONS, CONV_CASES), (POOL_OPERATIONS, POOL_CASES), (LOCAL_OPERATIONS, AWKWARD_LOCALS))
+    for operations, cases in kinds:
         for case, op in itertools.product(cases, operations):
             if op not in taken(dtype):
                 continue
@@ -101,7 +104,7 @@ def convolutions_and_pools(dtype):
 
 def passes(dtype):
     """Every other operation, with all that is optional and without it."""
-    for op in taken(dtype) - set(CONV_OPERATIONS) - set(POOL_OPERATIONS):
+    for op in taken(dtype) - set(CONV_OPERATIONS) - set(POOL_OPERATIONS) - set(LOCAL_OPERATIONS):
         geometry = next(geometry for begins, geometry in GEOMETRIES.items() if op.startswith(begins))
         inputs = inputs_of(op, geometry, dtype, named_rng(op))
         optional = OPERATIONS[op].optional

@@ -21,13 +21,21 @@ from fastconv._kernels.contract import (
     Problem,
     offsets_dtype,
 )
-from fastconv.bench.cases import AWKWARD_CONVS, AWKWARD_POOLS
-from fastconv.geometry import ChannelsGeometry, ClassesGeometry, Conv2dGeometry, ElementsGeometry, Pool2dGeometry
+from fastconv.bench.cases import AWKWARD_CONVS, AWKWARD_LOCALS, AWKWARD_POOLS, LocalCase
+from fastconv.geometry import (
+    ChannelsGeometry,
+    ClassesGeometry,
+    Conv2dGeometry,
+    ElementsGeometry,
+    LocalConv2dGeometry,
+    Pool2dGeometry,
+)
 from support.cases import DEPTHWISE, FEW_PIXELS, POOLS, WHOLE_LINES, WINOGRAD
 from support.data import DTYPES, FORMATS, Fenced, assert_same_bits, integers, named_rng, on_host
 
 CONV_OPERATIONS = tuple(name for name in OPERATIONS if name.startswith("conv2d"))
 CONV_CASES = AWKWARD_CONVS + DEPTHWISE + WHOLE_LINES + FEW_PIXELS + WINOGRAD
+LOCAL_OPERATIONS = tuple(name for name in OPERATIONS if name.startswith("locally_connected2d"))
 # Variants whose transforms round integers, and by how many units of the sum of magnitudes they may be wrong.
 ROUNDING = {"winograd4": 64}
 POOL_CASES = AWKWARD_POOLS + POOLS
@@ -47,6 +55,8 @@ _WIDE = ("mean", "variance", "sums", "settings")
 
 def geometry_of(case):
     """The geometry of a case."""
+    if isinstance(case, LocalCase):
+        return LocalConv2dGeometry.at(case.x_shape, case.weight_shape, **case.parameters)
     if hasattr(case, "weight_shape"):
         return Conv2dGeometry.of(case.x_shape, case.weight_shape, **case.parameters)
     if hasattr(case, "output_size"):
@@ -62,7 +72,8 @@ def operand_shapes(geometry):
         shapes |= {"row_counts": (geometry.rows.out,), "col_counts": (geometry.cols.out,)}
     if isinstance(geometry, Conv2dGeometry):
         shapes |= dict.fromkeys(("weight", "grad_weight"), geometry.weight_shape)
-        shapes |= dict.fromkeys(("bias", "grad_bias"), (geometry.K,))
+        bias_shape = getattr(geometry, "bias_shape", (geometry.K,))
+        shapes |= dict.fromkeys(("bias", "grad_bias"), bias_shape)
     if isinstance(geometry, ChannelsGeometry):
         shapes |= {"residual": geometry.x_shape, "coefficients": (len(NORM_COEFFICIENTS), geometry.C)}
         shapes |= {"sums": (len(NORM_SUMS), geometry.C)} | dict.fromkeys(("mean", "variance"), (geometry.C,))
@@ -195,7 +206,8 @@ def assert_exact(backend, op, case, dtype, fence=Fenced, activation=None):
 def check_all(backend, fence=Fenced, names=None, dtypes=DTYPES):
     """Every exact check of all cases, or of the named ones; returns how many there were."""
     count = 0
-    for operations, cases in ((CONV_OPERATIONS, CONV_CASES), (POOL_OPERATIONS, POOL_CASES)):
+    kinds = ((CONV_OPERATIONS, CONV_CASES), (POOL_OPERATIONS, POOL_CASES), (LOCAL_OPERATIONS, AWKWARD_LOCALS))
+    for operations, cases in kinds:
         chosen = [case for case in cases if names is None or case.name in names]
         for op, case, dtype in itertools.product(operations, chosen, dtypes):
             assert_exact(backend, op, case, dtype, fence)

@@ -23,3 +23,4 @@ def _forget_plans():
     plan.sum_plan.cache_clear()
     plan.grad_weight_plan.cache_clear()
     plan.first_layer_plan.cache_clear()
+    plan.local_plan.cache_clear()

@@ -15,6 +15,7 @@ import fastconv._kernels.cython_cpu.conv2d_winograd as conv2d_winograd
 import fastconv._kernels.cython_cpu.copies as copies
 import fastconv._kernels.cython_cpu.elementwise as elementwise
 import fastconv._kernels.cython_cpu.local_response_norm as local_response_norm
+import fastconv._kernels.cython_cpu.locally_connected2d as locally_connected2d
 import fastconv._kernels.cython_cpu.pool2d as pool2d
 import fastconv._kernels.cython_cpu.softmax as softmax
 from fastconv._kernels import contract
@@ -31,6 +32,7 @@ _MODULES = (
     conv2d,
     conv2d_grad_weight,
     conv2d_grad_bias,
+    locally_connected2d,
     pool2d,
     batch_norm,
     local_response_norm,

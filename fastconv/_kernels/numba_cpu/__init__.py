@@ -17,6 +17,7 @@ from fastconv._kernels.numba_cpu import (
     copies,
     elementwise,
     local_response_norm,
+    locally_connected2d,
     pool2d,
     softmax,
 )
@@ -36,6 +37,7 @@ _MODULES = (
     conv2d_winograd_grad,
     conv2d,
     conv2d_grads,
+    locally_connected2d,
     pool2d,
     batch_norm,
     local_response_norm,

@@ -73,6 +73,18 @@ def copy_bytes(typingctx, target, source, count):
 
 
 @intrinsic
+def move_vector(typingctx, target, source):
+    """Copy one whole vector between places that need not be aligned."""
+
+    def codegen(context, builder, signature, args):
+        target, source = (builder.inttoptr(place, _VECTOR.as_pointer()) for place in args)
+        builder.store(builder.load(source, typ=_VECTOR, align=1), target, align=1)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), codegen
+
+
+@intrinsic
 def stream_bytes(typingctx, target, source, count):
     """Copy some bytes past the caches, where the machine can; both places are aligned to vectors."""
 

@@ -21,10 +21,10 @@ def dots_module(dtype: str, channels: int) -> ir.Module:
     ``sums`` is scratch for the elements of the tile in whole vectors. Of the bias, one for each output channel, two
     whole vectors are read.
     """
-    return tiles_module(_Dots, dtype, channels)
+    return tiles_module(Dots, dtype, channels)
 
 
-class _Dots(Tile):
+class Dots(Tile):
     """As in a panel lists of sums go column by column; ``vectors`` counts output channels."""
 
     name = "dots"
@@ -32,11 +32,15 @@ class _Dots(Tile):
     def emit(self) -> ir.Function:
         entries = self.b.inttoptr(self._field("entries"), BYTES)
         acc = self._sum_entries(entries, self._field("entry_count"), self._steps())
+        self._store_sums(acc)
+        return self.function
+
+    def _store_sums(self, acc):
+        """The sums of the lanes, with bias and activation."""
         lanes = self.v.lanes
         sums = [self._lane_sums(acc[begin : begin + lanes]) for begin in range(0, len(acc), lanes)]
         sums = self._where(self._asked(BIAS_LANES), sums, self._add_bias)
         self._store(self._activated(sums))
-        return self.function
 
     def _product_steps(self):
         step, shift = WORD(VECTOR_BYTES), self._field("w_shift")

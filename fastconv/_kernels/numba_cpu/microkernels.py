@@ -27,6 +27,12 @@ def _build_dots(dtype: str, channels: int):
     return dots.dots_module(dtype, channels)
 
 
+def _build_local_dots(dtype: str, rows: int):
+    from fastconv._kernels.numba_cpu import local_dots
+
+    return local_dots.local_dots_module(dtype, rows)
+
+
 def _build_rows(dtype: str, vectors: int):
     from fastconv._kernels.numba_cpu import rows
 
@@ -76,6 +82,12 @@ def dots(dtype: str, channels: int) -> NativeFunction:
 
 
 @cache
+def local_dots(dtype: str, rows: int) -> NativeFunction:
+    """The tiles of so many rows of weights that nobody shares."""
+    return NativeFunction(_build_local_dots, (dtype, rows), _PANEL_ARGUMENTS)
+
+
+@cache
 def rows(dtype: str, vectors: int) -> NativeFunction:
     """The tiles of so many vectors whose weights are not packed."""
     return NativeFunction(_build_rows, (dtype, vectors), _PANEL_ARGUMENTS)
@@ -113,7 +125,7 @@ def transpose_streaming(dtype: str) -> NativeFunction:
 
 def native_functions(dtype: str) -> list[NativeFunction]:
     """All of one dtype."""
-    tiles = [kind(dtype, vectors + 1) for kind in (panel, dots) for vectors in range(MAX_VECTORS)]
+    tiles = [kind(dtype, vectors + 1) for kind in (panel, dots, local_dots) for vectors in range(MAX_VECTORS)]
     tiles += [kind(dtype, 1) for kind in (groups, group_weights, rows)]
     return [*tiles, sweep(dtype), transpose(dtype), transpose_streaming(dtype)]
 

@@ -10,6 +10,7 @@ from fastconv._kernels.numba_cuda import (
     copies,
     elementwise,
     local_response_norm,
+    locally_connected2d,
     machine,
     pool2d,
     softmax,
@@ -18,7 +19,17 @@ from fastconv._kernels.numba_cuda.settings import WORDS, CudaKernel
 
 __all__ = ["VARIANTS", "kernels", "prepare"]
 
-_MODULES = (conv2d, conv2d_grads, pool2d, elementwise, copies, batch_norm, local_response_norm, softmax)
+_MODULES = (
+    conv2d,
+    conv2d_grads,
+    locally_connected2d,
+    pool2d,
+    elementwise,
+    copies,
+    batch_norm,
+    local_response_norm,
+    softmax,
+)
 _LAUNCHED = (*_MODULES, conv2d_depthwise, conv2d_grouped, machine)
 # What takes arrays whose numbers have 16 bits.
 _LAUNCHED_ON_WORDS = (conv2d, conv2d_grads, conv2d_depthwise, conv2d_grouped, pool2d, elementwise)

@@ -22,6 +22,7 @@ from fastconv._kernels.plan.first_layers import FirstLayerPlan, first_layer_plan
 from fastconv._kernels.plan.grad_weights import GradWeightPlan, grad_weight_plan
 from fastconv._kernels.plan.groups import groups_reason, joined_groups
 from fastconv._kernels.plan.images import ImagesPlan, images_plan
+from fastconv._kernels.plan.locals import LocalPlan, local_plan
 from fastconv._kernels.plan.norms import NormPlan, norm_plan
 from fastconv._kernels.plan.parts import PART_CHUNK, PartPlan, part_plan
 from fastconv._kernels.plan.pointwise import PointwisePlan, pointwise_plan
@@ -40,6 +41,7 @@ __all__ = [
     "FirstLayerPlan",
     "GradWeightPlan",
     "ImagesPlan",
+    "LocalPlan",
     "NormPlan",
     "Packing",
     "PartPlan",
@@ -65,6 +67,7 @@ __all__ = [
     "is_streamed",
     "is_winograd_kernel",
     "joined_groups",
+    "local_plan",
     "norm_plan",
     "packing",
     "part_plan",

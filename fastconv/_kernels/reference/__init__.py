@@ -7,11 +7,21 @@ from fastconv._kernels.reference import (
     conv2d,
     elementwise,
     local_response_norm,
+    locally_connected2d,
     max_pool2d,
     softmax,
 )
 
-_MODULES = (conv2d, max_pool2d, avg_pool2d, batch_norm, local_response_norm, elementwise, softmax)
+_MODULES = (
+    conv2d,
+    locally_connected2d,
+    max_pool2d,
+    avg_pool2d,
+    batch_norm,
+    local_response_norm,
+    elementwise,
+    softmax,
+)
 VARIANTS = {op: table for module in _MODULES for op, table in module.VARIANTS.items()}
 
 

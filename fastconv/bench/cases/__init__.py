@@ -1,11 +1,12 @@
 """The one list of shapes: tests prove them right, benchmarks time them. Data only.
 
 The suite ``awkward`` has small shapes on which kernels go wrong; the networks' suites hold their layers for one image,
-with ``count`` saying how often a layer occurs; ``pool`` and ``linear`` collect those of all networks; ``training`` and
-``inference`` are networks as a whole, ``passes`` what lies between their convolutions and after them.
+with ``count`` saying how often a layer occurs; ``pool`` and ``linear`` collect those of all networks; ``local`` has
+layers without shared weights; ``training`` and ``inference`` are networks as a whole, ``passes`` what lies between
+their convolutions and after them.
 """
 
-from fastconv.bench.cases.awkward import AWKWARD_CONVS, AWKWARD_POOLS
+from fastconv.bench.cases.awkward import AWKWARD_CONVS, AWKWARD_LOCALS, AWKWARD_POOLS
 from fastconv.bench.cases.kinds import (
     INTEGERS,
     NORMAL,
@@ -23,6 +24,7 @@ from fastconv.bench.cases.kinds import (
     ChainCase,
     ConvCase,
     LinearCase,
+    LocalCase,
     NetworkCase,
     PassCase,
     PoolCase,
@@ -30,6 +32,7 @@ from fastconv.bench.cases.kinds import (
     SgdCase,
     StepCase,
 )
+from fastconv.bench.cases.local import LOCAL
 from fastconv.bench.cases.networks import (
     ALEXNET,
     CIFAR,
@@ -50,6 +53,7 @@ from fastconv.bench.cases.whole import INFERENCE, TRAINING
 
 __all__ = [
     "AWKWARD_CONVS",
+    "AWKWARD_LOCALS",
     "AWKWARD_POOLS",
     "INTEGERS",
     "NORMAL",
@@ -69,6 +73,7 @@ __all__ = [
     "ChainCase",
     "ConvCase",
     "LinearCase",
+    "LocalCase",
     "NetworkCase",
     "PassCase",
     "PoolCase",
@@ -89,10 +94,11 @@ SUITES: dict[str, tuple[Case, ...]] = {
     "mobilenet": MOBILENET,
     "pool": POOLS,
     "linear": LINEAR,
+    "local": LOCAL,
     "chain": CHAINS,
     "passes": PASSES,
     "small": SMALL,
     "training": TRAINING,
     "inference": INFERENCE,
-    "awkward": (*AWKWARD_CONVS, *AWKWARD_POOLS),
+    "awkward": (*AWKWARD_CONVS, *AWKWARD_POOLS, *AWKWARD_LOCALS),
 }

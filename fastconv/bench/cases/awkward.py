@@ -1,6 +1,6 @@
 """Small shapes on which kernels go wrong; every test of exactness runs them."""
 
-from fastconv.bench.cases.kinds import ConvCase, PoolCase
+from fastconv.bench.cases.kinds import ConvCase, LocalCase, PoolCase
 
 
 def _odd(name, x_shape, weight_shape, **parameters):
@@ -9,6 +9,10 @@ def _odd(name, x_shape, weight_shape, **parameters):
 
 def _odd_pool(name, x_shape, kernel_size, **parameters):
     return PoolCase(f"pool, {name}", "awkward", x_shape, kernel_size, **parameters)
+
+
+def _odd_local(name, x_shape, weight_shape, **parameters):
+    return LocalCase(f"local, {name}", "awkward", x_shape, weight_shape, **parameters)
 
 
 AWKWARD_CONVS = (
@@ -113,6 +117,28 @@ AWKWARD_CONVS = (
     _odd("circular", (2, 3, 6, 5), (4, 3, 3, 3), padding=1, padding_mode="circular"),
     _odd("circular, once around", (1, 2, 4, 3), (3, 2, 3, 3), padding=((4, 2), (1, 3)), padding_mode="circular"),
     _odd("circular, grouped", (1, 4, 7, 6), (6, 2, 3, 2), padding=3, groups=2, padding_mode="circular"),
+)
+
+AWKWARD_LOCALS = (
+    _odd_local("one of everything", (1, 1, 1, 1), (1, 1, 1, 1)),
+    _odd_local("distinct primes", (2, 3, 11, 7), (5, 3, 3, 2)),
+    _odd_local("distinct primes, strided and padded", (2, 3, 13, 11), (7, 3, 5, 3), stride=(2, 3), padding=(2, 1)),
+    _odd_local("groups", (3, 4, 7, 6), (6, 2, 3, 3), stride=2, padding=1, groups=2),
+    _odd_local("as many groups as channels", (2, 8, 4, 4), (8, 1, 2, 1), groups=8, bias=False),
+    _odd_local("rows of whole vectors", (1, 16, 6, 5), (33, 16, 2, 2)),
+    _odd_local("rows of many vectors", (2, 200, 4, 4), (3, 200, 4, 4), bias=False),
+    _odd_local("blocks of sums", (1, 330, 3, 3), (2, 330, 3, 3), padding=1),
+    _odd_local("many images", (37, 2, 5, 6), (5, 2, 3, 3), padding=1),
+    _odd_local("many output channels", (5, 9, 4, 3), (200, 9, 2, 2)),
+    _odd_local("one place", (3, 5, 4, 3), (70, 5, 4, 3)),
+    _odd_local("one row", (1, 1, 1, 40), (3, 1, 1, 5)),
+    _odd_local("one column", (2, 3, 40, 1), (2, 3, 7, 1), padding=(3, 0)),
+    _odd_local("long rows of taps", (2, 1, 9, 40), (2, 1, 2, 25), stride=(1, 2)),
+    _odd_local("windows of padding alone", (2, 2, 3, 4), (3, 2, 1, 1), stride=4, padding=5),
+    _odd_local("kernel above input", (1, 2, 3, 2), (3, 2, 5, 6), padding=(2, 3)),
+    _odd_local("unequal pads, dilated", (2, 2, 9, 8), (3, 2, 3, 2), stride=2, padding=((4, 1), (0, 3)), dilation=2),
+    _odd_local("same, even kernel", (1, 1, 12, 13), (10, 1, 10, 10), padding="same"),
+    _odd_local("same, dilated", (1, 2, 7, 6), (3, 2, 4, 3), padding="same", dilation=(1, 3)),
 )
 
 AWKWARD_POOLS = (

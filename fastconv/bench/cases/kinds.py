@@ -48,6 +48,18 @@ class ConvCase:
 
 
 @dataclass(frozen=True, slots=True)
+class LocalCase(ConvCase):
+    """One convolution without shared weights; ``weight_shape`` is that of the filters of one place."""
+
+    kind: ClassVar[str] = "locally_connected2d"
+
+    @property
+    def parameters(self) -> dict:
+        """The keyword arguments of ``functional.locally_connected2d`` and of ``LocalConv2dGeometry.at``."""
+        return {name: getattr(self, name) for name in ("stride", "padding", "dilation", "groups")}
+
+
+@dataclass(frozen=True, slots=True)
 class PoolCase:
     """One max-pooling: shape and what ``functional.max_pool2d`` is told."""
 

@@ -159,6 +159,23 @@ def _chain_forward(workload, flavour):
     return tensors.prepared(function)
 
 
+def _locally_connected2d_forward(workload, flavour):
+    """As it is written with what there is: every window unfolded, and a sum at every place."""
+    tensors, g = Tensors(workload, flavour), workload.geometry
+    zeros, ahead, _ = _padding(g)
+    weight, *rest = tensors.weights
+    weight = weight.reshape(g.rows.out * g.cols.out, g.groups, g.K_g, g.terms)
+    kernel = (g.rows.kernel, g.cols.kernel)
+    bias = rest[0].permute(2, 0, 1) if rest else 0
+
+    def function(x):
+        x = F.pad(x, ahead) if ahead else x
+        columns = F.unfold(x, kernel, _dilations(g), zeros, _strides(g)).reshape(g.N, g.groups, g.terms, -1)
+        return torch.einsum("ngtp,pgkt->ngkp", columns, weight).reshape(g.out_shape) + bias
+
+    return tensors.prepared(function)
+
+
 def _linear_forward(workload, flavour):
     tensors = Tensors(workload, flavour)
     return tensors.prepared(lambda x: F.linear(x, *tensors.weights))
@@ -189,6 +206,7 @@ _TABLE = {
     "linear_forward": _linear_forward,
     "linear_grad_input": _linear_grad_input,
     "linear_grad_weight": _linear_grad_weight,
+    "locally_connected2d_forward": _locally_connected2d_forward,
     "network_step": torch_networks.step,
     "network_forward": torch_networks.forward,
     "batch_norm_forward": torch_passes.batch_norm_forward,

@@ -5,7 +5,17 @@ from collections.abc import Callable
 import numpy as np
 
 from fastconv.bench.cases import Case
-from fastconv.bench.workloads import chain, conv2d, linear, max_pool2d, network, passes, steps, windows
+from fastconv.bench.workloads import (
+    chain,
+    conv2d,
+    linear,
+    locally_connected2d,
+    max_pool2d,
+    network,
+    passes,
+    steps,
+    windows,
+)
 from fastconv.bench.workloads.network import NetworkWorkload
 from fastconv.bench.workloads.workload import ACTIVATIONS, LAYOUTS, NUMPY_MODES, Workload
 
@@ -20,6 +30,7 @@ _MAKERS: dict[str, Callable[..., AnyWorkload]] = {
     "adaptive_avg_pool2d": windows.average,
     "adaptive_max_pool2d": windows.largest,
     "linear": linear.make,
+    "locally_connected2d": locally_connected2d.make,
     "chain": chain.make,
     "network": network.make,
     "batch_norm": passes.batch_norm,
