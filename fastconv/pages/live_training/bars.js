@@ -32,5 +32,5 @@ export function best(probabilities) {
 }
 
 function percent(share) {
-  return `${(100 * share).toFixed(share > 0 && share < 0.0995 ? 1 : 0)} %`;
+  return `${(100 * share).toFixed(share < 0.0995 ? 1 : 0)} %`;
 }

@@ -96,21 +96,18 @@ function addOffers() {
 }
 
 function addDigits() {
-  about.digits.forEach((digit, number) => {
-    addChoice(number, `test digit ${digit.label}`);
-  });
-  const own = addChoice(OWN, "your drawing");
+  about.digits.forEach((_, number) => addChoice(number));
+  const own = addChoice(OWN);
   own.classList.add("own");
   own.querySelector("input").disabled = true;
   find("digits").querySelector("input").checked = true;
 }
 
-function addChoice(value, name) {
+function addChoice(value) {
   const label = document.createElement("label");
   label.innerHTML = '<input type="radio" name="digit"><canvas aria-hidden="true"></canvas><span></span>';
   const input = label.querySelector("input");
   input.value = value;
-  input.setAttribute("aria-label", name);
   input.addEventListener("change", () => choose(value));
   find("digits").append(label);
   return label;
@@ -255,6 +252,8 @@ function drawDigits() {
     right += isRight;
     word.textContent = isRight ? `✓ ${said}` : `✗ ${said ?? "?"}`;
     word.className = isRight ? "right" : "wrong";
+    const reading = `test digit ${digit.label}, read as ${said ?? "nothing"}: ${isRight ? "right" : "wrong"}`;
+    label.querySelector("input").setAttribute("aria-label", reading);
     drawTiles(canvas, digit.image, { table: colours.digit });
   });
   find("right").textContent = right;
