@@ -41,6 +41,15 @@ def test_digits_of_all_classes_are_found_on_forms_of_held_back_ones(finder):
     assert min(by_value[3].precision, by_value[3].recall) >= 0.95
 
 
+def test_a_page_may_be_a_single_digit(finder):
+    images, labels = datasets.load_digits("test")
+    for light in (0, 1):
+        pages = np.rint(255 * np.abs(1 - light - images[:, 0])).astype(np.uint8)
+        found = [scanning.find_digits(scanning.ink_of(page), finder) for page in pages]
+        right = [len(some) == 1 and some[0][:3] == (value, 0, 0) for some, value in zip(found, labels, strict=True)]
+        assert np.mean(right) >= 0.95
+
+
 def test_an_empty_form_and_halves_of_digits_have_nothing_on_them(finder):
     assert scanning.find_digits(np.zeros((50, 60), np.float32), finder) == []
     images, _ = datasets.load_digits("test")
