@@ -87,8 +87,8 @@ def winograd_grad_plan(
     """
     tiles = (-(-g.rows.out // size), -(-g.cols.out // size))
     count, choice = g.N * tiles[0] * tiles[1], winograd.GRAD_WEIGHT_CHOICES[size]
-    facts = (min(g.C_g, g.K_g), min(g.rows.out, g.cols.out), precision, count)
-    reason = winograd.unsuited(g, unit) or (choice.rejection(*facts) if precision else None)
+    facts = (min(g.C_g, g.K_g), min(g.rows.out, g.cols.out))
+    reason = winograd.unsuited(g, unit) or (choice.rejection(*facts, precision, count) if precision else None)
     if reason:
         return reason
     tile_blocks = -(-count // winograd.BLOCK_TILES)
@@ -119,7 +119,7 @@ def winograd_grad_plan(
         grad_step=winograd.odd_lines(block_tiles * grad_pitch, unit),
         sums_step=winograd.odd_lines(k_group * width * c_block, unit),
         strip=_strip(formats, size, min(block_tiles, tiles[1]), c_block, k_group * width),
-        why=choice.reason(*facts) if precision else "it was asked for by name",
+        why=choice.reason(*facts, precision, count) if precision else "it was asked for by name",
     )
 
 
