@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from fastconv import arrays, functional, parameters
+from fastconv import functional, parameters
 from fastconv.geometry import Conv2dGeometry
-from fastconv.nn import checks, init
-from fastconv.nn.conv import CHANNELS_LAST_FROM
-from fastconv.nn.module import Module
-from fastconv.nn.parameter import Parameter, float_storage
+from fastconv.nn import checks
+from fastconv.nn.filter_layer import FilterLayer
 
 
-class ConvTranspose2d(Module):
+class ConvTranspose2d(FilterLayer):
     """Transposed convolution with its own weight (C, K/groups, kH, kW) and bias (K,): ``functional.conv_transpose2d``.
 
     Both start from U(−s, s) with s = 1/√(K/groups · kH · kW), as torch's do. Shapes: (N, C, H, W) -> (N, K, OH, OW),
@@ -40,13 +38,7 @@ class ConvTranspose2d(Module):
         *,
         dtype=None,
     ):
-        super().__init__()
-        self.in_channels = parameters.positive_int("in_channels", in_channels)
-        self.out_channels = parameters.positive_int("out_channels", out_channels)
-        self.groups = parameters.positive_int("groups", groups)
-        self.kernel_size = parameters.kernel_size(kernel_size)
-        self.stride = parameters.stride(stride)
-        self.dilation = parameters.dilation(dilation)
+        super().__init__(in_channels, out_channels, kernel_size, stride, dilation, groups)
         self.output_padding = parameters.output_padding(output_padding, self.stride, self.dilation)
         if padding_mode != "zeros":
             raise ValueError(f"only 'zeros' padding mode is supported for ConvTranspose2d, got {padding_mode!r}")
@@ -54,16 +46,7 @@ class ConvTranspose2d(Module):
             raise ValueError(f"out_channels must be divisible by groups, got out_channels={out_channels}, {groups=}")
         shape = (self.in_channels, self.out_channels // self.groups, *self.kernel_size)
         self.padding = checks.shortest_padding(checks.conv_transpose2d(shape, padding, groups=self.groups))
-        storage = float_storage(dtype)
-        has_bias = parameters.flag("bias", bias)
-        self.weight = Parameter.undrawn(shape, storage)
-        bias_shape = (self.out_channels,)
-        self.register_parameter("bias", Parameter.undrawn(bias_shape, storage) if has_bias else None)
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Draw weight and bias anew."""
-        init.default_(self.weight, self.bias)
+        self._make_parameters(shape, (self.out_channels,), bias, dtype)
 
     def forward(self, x, output_size=None):
         """The transposed convolution; ``output_size``, (OH, OW) or the whole shape, says what to pad it to.
@@ -79,7 +62,7 @@ class ConvTranspose2d(Module):
             self.output_padding if output_size is None else self._padding_to(output_size, x.shape),
             self.groups,
             self.dilation,
-            memory_format=arrays.CHANNELS_LAST if self.out_channels >= CHANNELS_LAST_FROM else None,
+            memory_format=self._memory_format,
         )
 
     def _padding_to(self, output_size, shape) -> tuple[int, ...]:
@@ -102,11 +85,5 @@ class ConvTranspose2d(Module):
             raise ValueError(f"output_size must lie between {least} and {most} for input {tuple(shape)}, got {sizes}")
         return missing
 
-    def extra_repr(self) -> str:
-        """The arguments, without those that have their defaults."""
-        text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
-        text += f", padding={self.padding}" if self.padding != (0, 0) else ""
-        text += f", dilation={self.dilation}" if self.dilation != (1, 1) else ""
-        text += f", output_padding={self.output_padding}" if self.output_padding != (0, 0) else ""
-        text += f", groups={self.groups}" if self.groups != 1 else ""
-        return text + (", bias=False" if self.bias is None else "")
+    def _own_arguments(self) -> str:
+        return f", output_padding={self.output_padding}" if self.output_padding != (0, 0) else ""

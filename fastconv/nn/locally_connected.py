@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import math
 
-from fastconv import arrays, functional, parameters
+from fastconv import functional, parameters
 from fastconv.errors import ShapeError
 from fastconv.geometry import LocalConv2dGeometry
 from fastconv.geometry.local import places
 from fastconv.nn import checks, init
-from fastconv.nn.conv import CHANNELS_LAST_FROM
-from fastconv.nn.module import Module
-from fastconv.nn.parameter import Parameter, float_storage
+from fastconv.nn.filter_layer import FilterLayer
 
 
-class LocallyConnected2d(Module):
+class LocallyConnected2d(FilterLayer):
     """A convolution with K filters of its own for every place: ``functional.locally_connected2d``.
 
     The arguments are those of ``Conv2d``, and ``input_size``, the size (H, W) of all inputs, which says how many places
@@ -45,24 +43,14 @@ class LocallyConnected2d(Module):
         input_size,
         dtype=None,
     ):
-        super().__init__()
-        self.in_channels = parameters.positive_int("in_channels", in_channels)
-        self.out_channels = parameters.positive_int("out_channels", out_channels)
-        self.groups = parameters.positive_int("groups", groups)
-        self.kernel_size = parameters.kernel_size(kernel_size)
+        super().__init__(in_channels, out_channels, kernel_size, stride, dilation, groups)
         self.input_size = parameters.input_size(input_size)
-        self.stride = parameters.stride(stride)
-        self.dilation = parameters.dilation(dilation)
         self._filters = (self.out_channels, self.in_channels // self.groups, *self.kernel_size)
         self.padding = padding
         geometry = self._geometry(self.input_size)
         self.padding = padding if isinstance(padding, str) else checks.shortest_padding(geometry)
         self.output_size = geometry.out_shape[2:]
-        storage = float_storage(dtype)
-        has_bias = parameters.flag("bias", bias)
-        self.weight = Parameter.undrawn(geometry.weight_shape, storage)
-        self.register_parameter("bias", Parameter.undrawn(geometry.bias_shape, storage) if has_bias else None)
-        self.reset_parameters()
+        self._make_parameters(geometry.weight_shape, geometry.bias_shape, bias, dtype)
 
     def reset_parameters(self) -> None:
         """Draw weight and bias anew."""
@@ -86,7 +74,7 @@ class LocallyConnected2d(Module):
             self.dilation,
             self.groups,
             activation=activation,
-            memory_format=arrays.CHANNELS_LAST if self.out_channels >= CHANNELS_LAST_FROM else None,
+            memory_format=self._memory_format,
         )
 
     def _geometry(self, size) -> LocalConv2dGeometry:
@@ -100,11 +88,5 @@ class LocallyConnected2d(Module):
             groups=self.groups,
         )
 
-    def extra_repr(self) -> str:
-        """The arguments, without those that have their defaults."""
-        text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
-        text += f", padding={self.padding}" if self.padding != (0, 0) else ""
-        text += f", dilation={self.dilation}" if self.dilation != (1, 1) else ""
-        text += f", groups={self.groups}" if self.groups != 1 else ""
-        text += f", input_size={self.input_size}"
-        return text + (", bias=False" if self.bias is None else "")
+    def _own_arguments(self) -> str:
+        return f", input_size={self.input_size}"
