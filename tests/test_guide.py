@@ -2,6 +2,8 @@
 
 import importlib.util
 import re
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -29,8 +31,15 @@ PAGES = guide.pages()
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 
 
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """Where what is taught once is kept."""
+    return str(tmp_path_factory.mktemp("home"))
+
+
 @every_page
-def test_a_page_prints_what_it_says_and_draws_what_it_shows(page, tmp_path):
+def test_a_page_prints_what_it_says_and_draws_what_it_shows(page, tmp_path, home, monkeypatch):
+    monkeypatch.setenv("FASTCONV_HOME", home)
     guide.run(page, tmp_path)
     for name in set(guide.shown(page)) - SCREENSHOTS:
         _check_same(tmp_path / name, PICTURES / name)
@@ -42,6 +51,14 @@ def _check_same(drawn, kept):
         assert np.allclose(new.size, old.size, rtol=0.03), f"{kept.name} has another size"
         small = [np.asarray(image.convert("RGB").resize((48, 48), Image.Resampling.BOX), float) for image in (new, old)]
     assert np.abs(small[0] - small[1]).mean() < 4, f"{kept.name} looks different; docs/guide/run.py --pictures"
+
+
+@pytest.mark.usefixtures("browser")
+def test_both_screenshots_can_be_taken(tmp_path):
+    subprocess.run([sys.executable, GUIDE / "screenshots.py", "--out", tmp_path], check=True)
+    for name in SCREENSHOTS:
+        with Image.open(tmp_path / name) as new, Image.open(PICTURES / name) as old:
+            assert new.size == old.size
 
 
 def test_what_differs_is_found(tmp_path):

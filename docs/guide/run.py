@@ -84,8 +84,9 @@ def fewer_colours(drawn: Path, kept: Path) -> None:
     """A picture as one of the guide's: with as many colours as fit into its bytes."""
     with Image.open(drawn) as image:
         full = image.convert("RGB")
-    for colours in (256, 128, 64, 32):
-        full.quantize(colours, dither=Image.Dither.NONE).save(kept, optimize=True)
+    for colours in (256, 128, 64, 48, 32):
+        reduced = full.quantize(colours, Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE)
+        reduced.save(kept, optimize=True)
         if kept.stat().st_size < BYTES:
             break
 

@@ -72,7 +72,7 @@ def live_training(picture: Path) -> None:
             wait = WebDriverWait(driven, PATIENCE)
             wait.until(lambda _: driven.find_element("id", "run").is_enabled())
             driven.execute_script("document.getElementById('run').click()")
-            wait.until(lambda _: _number(driven.find_element("id", "epoch").text) >= 5)
+            wait.until(lambda _: _number(driven.find_element("id", "epoch").text) >= 8)
             driven.execute_script("document.getElementById('run').click()")
             _draw(driven, driven.find_element("id", "pad"))
             wait.until(lambda _: "Nothing" not in driven.find_element("id", "drawn-verdict").text)
