@@ -174,7 +174,9 @@ def test_the_keyboard_is_enough(page):
     until(lambda: page.text("status") == "training")
 
 
-def test_a_drawn_digit_is_read(page, live):
+def test_a_drawn_digit_is_read(page, live, monkeypatch):
+    answers, predict = [], messages.prediction
+    monkeypatch.setattr(messages, "prediction", lambda *given: answers.append(predict(*given)) or answers[-1])
     live.order("settings", pace=0)
     live.order("start")
     until(lambda: live.trainer.snapshot.step > 250)
@@ -199,7 +201,9 @@ def test_a_drawn_digit_is_read(page, live):
     before = page.bars("drawn-bars")
     live.order("start")  # the answer follows the network
     until(lambda: page.bars("drawn-bars") != before)
-    live.order("pause")
+    step = live.order("pause")["step"]
+    until(lambda: answers[-1]["step"] == step)
+    until(lambda: np.allclose(page.bars("drawn-bars"), 100 * np.array(answers[-1]["probabilities"]), atol=0.51))
     page.click("undo")
     page.click("undo")
     until(lambda: page.text("input-caption") == "a 0, 8×8")
@@ -244,12 +248,24 @@ def test_two_tabs_show_one_training(page, live):
     page.browser.switch_to.window(first)
     until(lambda: page.number("step") == step)
     assert page.text("status") == "paused"
-    tasks = live.web.server_state.tasks
-    page.browser.switch_to.new_window("window")
-    page.browser.close()
-    page.browser.switch_to.window(first)
     page.browser.get("about:blank")
-    until(lambda: len(tasks) <= 1)
+    until(lambda: len(live.web.server_state.tasks) == 1)
+
+
+def test_hidden_tabs_cost_nothing_and_catch_up(page, live):
+    streams = live.web.server_state.tasks
+    until(lambda: len(streams) == 1)
+    first = page.browser.current_window_handle
+    for _ in range(7):  # more than a browser connects to one server at the same time
+        page.browser.switch_to.new_window("tab")
+        last = Page(page.browser, live.url)
+        until(lambda: len(streams) == 1)
+    last.click("run")
+    until(lambda: last.number("step") > 5)
+    step = live.order("pause")["step"]
+    page.browser.switch_to.window(first)
+    until(lambda: page.number("step") == step)
+    until(lambda: len(streams) == 1)
 
 
 def test_the_page_fits_every_screen_in_both_schemes(page, live):

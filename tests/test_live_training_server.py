@@ -449,6 +449,12 @@ def test_options_that_do_not_go_together_are_refused(arguments, words, capsys):
     assert words in capsys.readouterr().err
 
 
+def test_the_help_names_the_usual_port(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["demo", "--help"])
+    assert f"(default: {server.PORT})" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("port", ["-1", "65536", "x", "8.0", ""])
 def test_a_port_is_a_number(port, capsys):
     with pytest.raises(SystemExit) as stop:

@@ -35,7 +35,7 @@ export function drawChart(canvas, { raw, mean, tests, steps, batches, top, ticks
   const x = (step) => LEFT + (step / end) * (width - LEFT - RIGHT);
   const y = (value) => height - BOTTOM - (Math.min(value, top) / top) * (height - TOP - BOTTOM);
   drawAxes(context, { width, height, x, y, end, batches, ticks, text });
-  if (!steps) context.fillText("no steps yet", (LEFT + width - RIGHT) / 2, height / 2 - BOTTOM / 2);
+  if (!steps) context.fillText("no steps yet", (LEFT + width - RIGHT) / 2, y(0.36 * top));
   drawLine(context, raw.map((value, index) => [index + 1, value]), x, y, { stroke: "train", alpha: 0.22, width: 1 });
   drawLine(context, mean, x, y, { stroke: "train", width: 2.2 });
   drawLine(context, tests, x, y, { stroke: "test", width: 2.2, dash: [6, 3] });

@@ -4,13 +4,13 @@ import { Bars, best } from "./bars.js";
 import { drawChart, smoothed } from "./chart.js";
 import { ramp, ramp3 } from "./colours.js";
 import { Pad } from "./pad.js";
+import { networkOf, Reader } from "./reader.js";
 import { order, Stream } from "./server.js";
 import { bytes, drawTiles } from "./tiles.js";
 
 const OWN = "own";
 const FULL_PACE = 0;
 const COLUMNS = { filters: 8, relu1: 8, relu2: 12, pool: 12, relu3: 16 };
-const AGAIN = 200;
 const WORDS = { ready: "ready", running: "training", paused: "paused", finished: "finished", failed: "failed" };
 
 const find = (id) => document.getElementById(id);
@@ -42,7 +42,7 @@ const stream = new Stream({
     update = message;
     tell("");
     drawSoon();
-    predictSoon();
+    read();
   },
 
   lost() {
@@ -124,38 +124,25 @@ function choose(value) {
 const pad = new Pad(find("pad"), (strokes) => {
   find("clear").disabled = find("undo").disabled = !strokes.length;
   if (!strokes.length) forget();
-  predictSoon(0);
+  read();
 });
 find("clear").addEventListener("click", () => pad.clear());
 find("undo").addEventListener("click", () => pad.undo());
 
-let isPredicting = false;
-let predicted = { at: -Infinity, strokes: "", step: -1, lesson: -1 };
-
-// Ask what the network makes of the drawing, once at a time: at once when it has changed, else now and then.
-async function predictSoon(patience = AGAIN) {
-  const strokes = JSON.stringify(pad.strokes);
-  const isNews = strokes !== predicted.strokes || update?.step !== predicted.step || update?.lesson !== predicted.lesson;
-  if (isPredicting || !pad.strokes.length || !isNews || performance.now() - predicted.at < patience) return;
-  isPredicting = true;
-  try {
-    const answer = await order("predict", { strokes: pad.strokes });
-    predicted = { at: performance.now(), strokes, step: answer.step, lesson: answer.lesson };
-    if (pad.strokes.length) drawn = { ...answer, image: bytes(answer.image) };
+const reader = new Reader(
+  (answer) => {
+    drawn = { ...answer, image: bytes(answer.image) };
     drawSoon();
-  } catch (error) {
-    predicted.at = performance.now();
-    if (error instanceof TypeError) return; // no server; the stream says so
-    tell(error.message);
-  } finally {
-    isPredicting = false;
-  }
-  if (JSON.stringify(pad.strokes) !== strokes) predictSoon(0);
+  },
+  (error) => tell(error.message),
+);
+
+function read() {
+  if (update) reader.look(pad.strokes, networkOf(update));
 }
 
 function forget() {
   drawn = null;
-  predicted.strokes = "";
   if (choice === OWN) {
     find("digits").querySelector("input").checked = true;
     choose(0);
@@ -271,6 +258,7 @@ function drawDrawing() {
 
 function drawLayers() {
   const isOwn = choice === OWN && drawn;
+  if (!isOwn && update.digit !== choice) return; // its stream has just begun
   const digit = about.digits[choice] ?? { label: null };
   const probabilities = isOwn ? drawn.probabilities : update.probabilities[choice];
   const layers = isOwn ? drawn.layers : update.layers;

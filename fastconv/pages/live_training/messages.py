@@ -59,6 +59,7 @@ def update(snapshot: Snapshot, number: int, before: Snapshot | None) -> dict[str
     logits = snapshot.look.logits
     return {
         **state(snapshot),
+        "digit": number,
         "begin": {"steps": step, "tests": tests},
         "losses": _rounded(snapshot.losses[step:]),
         "accuracies": _rounded(snapshot.accuracies[step:]),

@@ -34,7 +34,7 @@ export class Pad {
     event.preventDefault();
     this.pointer = event.pointerId;
     this.canvas.setPointerCapture(event.pointerId);
-    this.strokes.push([]);
+    this.strokes = [...this.strokes, []];
     this.add(event);
     this.show();
   }

@@ -68,6 +68,7 @@ class Trainer:
             target=contextvars.copy_context().run, args=(self._work,), name="fastconv-live-training", daemon=True
         )
         self._begin()
+        self._publish()
 
     def __enter__(self) -> Trainer:
         self._thread.start()
@@ -128,8 +129,7 @@ class Trainer:
     def _begin(self) -> None:
         self._lesson, self._lessons = Lesson(self.seed, self._settings), self._lessons + 1
         self._status, self._reason, self._seconds = READY, "", 0.0
-        self._look, self._looked_at = self._lesson.look(), 0
-        self._publish()
+        self._looked_at = -1
 
     def _start(self) -> None:
         if self._status in (READY, PAUSED):
