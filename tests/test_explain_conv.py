@@ -235,7 +235,7 @@ def shown(browser):
         const number = cell => Number(cell.textContent.replace("\\u2212", "-").replace(/[()]/g, ""));
         const all = (root, selector, f) => Array.from(root.querySelectorAll(selector), f);
         const numbersOf = (root, selector) => all(root, selector, number);
-        const text = id => document.getElementById(id).textContent;
+        const text = id => document.getElementById(id).textContent.replaceAll("\u00a0", " ");
         return {
             planes: all(document, "#input .pixels", plane => numbersOf(plane, ".cell:not(.padding)")),
             padded: numbersOf(document, "#input .padding"),
@@ -474,6 +474,10 @@ def test_own_files_with_hostile_names_are_shown_as_text(shared, tmp_path, rng):
     found = shown(shared)
     assert found["outputs"] == expected(found, 1, 3).reshape(2, -1).tolist()
     assert len(found["outputs"][0]) == 64
+    select(shared, 1)
+    found = shown(shared)
+    assert "10 − 3 + 2·3" in found["formula"]  # a kind without filters of that size
+    assert len(found["weight"]) == 2
     assert shared.get_log("browser") == []
 
 

@@ -1,7 +1,7 @@
 // The dot product of one step: every product, their sums by channel, and the sum of those with the bias.
 
 // With more taps in a row a weight stands below its pixel.
-const NARROW = 5;
+const NARROW = 4;
 
 function drawArithmetic(setting, output) {
   const all = output.channels.flatMap(({ taps }) => taps);

@@ -3,11 +3,9 @@
 const MEANINGS = { F: "filter size", S: "stride", P: "zero padding", K: "filters" };
 
 /** What can be chosen: filter sizes and numbers of filters are those of the chosen kind. */
-function offersOf({ set, F }) {
-  const { banks } = numbers.sets[set];
-  const sizes = Object.keys(banks).map(Number);
-  const most = banks[F]?.bias.length ?? 1;
-  return { F: sizes, S: numbers.strides, P: numbers.paddings, K: Array.from({ length: most }, (_, k) => k + 1) };
+function offersOf(setting) {
+  const filters = bankOf(setting).bias.map((_, k) => k + 1);
+  return { F: sizesOf(setting.set), S: numbers.strides, P: numbers.paddings, K: filters };
 }
 
 function drawChoices(setting, whenChosen) {

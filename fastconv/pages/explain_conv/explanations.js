@@ -1,6 +1,7 @@
 // What is said about a setting in words: the formula with its numbers, and why it fits, divides, or does not.
 
 const MINUS = "\u2212";
+const EQUALS = "\u00a0=\u00a0"; // which no line ends at
 
 function signed(value) {
   return value < 0 ? MINUS + -value : String(value);
@@ -29,7 +30,7 @@ function evenChoices(setting, letter, offered) {
 
 function waysOut(setting, offers, beginning) {
   const ways = Object.entries(offers).map(([letter, offered]) => [letter, evenChoices(setting, letter, offered)]);
-  const named = ways.filter(([, values]) => values.length).map(([letter, values]) => `${letter} = ${listed(values)}`);
+  const named = ways.filter(([, values]) => values.length).map(([letter, values]) => `${letter}${EQUALS}${listed(values)}`);
   return named.length ? `${beginning} with ${named.join("; or ")}.` : "";
 }
 

@@ -3,10 +3,11 @@
 const setting = { set: 0, ...numbers.first };
 const scene = { size: null, outputs: [], greatest: 0, computed: new Set(), step: 0, frames: [], buttons: [] };
 
+/** The nearest setting that the chosen kind of filters has. */
 function settle() {
-  const { F, K } = offersOf(setting);
-  if (!F.includes(setting.F)) setting.F = F[0];
-  setting.K = Math.min(setting.K, K.length);
+  const sizes = sizesOf(setting.set);
+  if (!sizes.includes(setting.F)) setting.F = sizes.includes(numbers.first.F) ? numbers.first.F : sizes[0];
+  setting.K = Math.min(setting.K, bankOf(setting).bias.length);
 }
 
 /** Everything anew after a change of the setting; the filter stands at its first place. */

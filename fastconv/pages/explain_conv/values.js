@@ -10,6 +10,10 @@ function sizeOf({ F, S, P }) {
   return { fits: true, exact, out: Math.floor(exact), left: room % S };
 }
 
+function sizesOf(set) {
+  return Object.keys(numbers.sets[set].banks).map(Number);
+}
+
 function bankOf(setting) {
   return numbers.sets[setting.set].banks[setting.F];
 }
