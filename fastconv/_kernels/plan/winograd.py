@@ -52,8 +52,9 @@ class Choice:
 # sums are faster. What an image becomes must not depend on those beside it: the number of images decides nothing.
 CHOICES = {4: Choice(("fast",), 32, 12), 2: Choice(("high", "fast"), 32, 10)}
 # Of grad_weight, a sum over all images: what is transformed back at its end costs as much as five tiles of 4 x 4. On
-# 6 x 6 outputs, of which tiles of 4 x 4 would waste half, those of 2 x 2 were faster.
-GRAD_WEIGHT_CHOICES = {4: Choice(("fast",), 16, 7, 8), 2: Choice(("high", "fast"), 16, 6)}
+# 6 x 6 outputs, of which tiles of 4 x 4 would waste half, those of 2 x 2 were faster; those gained nothing in planes of
+# 16 channels.
+GRAD_WEIGHT_CHOICES = {4: Choice(("fast",), 16, 7, 8), 2: Choice(("high", "fast"), 32, 6)}
 # Tiles of a block: enough to use each transformed weight, or each sum of products, a few times while it is in the
 # second cache, few enough that what is transformed of them stays there.
 BLOCK_TILES = 48
