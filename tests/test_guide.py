@@ -77,7 +77,13 @@ def test_every_picture_is_shown_once_and_small():
 
 def test_the_index_lists_the_pages_in_order_and_each_leads_to_the_next():
     index = (GUIDE / "README.md").read_text(encoding="utf-8")
-    assert re.findall(r"^\d+\. .*?\]\((\d\d-[\w-]+\.md)\)", index, re.MULTILINE) == [page.name for page in PAGES]
+    rows = re.findall(
+        r"^\| (\d+) \| .*?\]\(([\w-]+\.md)\).*pictures/([\w-]+\.png)\".*\]\(\2\) \|$", index, re.MULTILINE
+    )
+    assert rows == [
+        (str(number), page.name, row[2]) for number, (page, row) in enumerate(zip(PAGES, rows, strict=True), 1)
+    ]
+    assert all(row[2] in guide.shown(page) for page, row in zip(PAGES, rows, strict=True))
     for page, following in pairwise(PAGES):
         last = page.read_text(encoding="utf-8").rstrip().splitlines()[-1]
         assert last.startswith("Next: [")
