@@ -84,13 +84,27 @@ def test_sums_of_integers_stay_below_what_is_promised(direction, case):
     assert 1000 < workload(INTEGERS, direction, case).scale.max() < 2**18
 
 
-@pytest.mark.parametrize("shape", [(2, 3, 4, 5), (4, 2, 3, 3), (1, 1, 1, 1)])
-def test_a_grown_window_counts_the_largest_sum_at_most_one_row_and_column_away(shape, rng):
-    scale = rng.random(shape)
-    found = accuracy.grown_scale(scale)
-    for n, k, row, col in np.ndindex(shape):
-        near = scale[n, k, max(row - 1, 0) : row + 2, max(col - 1, 0) : col + 2]
+@pytest.mark.parametrize("direction", ["forward", "grad_input"])
+def test_a_grown_window_counts_the_largest_sum_at_most_one_row_and_column_away(direction):
+    given = workload(NORMAL, direction)
+    found = accuracy.grown_scale(given)
+    for n, k, row, col in np.ndindex(given.scale.shape):
+        near = given.scale[n, k, max(row - 1, 0) : row + 2, max(col - 1, 0) : col + 2]
         assert found[n, k, row, col] == near.max()
+
+
+def test_a_grown_window_of_a_tap_reaches_taps_that_the_kernel_does_not_have():
+    given = workload(NORMAL, "grad_weight")
+    found = accuracy.grown_scale(given)
+    grad_out, x = (np.abs(given.inputs[name].astype(np.float64)) for name in ("grad_out", "x"))
+    padded = np.pad(x, ((0, 0), (0, 0), (2, 2), (2, 2)))
+    for k, c, row, col in np.ndindex(found.shape):
+        sums = [
+            (grad_out[:, k] * padded[:, c, row + down : row + down + 7, col + right : col + right + 6]).sum()
+            for down, right in itertools.product(range(3), repeat=2)
+        ]
+        assert found[k, c, row, col] == pytest.approx(max(sums))
+        assert sums[4] == pytest.approx(given.scale[k, c, row, col])
 
 
 def test_errors_are_counted_in_both_ways_where_the_bound_needs_it():

@@ -14,7 +14,9 @@ from fastconv.bench.check import examine
 from fastconv.bench.contestant import Contestant, Prepared
 from fastconv.bench.ratios import geometric_mean
 from fastconv.bench.records import Errors, Record
-from fastconv.bench.workloads import Workload
+from fastconv.bench.workloads import Workload, conv2d
+from fastconv.bench.workloads.workload import magnitudes, widened
+from fastconv.geometry import Conv2dGeometry
 
 KINDS = (NORMAL, RECTIFIED, WIDE, INTEGERS)
 
@@ -25,7 +27,7 @@ def measure(contestants: Sequence[Contestant], workload: Workload) -> dict[str, 
     for kind in KINDS:
         # One kind is in memory at a time: its answer is several times as large as the layer.
         other = workload if kind == workload.case.values else _drawn(workload, kind)
-        grown = replace(other, scale=grown_scale(other.scale))
+        grown = replace(other, scale=grown_scale(other))
         for contestant in contestants:
             errors = found[contestant.name]
             if isinstance(errors, list):
@@ -42,11 +44,25 @@ def _drawn(workload, kind):
     return workloads.make(case, workload.direction, workload.dtype).in_layout(workload.layout)
 
 
-def grown_scale(scale: np.ndarray) -> np.ndarray:
+def grown_scale(workload: Workload) -> np.ndarray:
     """The largest of the sums of magnitudes of a result and of those at most a row and a column away.
 
-    Their windows together are its window grown by one pixel on each side.
+    Their windows together are its window grown by one pixel on each side. Of a tap of a gradient of weights they are
+    those of the taps around it, also of taps that the kernel does not have.
     """
+    g = workload.geometry
+    if workload.direction != "grad_weight" or (g.rows.dilation, g.cols.dilation) != (1, 1):
+        return _largest_near(workload.scale)
+    pads = tuple((axis.low + 1, axis.high + 1) for axis in (g.rows, g.cols))
+    shape = (g.K, g.C_g, g.rows.kernel + 2, g.cols.kernel + 2)
+    strides, mode = (g.rows.stride, g.cols.stride), g.padding_mode
+    wider = Conv2dGeometry.of(g.x_shape, shape, stride=strides, padding=pads, groups=g.groups, padding_mode=mode)
+    scale = conv2d.grad_weight(wider, **magnitudes(widened(workload.inputs)))
+    return _largest_near(scale)[:, :, 1:-1, 1:-1]
+
+
+def _largest_near(scale):
+    """Of each element the largest at most a row and a column away."""
     for axis in (2, 3):
         largest = scale.copy()
         first, second = (np.s_[(*[slice(None)] * axis, part)] for part in (slice(1, None), slice(None, -1)))
