@@ -1,5 +1,7 @@
 """Response maps and their peaks: SciPy's and scikit-image's, also where light and numbers are awkward."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from support.data import DTYPES, assert_same_bits, integers
@@ -89,6 +91,18 @@ def test_peaks_of_trivial_maps():
     assert scanning.find_peaks(np.ones((1, 1))) == (scanning.Peak(0, 0, 1.0),)
     assert scanning.find_peaks(np.ones((1, 1)), threshold=1) == ()
     assert scanning.find_peaks(np.array([[-np.inf, 2, np.inf]]), max_peaks=1) == (scanning.Peak(0, 2, np.inf),)
+
+
+def test_distant_peaks_need_no_more_memory_than_the_map(rng):
+    response = rng.random((500, 400))
+    tracemalloc.start()
+    try:
+        (best,) = scanning.find_peaks(response, min_distance=500)
+        assert tracemalloc.get_traced_memory()[1] < 20 * response.nbytes
+    finally:
+        tracemalloc.stop()
+    assert response[best.row, best.column] == best.score == response.max()
+    assert scanning.find_peaks(response, min_distance=2**40) == (best,)
 
 
 # A signal far below the spacing of the numbers around its offset would not be there.

@@ -50,7 +50,8 @@ def find_peaks(
     candidates = np.argwhere(is_peak)
     scores = response[tuple(candidates.T)]
     best_first = candidates[np.argsort(-scores, kind="stable")]
-    return tuple(Peak(row, column, float(response[row, column])) for row, column in _apart(best_first, distance, limit))
+    places = _apart(best_first, response.shape, distance, limit)
+    return tuple(Peak(row, column, float(response[row, column])) for row, column in places)
 
 
 def _largest_around(response: np.ndarray, distance: int) -> np.ndarray:
@@ -63,15 +64,15 @@ def _largest_around(response: np.ndarray, distance: int) -> np.ndarray:
     return response
 
 
-def _apart(positions: np.ndarray, distance: int, limit: int | None) -> list[tuple[int, int]]:
+def _apart(positions: np.ndarray, shape, distance: int, limit: int | None) -> list[tuple[int, int]]:
     """The positions, in their order, that are not nearer than the distance to one before."""
     kept: list[tuple[int, int]] = []
-    taken: set[tuple[int, int]] = set()
+    is_taken = np.zeros(shape, bool)
     for row, column in positions.tolist():
         if limit is not None and len(kept) == limit:
             break
-        if (row, column) not in taken:
+        if not is_taken[row, column]:
             kept.append((row, column))
-            reach = range(1 - distance, distance)
-            taken.update((row + down, column + right) for down in reach for right in reach)
+            rows, columns = (slice(max(place - distance + 1, 0), place + distance) for place in (row, column))
+            is_taken[rows, columns] = True
     return kept
