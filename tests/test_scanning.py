@@ -8,7 +8,7 @@ from support.data import assert_same_bits
 
 import fastconv as fc
 from fastconv import datasets, models, scanning, weights
-from fastconv.errors import FormatError, ShapeError
+from fastconv.errors import DTypeError, FormatError, ShapeError
 from fastconv.scanning import Digit, Found, Recipe, Score, lessons, trained
 
 QUICK = Recipe(forms=2, digits=5, epochs=1)
@@ -145,8 +145,11 @@ def test_bad_pages():
         scanning.scan(np.zeros((7, 20)), model)
     with pytest.raises(ShapeError, match="at least 8x8"):
         scanning.find_digits(np.zeros((1, 20, 20)), model)
-    with pytest.raises(ValueError, match="finite"):
-        scanning.scan(np.full((9, 9), np.nan), model)
+    for value in (np.nan, np.inf, 1e39):
+        with pytest.raises(ValueError, match="finite in float32"):
+            scanning.scan(np.full((9, 9), value), model)
+    with pytest.raises(DTypeError, match="complex128"):
+        scanning.scan(np.ones((9, 9), complex), model)
     with pytest.raises(ValueError, match="digit must be one of 0 to 9, got 10"):
         scanning.find_digits(np.zeros((9, 9)), model, digit=10)
     with pytest.raises(TypeError, match="digit must be an int"):

@@ -8,7 +8,7 @@ import numpy as np
 
 from fastconv import arrays, functional, parameters
 from fastconv.autograd import no_grad
-from fastconv.errors import ShapeError
+from fastconv.errors import DTypeError, ShapeError
 from fastconv.nn import Module, fully_convolutional
 from fastconv.precision import use_precision
 from fastconv.scanning.forms import SIZE
@@ -43,7 +43,8 @@ def find_digits(ink, model: Module, *, digit: int | None = None, threshold: floa
     where some digit is most probable, on the mean of 3x3 positions; its own probability is the score, above
     ``threshold``. Then others than ``digit`` are left out.
 
-    Raises ShapeError for a form below 8x8, ValueError for NaN, infinities and a ``digit`` that is none.
+    Raises ShapeError for a form below 8x8, ValueError for NaN, infinities (of float32) and a ``digit`` that is none,
+    DTypeError for complex numbers.
 
     >>> from fastconv import models
     >>> find_digits(np.zeros((9, 20)), models.digit_finder())
@@ -96,6 +97,10 @@ def _page(ink) -> np.ndarray:
     ink = arrays.as_array(ink, "ink")
     if ink.ndim != 2 or min(ink.shape) < SIZE:
         raise ShapeError(f"a form must be (H, W), at least {SIZE}x{SIZE}, got shape {ink.shape}")
+    if ink.dtype.kind == "c":
+        raise DTypeError(f"ink has dtype {ink.dtype}; a form is made of real numbers")
+    with np.errstate(over="ignore"):
+        ink = ink.astype(np.float32)
     if not np.isfinite(ink).all():
-        raise ValueError("ink must be finite; some of its values are not")
-    return np.pad(ink.astype(np.float32), MARGIN)[None]
+        raise ValueError("ink must be finite in float32; some of its values are not")
+    return np.pad(ink, MARGIN)[None]
