@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import re
 import signal
 import socket
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import httpx
 import numpy as np
@@ -378,6 +380,15 @@ except KeyboardInterrupt:
         process.send_signal(signal.SIGINT)
         assert process.communicate(timeout=20) == ("ended\n", "")
         assert process.returncode == 0
+
+
+def test_a_server_that_has_ended_hides_no_errors_of_another_one(monkeypatch):
+    log = logging.getLogger("uvicorn.error")
+    before = list(log.filters)
+    ended = SimpleNamespace(should_exit=True, run=lambda sockets: None)
+    monkeypatch.setattr(server, "web_server", lambda trainer: ended)
+    server.serve(server.listen(0))
+    assert log.filters == before
 
 
 def _drain(raw):

@@ -83,5 +83,12 @@ def serve(listener: socket.socket, *, seed: int = 0, epochs: int | None = None) 
     with listener, Trainer(seed, epochs or EPOCHS) as trainer:
         web = web_server(trainer)
         log = logging.getLogger("uvicorn.error")
-        log.addFilter(lambda record: not web.should_exit)  # what Ctrl-C cuts off is no error
-        web.run(sockets=[listener])
+
+        def is_wanted(record: logging.LogRecord) -> bool:
+            return not web.should_exit  # what Ctrl-C cuts off is no error
+
+        log.addFilter(is_wanted)
+        try:
+            web.run(sockets=[listener])
+        finally:
+            log.removeFilter(is_wanted)
