@@ -136,10 +136,11 @@ def test_training_ends_by_itself_and_a_reset_begins_anew():
         assert trainer.reset().result().status == "ready"
 
 
-def test_a_failure_is_told_and_a_reset_begins_anew(monkeypatch):
+@pytest.mark.parametrize("work", ["step", "look"])
+def test_a_failure_is_told_and_a_reset_begins_anew(monkeypatch, work):
     with Trainer() as trainer:
         with monkeypatch.context() as broken:
-            broken.setattr(Lesson, "step", lambda self, settings: 1 / 0)
+            broken.setattr(Lesson, work, lambda *given: 1 / 0)
             trainer.start().result()
             failed = until(lambda: trainer.snapshot if trainer.snapshot.status == "failed" else None)
         assert failed.reason == "ZeroDivisionError: division by zero"

@@ -146,16 +146,22 @@ class Trainer:
     def _step(self) -> None:
         try:
             self._lesson.step(self._settings)
+            if self._lesson.run.epoch >= self.epochs:
+                self._status = FINISHED
+            self._pass_time()
+            if self._status != RUNNING or self._now - self._published >= INTERVAL:
+                self._publish()
         except Exception as error:  # the page shows it; the thread is still there for a reset
             self._status, self._reason = FAILED, f"{type(error).__name__}: {error}"
-        if self._status == RUNNING and self._lesson.run.epoch >= self.epochs:
-            self._status = FINISHED
+            self._looked_at = self._lesson.steps  # another look could fail again
+            self._publish()
+
+    def _pass_time(self) -> None:
+        """When this step was done, and when the next one is due."""
         before, self._now = self._now, time.monotonic()
         self._seconds += self._now - before
         pause = 1 / self._settings.pace if self._settings.pace else 0.0
         self._due = max(self._due + pause, self._now)
-        if self._status != RUNNING or self._now - self._published >= INTERVAL:
-            self._publish()
 
     def _publish(self) -> None:
         lesson, run = self._lesson, self._lesson.run
