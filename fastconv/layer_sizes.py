@@ -77,7 +77,8 @@ def sizes(volume: str, *layers: str) -> Sizes:
     ``pool:F,S,P`` and ``avgpool:F,S,P`` stride F (and no padding) by default; ``avgpool`` alone averages the plane;
     ``fc:K`` has K neurons that see all values; ``flatten``, ``relu``, ``lrn``, ``softmax`` and ``dropout`` have none.
 
-    Raises ValueError for what is no volume or layer, ShapeError where a layer does not fit; both name the layer.
+    Raises ValueError for what is no volume or layer, ShapeError where a layer does not fit, both of which name the
+    layer; TypeError for what is no text.
 
     >>> found = sizes("227x227x3", "conv:96,11,4,0", "relu", "pool:3,2")
     >>> [size.volume for size in found.sizes]
@@ -92,6 +93,8 @@ def sizes(volume: str, *layers: str) -> Sizes:
 
 
 def _follow(before: tuple[int, ...], layer: str) -> Size:
+    if not isinstance(layer, str):
+        raise TypeError(f"a layer is a text, such as 'conv:96,11,4,0', got {layer!r}")
     name, _, text = layer.partition(":")
     kind = _KINDS.get(name)
     if kind is None:

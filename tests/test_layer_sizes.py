@@ -118,6 +118,7 @@ def test_settings_that_are_said_to_fit_do(volume, layer):
         (("5x5", "relu"), ValueError, "a volume is HxWxD"),
         (("5x0x3", "relu"), ValueError, "a volume is HxWxD"),
         (((5, 5, 3), "relu"), TypeError, "a volume is a text"),
+        (("5x5x3", 7), TypeError, "a layer is a text, such as 'conv:96,11,4,0', got 7"),
         (("5x5x3", "cnv:1"), ValueError, r"no layer 'cnv:1': expected conv:K,F\[,S\[,P\]\], pool"),
         (("5x5x3", "conv:1"), ValueError, r"conv:1: expected conv:K,F\[,S\[,P\]\]"),
         (("5x5x3", "conv:1,3,1,0,0"), ValueError, "expected conv:K"),
