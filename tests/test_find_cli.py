@@ -145,6 +145,8 @@ def test_compare_finds_no_difference(capsys, monkeypatch):
 def test_find_refuses(form, tmp_path, capsys):
     path, tiny, foreign = str(form[0]), save(np.zeros((7, 30)), tmp_path / "tiny.png"), tmp_path / "foreign.json"
     foreign.write_text('{"digits": [{"value": "three"}]}')
+    far = tmp_path / "far.json"
+    far.write_text(json.dumps({"digits": [{"value": 3, "top": 10**400, "left": 0}], "scale": 8}))
     for arguments, words in (
         ([], "give a FORM to look at, or --compose FORM.png, or --compare"),
         ([path, "--compare"], "give a FORM"),
@@ -152,6 +154,7 @@ def test_find_refuses(form, tmp_path, capsys):
         ([path, "--scale", "200"], "200x200 pixels, got 80x110"),
         ([str(foreign)], "no image"),
         ([path, "--truth", str(foreign)], "no list of a form's digits"),
+        ([path, "--truth", str(far)], "no list of a form's digits (OverflowError"),
         ([path, "--truth", str(tmp_path / "absent.json")], "absent.json"),
         ([path, "--weights", path], "unknown suffix '.png'"),
         ([path, "--out", str(tmp_path)], "must end in .png"),

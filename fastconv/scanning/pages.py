@@ -84,11 +84,12 @@ def read_truth(path: str | os.PathLike, scale: int = SIZE) -> list[Digit]:
         try:
             truth = json.load(file)
             digits = [[parameters.integer(key, entry[key]) for key in Digit._fields] for entry in truth["digits"]]
+            placed = [Digit(value, *(round(at * SIZE / scale) for at in corner)) for value, *corner in digits]
             written = truth["scale"]
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise FormatError(f"{name}: no list of a form's digits ({type(error).__name__}: {error!s:.100})") from None
     if written != scale:
         raise FormatError(
             f"{name}: its digits are {written} pixels high, but those of the form were said to be {scale}"
         )
-    return [Digit(value, round(top * SIZE / scale), round(left * SIZE / scale)) for value, top, left in digits]
+    return placed
