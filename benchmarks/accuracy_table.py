@@ -6,6 +6,7 @@ A Markdown table, the same errors of both backends in one row.
 import sys
 
 from fastconv.bench import accuracy, records
+from fastconv.bench.report.style import units
 
 HEADER = ("", "algorithm", *accuracy.KINDS[:-1], "over grown windows", "integers exact", "% of peak")
 
@@ -22,11 +23,11 @@ def lines(*runs: records.Run) -> list[str]:
 def _cells(members: list[accuracy.Worst]) -> list[str]:
     first, *_ = members
     *rounded, _ = first.accuracy
-    grown = ", ".join(f"{errors.grown_ulp:.1f}" for errors in rounded if errors.grown_ulp is not None)
+    grown = ", ".join(units(errors.grown_ulp) for errors in rounded if errors.grown_ulp is not None)
     names = ", ".join(found.contestant.removeprefix(records.OURS) for found in members)
     peaks = ", ".join(f"{100 * found.peak_fraction:.0f}" for found in members if found.peak_fraction is not None)
     exact = f"{first.exact} of {first.cases}"
-    return [first.direction, names, *(f"{errors.error_ulp:.1f}" for errors in rounded), grown, exact, peaks]
+    return [first.direction, names, *(units(errors.error_ulp) for errors in rounded), grown, exact, peaks]
 
 
 def _line(cells) -> str:

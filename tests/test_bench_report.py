@@ -137,7 +137,7 @@ def test_errors_have_a_section_with_their_definition_and_only_where_they_were_me
     worst, every = cells_of(text, "worst"), cells_of(text, "errors")
     assert [row[5] for row in worst] == ["fastconv:cython", "fastconv:cython:tiles", "torch:nchw"]
     assert worst[0][6:15] == ["2", "1.6", "2.4", "6.4", "–", "–", "–", "2", "0"]
-    assert worst[1][6:14] == ["1", "9.5", "14.2", "38", "4.75", "7.12", "19", "0"]
+    assert worst[1][6:14] == ["1", "9.5", "14.2", "38.0", "4.8", "7.1", "19.0", "0"]
     assert [row[8] for row in every] == ["0.8", "1.6", "9.5", "0.7"]
     assert [row[14] for row in every] == ["yes", "yes", "no", "yes"]
     for name in ODD_RUNS.keys() - {"with errors"}:

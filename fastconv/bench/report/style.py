@@ -37,6 +37,15 @@ def significant(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
+def units(error: float) -> str:
+    """An error in units of what it is measured by, with an exponent where it is beyond all bounds.
+
+    >>> units(0.74), units(69.3), units(1.7e39)
+    ('0.7', '69.3', '2e+39')
+    """
+    return f"{error:.1f}" if error < 1e5 else f"{error:.0e}"
+
+
 def percent(fraction: float) -> str:
     """A fraction in per cent, with two digits where it is small.
 

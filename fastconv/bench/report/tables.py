@@ -10,7 +10,7 @@ from fastconv.bench.cases import INTEGERS
 from fastconv.bench.records import TIMED, Record, Run
 from fastconv.bench.report.facts import MISSING
 from fastconv.bench.report.measures import BROKEN, is_loss
-from fastconv.bench.report.style import percent, significant
+from fastconv.bench.report.style import percent, significant, units
 from fastconv.bench.summary import means
 
 
@@ -130,7 +130,7 @@ def _milliseconds(title, name) -> _Column:
 
 def _error(title, place, name) -> _Column:
     """Of one kind of data."""
-    return _Column(title, lambda entry: getattr(entry.accuracy[place], name), significant)
+    return _Column(title, lambda entry: getattr(entry.accuracy[place], name), units)
 
 
 def _twice(value) -> str:

@@ -12,6 +12,7 @@ from fastconv.bench.ratios import EVEN, FASTER, SLOWER, UNKNOWN
 from fastconv.bench.records import DECLINED, OURS, TIMED, Record
 from fastconv.bench.report.facts import fact
 from fastconv.bench.report.measures import BROKEN, ratio
+from fastconv.bench.report.style import units
 from fastconv.bench.summary import means, share
 
 Table = tuple[tuple[str, ...], list[tuple[str, ...]]]
@@ -155,8 +156,8 @@ def _accuracy_row(record):
 def _errors(found, exact):
     """Of data that is rounded the largest errors, by both ways of counting; how exact integers are, and up to where."""
     *rounded, integers = found
-    plain = (f"{errors.error_ulp:.1f}" for errors in rounded)
-    grown = ("" if errors.grown_ulp is None else f"{errors.grown_ulp:.1f}" for errors in rounded)
+    plain = (units(errors.error_ulp) for errors in rounded)
+    grown = ("" if errors.grown_ulp is None else units(errors.grown_ulp) for errors in rounded)
     return (*plain, *grown, exact, f"{integers.largest_sum:,.0f}")
 
 
