@@ -209,10 +209,10 @@ def test_precision_decides_and_a_name_wins(backend, op):
 @compiled_backends
 def test_where_all_images_have_few_tiles_these_are_the_smaller_ones(backend):
     prepare, op, found = _kernels.load(backend).prepare, "conv2d_grad_weight", []
-    for N in (1, 2):
+    for N, precision in ((1, "fast"), (2, "fast"), (3, "high"), (4, "high")):
         case = ConvCase("small maps", "here", (N, 32, 7, 7), (32, 32, 3, 3), padding=1)
-        found.append(prepare(op, replace(problem(op, case), precision="fast")))
-    assert [kernel.variant for kernel in found] == ["winograd2", "winograd4"]
+        found.append(prepare(op, replace(problem(op, case), precision=precision)))
+    assert [kernel.variant for kernel in found] == ["direct", "winograd4", "direct", "winograd2"]
     assert "4 tiles of all images are fewer than 8" in found[0].choice[0]
     assert "8 tiles of all images at least 8" in found[1].choice[0]
 
