@@ -93,7 +93,10 @@ def test_any_data(backend, dtype, draw, case, rng):
     values = problem(case, draw, rng, dtype)
     taps = int(np.prod(case.weight_shape[2:]))
     terms = case.weight_shape[1] * taps, case.weight_shape[0] * taps, values[2].size // case.weight_shape[0]
-    for error, n in zip(errors(case, values, backend), terms, strict=True):
+    # What tiles make of a huge value beside a small window is tested with them.
+    with fc.use_precision("strict"):
+        found = errors(case, values, backend)
+    for error, n in zip(found, terms, strict=True):
         assert error <= n + 2
 
 

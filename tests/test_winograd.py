@@ -129,6 +129,21 @@ def test_a_gradient_that_is_not_finite_is_the_direct_one(backend, variant, opera
 
 
 @compiled_backends
+def test_a_huge_value_disturbs_a_gradient_by_no_more_than_the_window_grown_by_a_pixel(backend, rng):
+    inputs, op = normal_inputs(rng, LAYER), "conv2d_grad_weight"
+    for name in ("x", "grad_out"):
+        inputs[name] = (inputs[name] * 10.0 ** rng.uniform(-6, 6, inputs[name].shape)).astype(np.float32)
+    found = run(backend, op, LAYER, "winograd2", inputs)
+    exact = run("reference", op, LAYER, None, wide(inputs), dtype="float64")
+    # Taps one row or column outside of the kernel are those of one of 5 x 5 with a wider padding.
+    larger = ConvCase("grown", "here", LAYER.x_shape, (*LAYER.weight_shape[:2], 5, 5), padding=2)
+    scale = run("reference", op, larger, None, wide(inputs, np.abs), dtype="float64")
+    grown = np.lib.stride_tricks.sliding_window_view(scale, (3, 3), (2, 3)).max(axis=(4, 5))
+    terms = inputs["grad_out"][:, 0].size
+    assert np.max(np.abs(found - exact) / grown) <= (terms + 2) * FLOAT_TYPES["float32"].unit_roundoff
+
+
+@compiled_backends
 @every_variant
 def test_grad_weight_is_the_adjoint_of_forward(backend, variant, rng):
     for case in (LAYER, *WINOGRAD):
