@@ -97,6 +97,16 @@ def test_find_prints_draws_and_counts(form, tmp_path, capsys):
     assert capsys.readouterr().out == "nothing found\n"
 
 
+def test_find_draws_what_it_found_where_nobody_knows_the_truth(form, tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    path, truth = form
+    marked = tmp_path / "marked.png"
+    assert cli.main(["find", "--digit", str(truth[0]["value"]), str(path), "--out", str(marked)]) == 0
+    assert "precision" not in capsys.readouterr().out
+    drawn = picture(marked).astype(int)
+    assert np.count_nonzero(np.abs(drawn - (0x00, 0x9E, 0x73)).sum(axis=2) < 30) > 100
+
+
 @pytest.mark.parametrize("change", ["light", "colour", "jpeg", "large"])
 def test_forms_come_in_many_ways(change, form, tmp_path, capsys):
     path, truth = form

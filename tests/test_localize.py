@@ -193,3 +193,8 @@ def test_tensors_views_and_backends_give_the_same(rng):
         if status and name != "cuda":
             with fc.use_backend(name):
                 assert_same_bits(fc.localize(image, template).response, expected.response)
+
+
+def test_a_threshold_that_is_no_number_is_refused(rng):
+    with pytest.raises(ValueError, match="threshold must be a number, got nan"):
+        scanning.find_peaks(rng.standard_normal((5, 6)), threshold=float("nan"))

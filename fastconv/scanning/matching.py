@@ -65,10 +65,10 @@ def match(found: Iterable[Found], truth: Iterable[Digit]) -> Matched:
     right: list[Found] = []
     wrong: list[Found] = []
     for one in sorted(found, key=lambda one: -one.score):
-        matches = [digit for digit in left if digit.value == one.value and overlap(digit[1:], one[1:3]) > OVERLAP]
+        matches = [digit for digit in left if digit.value == one.value and overlap(digit[1:3], one[1:3]) > OVERLAP]
         (right if matches else wrong).append(one)
         if matches:
-            left.remove(max(matches, key=lambda digit: overlap(digit[1:], one[1:3])))
+            left.remove(max(matches, key=lambda digit: overlap(digit[1:3], one[1:3])))
     return Matched(tuple(right), tuple(wrong), tuple(left))
 
 

@@ -44,6 +44,8 @@ def find_peaks(
     distance = parameters.positive_int("min_distance", min_distance)
     limit = None if max_peaks is None else parameters.positive_int("max_peaks", max_peaks)
     lowest = -np.inf if threshold is None else parameters.number("threshold", threshold)
+    if np.isnan(lowest):
+        raise ValueError("threshold must be a number, got nan")
     is_peak = (response == _largest_around(response, distance)) & (response > lowest)
     if response.size > 1:
         is_peak &= response > response.min()
