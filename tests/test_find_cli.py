@@ -160,6 +160,8 @@ def test_find_refuses(form, tmp_path, capsys):
     for arguments, words in (
         ([], "give a FORM to look at, or --compose FORM.png, or --compare"),
         ([path, "--compare"], "give a FORM"),
+        (["--compose", str(tmp_path / "x.png"), "--digit", "0"], "--digit goes with a FORM to look at"),
+        (["--compare", "--out", str(tmp_path / "x.png")], "--out goes with a FORM to look at"),
         ([tiny], "at least as large as a digit, 8x8 pixels, got 7x30"),
         ([path, "--scale", "200"], "200x200 pixels, got 80x110"),
         ([str(foreign)], "no image"),

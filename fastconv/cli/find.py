@@ -49,6 +49,9 @@ def run(options) -> int:
     """One of the three."""
     if [options.form is not None, options.compose is not None, options.compare].count(True) != 1:
         raise ValueError("give a FORM to look at, or --compose FORM.png, or --compare")
+    useless = [f"--{name}" for name in ("digit", "truth", "out") if getattr(options, name) is not None]
+    if useless and options.form is None:
+        raise ValueError(f"{useless[0]} goes with a FORM to look at")
     if options.compose:
         return _compose(options)
     return _compare(options) if options.compare else _find(options)

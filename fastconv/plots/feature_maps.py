@@ -45,7 +45,8 @@ def feature_maps(model, image, axes=None, *, layers: Sequence[str] | None = None
     axes.set(xlim=(0, width), ylim=(len(labels), 0), xticks=[], aspect="equal")
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    axes.set_title("feature maps" + (", grey where all values are the same" if any(is_flat) else ""))
+    title = "feature maps" + (", grey where all values are the same" if any(is_flat) else "")
+    axes.set_title(title, wrap=True)
     return axes
 
 

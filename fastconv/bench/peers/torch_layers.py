@@ -171,7 +171,8 @@ def _locally_connected2d_forward(workload, flavour):
     def function(x):
         x = F.pad(x, ahead) if ahead else x
         columns = F.unfold(x, kernel, _dilations(g), zeros, _strides(g)).reshape(g.N, g.groups, g.terms, -1)
-        return torch.einsum("ngtp,pgkt->ngkp", columns, weight).reshape(g.out_shape) + bias
+        out = torch.einsum("ngtp,pgkt->ngkp", columns, weight).reshape(g.out_shape) + bias
+        return out.contiguous(memory_format=tensors.inner)
 
     return tensors.prepared(function)
 
