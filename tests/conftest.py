@@ -41,7 +41,7 @@ def pytest_collection_modifyitems(items):
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
     report = yield
-    if report.failed and "rng" in item.fixturenames:
+    if report.failed:
         report.sections.append(("random data", f"FASTCONV_TEST_SEED={SEED}"))
     if REQUIRE_ORACLES and report.skipped and item.get_closest_marker("oracle"):
         report.outcome = "failed"
@@ -49,10 +49,19 @@ def pytest_runtest_makereport(item, call):
     return report
 
 
+def _seed_of(request):
+    return zlib.crc32(f"{SEED} {request.node.nodeid}".encode())
+
+
+@pytest.fixture(autouse=True)
+def _parameters_and_dropout_too_can_be_repeated(request):
+    fc.manual_seed(_seed_of(request))
+
+
 @pytest.fixture
 def rng(request):
     """Random numbers of this run and this test."""
-    return np.random.default_rng([SEED, zlib.crc32(request.node.nodeid.encode())])
+    return np.random.default_rng(_seed_of(request))
 
 
 @pytest.fixture(scope="session")
