@@ -31,7 +31,7 @@ cdef extern from "winograd_args.h" nogil:
         const int64_t *k_blocks
         Py_ssize_t N, groups, C, K, target_rows, target_cols
         Py_ssize_t tile_blocks, block_tiles, k_block_count, k_group, widest, part
-        Py_ssize_t source_pitch, source_step, sums_step, weight_step, scratch_bytes
+        Py_ssize_t source_pitch, source_step, sums_step, weight_step, part_step, strip, scratch_bytes
         Py_ssize_t group_stride, c_stride, k_stride
         int flipped, activation
     ctypedef struct fc_winograd_kernels:
@@ -91,11 +91,12 @@ cdef class Winograd:
         a.k_blocks, a.k_block_count = <const int64_t*> address(made.k_blocks), len(made.k_blocks)
         a.k_group, a.part, a.widest = made.k_group, made.part, made.widest
         a.source_pitch, a.source_step = made.source_pitch, made.source_step
-        a.sums_step, a.weight_step = made.sums_step, made.weight_step
+        a.sums_step, a.weight_step, a.part_step = made.sums_step, made.weight_step, made.part_step
+        a.strip = made.strip
         a.group_stride = g.K_g * g.C_g * 9
         a.c_stride, a.k_stride = (g.C_g * 9, 9) if transposed else (9, g.C_g * 9)
         cdef Py_ssize_t lanes = self.kernels.lanes
-        scratch = made.points * (a.source_step + a.sums_step) + self.kernels.vectors * lanes * self.kernels.columns
+        scratch = made.points * (a.source_step + a.sums_step + a.part_step) + self.kernels.vectors * lanes * self.kernels.columns
         scratch += made.C + lanes + made.strip + 9 * made.C * made.widest
         a.scratch_bytes = whole_lines(scratch * itemsize + 9 * 16 * (made.C // made.part))
         self.vectors = -(-made.K // lanes)
@@ -118,8 +119,15 @@ cdef class Winograd:
         return contract.Transformed.of(points, weight)
 
     def __call__(self, source, weight, *rest):
+        return self.multiply(address(weight), source, weight.weight, rest)
+
+    def run_unpacked(self, source, weight, *rest):
+        """The same with a weight that is transformed on the way."""
+        return self.multiply(NULL, source, weight, rest)
+
+    cdef int multiply(self, const void* transformed, source, weight, tuple rest) except -1:
         cdef fc_winograd_args a = self.args
-        a.source, a.transformed, a.weight = address(source), address(weight), address(weight.weight)
+        a.source, a.transformed, a.weight = address(source), transformed, address(weight)
         a.target = address(rest[-1])
         a.bias = address(rest[0]) if self.has_bias else NULL
         cdef Py_ssize_t items = self.items, chunk = grain(self.item_flops)
@@ -192,7 +200,10 @@ def _prepare(name, size, problem, transposed):
         return contract.Declined(made, meant=plan.is_winograd_kernel(problem.geometry))
     cdef Winograd run = Winograd(problem, made, transposed)
     choice = (f"{name} is chosen: {made.why}",)
-    return contract.Kernel(name, run, run.transform, run.scratch_bytes, precision=made.precision, choice=choice)
+    unpacked = run.run_unpacked if made.on_the_way else None
+    return contract.Kernel(
+        name, run, run.transform, run.scratch_bytes, run_unpacked=unpacked, precision=made.precision, choice=choice
+    )
 
 
 def _prepare_grad_weight(name, size, problem):

@@ -117,32 +117,33 @@ IMAGES = structure(
 # The same of Winograd's minimal filtering and plan.WinogradPlan; pitch, steps and strides are in bytes.
 WINOGRAD = structure(
     *PANELS, *strided("source"), *strided("target"), "transformed", "weight", "bias", *SCRATCH, "transform_source",
-    "transform_target", "transpose", "k_blocks", "N", "C", "K", "itemsize", "source_rows", "source_cols", "target_rows",
-    "target_cols", "pad_rows", "pad_cols", "size", "tile_rows", "tile_cols", "tile_blocks", "k_block_count", "k_group",
-    "part", "source_pitch", "source_step", "sums_step", "weight_step", "group_stride", "c_stride",
-    "k_stride", "flipped", "activation",
+    "transform_target", "transform_weight", "transpose", "k_blocks", "N", "C", "K", "itemsize", "source_rows",
+    "source_cols", "target_rows", "target_cols", "pad_rows", "pad_cols", "size", "tile_rows", "tile_cols",
+    "tile_blocks", "k_block_count", "k_group", "part", "source_pitch", "source_step", "sums_step", "weight_step",
+    "part_step", "group_stride", "c_stride", "k_stride", "flipped", "activation",
     "entries_at", "bias_at", "tables_at", "doubt_at", "sums_at", "zeros_at", "waste_at", "sources_at", "products_at",
-    "strip_at", "taps_at",
+    "strip_at", "taps_at", "points_at", "group_taps_at",
 )  # fmt: skip
 # What a slot works with: addresses, then the item's group, first tile and tiles. ``doubt`` says that a tile has what is
 # not finite, ``zeros`` are what lies in the padding, targets outside the image go to ``waste``; ``sources`` are
 # [point][tile][channel], as are ``products`` of a block of channels. Pixel (i, j) of image n, its channels together, is
 # at ``pixels`` + n * image_step + i * row_step + j * col_step: in the images or in the ``strip``. ``taps`` of a
-# block of channels are there once a tile has asked for them.
+# block of channels are there once a tile has asked for them. ``points`` are those of a part of a weight that is
+# transformed on the way, where ``transformed`` is 0, through the taps of a group of channels.
 WINOGRAD_WORK = structure(
     "panel", "entries", "bias", "tables", "doubt", "sums", "zeros", "waste", "sources", "products", "g", "first",
     "tiles", "strip", "pixels", "image_step", "row_step", "col_step", "taps",
-    "has_taps",
+    "has_taps", "points", "group_taps",
 )  # fmt: skip
 WINOGRAD_WORK_BYTES = WINOGRAD_WORK.itemsize
 # There are two tables of addresses of pixels, those of a tile and of the next one; a tile has so many at most.
 WINOGRAD_TABLE_BYTES = 8 * 6 * 6
 # Strides are in bytes; so many channels are transformed in one go.
 WINOGRAD_WEIGHT = structure(
-    "weight", "transformed", *SCRATCH, "k_blocks", "k_block_count", "transpose", "transform", "C", "K", "points",
+    "weight", "transformed", *SCRATCH, "k_blocks", "k_block_count", "transpose", "transform_weight", "C", "K", "points",
     "itemsize", "weight_step", "group_stride", "c_stride", "k_stride", "flipped",
 )  # fmt: skip
-WINOGRAD_CHANNELS = 8
+WINOGRAD_CHANNELS = 16
 # The same of grad_weight and plan.WinogradGradPlan. All slots share the sums of every item where there are segments.
 WINOGRAD_GRAD = structure(
     *PANELS, *strided("grad_out"), *strided("x"), "grad_weight", "doubt", *SCRATCH, SHARED, "transform_x",

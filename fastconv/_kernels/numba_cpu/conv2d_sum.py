@@ -17,6 +17,7 @@ from fastconv._kernels.numba_cpu.addresses import (
 from fastconv._kernels.numba_cpu.conv2d_arguments import BLOCK_BYTES, PACK, SUM, WORK, WORK_BYTES
 from fastconv._kernels.numba_cpu.conv2d_groups import lanes_before, list_orders
 from fastconv._kernels.numba_cpu.conv2d_pack import pack_range
+from fastconv._kernels.numba_cpu.foresight import FORESEES
 from fastconv._kernels.numba_cpu.panel import BIAS_LANES, PANEL, STREAMS
 from fastconv._kernels.numba_cpu.settings import COLUMNS, GROUP_COLUMNS, ROW_COLUMNS, VECTOR_BYTES, serial
 
@@ -228,7 +229,7 @@ def sum_region(w, panel, counts, source_steps, target_steps, source, packed, tar
                 end = tile * counts[axis] // tiles
                 width = end - begin
                 prefetch_tile(panel, w.is_near, x + end * x_step, to + end * to_step, width, size)
-                prefetch_weights(w)
+                foresee_weights(w, panel)
                 sums, place = w.sums + w.column * size, to + begin * to_step
                 call(microkernel, width, w.panel, x + begin * x_step, packed, sums, place)
                 if keeps:
@@ -237,11 +238,14 @@ def sum_region(w, panel, counts, source_steps, target_steps, source, packed, tar
 
 
 @serial
-def prefetch_weights(w):
-    """The first tile alone would wait for all weights of a range."""
-    count = min(w.next_end - w.next_weight, w.next_bytes)
-    for byte in range(0, count, _LINE):
-        prefetch_read(w.next_weight + byte)
+def foresee_weights(w, panel):
+    """The next tile asks for its part of the next range's weights: the first one alone would wait for all of them."""
+    count, terms = min(w.next_end - w.next_weight, w.next_bytes), panel.entry_count * panel.count
+    panel.ending &= ~FORESEES
+    if count == 0 or terms == 0:
+        return
+    panel.ending |= FORESEES
+    panel.ahead, panel.ahead_step = w.next_weight, -(-count // terms)
     w.next_weight += count
 
 

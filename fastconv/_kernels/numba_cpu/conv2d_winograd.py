@@ -28,8 +28,9 @@ from fastconv._kernels.numba_cpu.settings import COLUMNS, VECTOR_BYTES
 # Variants and the targets of a tile, in rows as in columns.
 SIZES = {"winograd4": 4, "winograd2": 2}
 _TAPS = 9
+_GROUP_TAPS_BYTES = WINOGRAD_CHANNELS * _TAPS * VECTOR_BYTES
 # What is transformed, and the arguments of the function that does it.
-_KINDS = {"source": 5, "target": 8, "weight": 5, "gradient": 5, "taps": 9}
+_KINDS = {"source": 5, "target": 8, "weight": 7, "gradient": 5, "taps": 9}
 
 
 def _build_winograd():
@@ -82,10 +83,15 @@ class _Winograd:
         sizes += (2 * WINOGRAD_TABLE_BYTES, VECTOR_BYTES, max(COLUMNS) * BLOCK_BYTES, made.C * size, BLOCK_BYTES)
         sizes += (made.points * made.source_step * size, made.points * made.sums_step * size)
         sizes += (made.strip * size, _TAPS * made.C * made.widest * size)
+        sizes += (made.points * made.part_step * size, _GROUP_TAPS_BYTES)
         _, *self._starts, self.scratch_bytes = layout(*sizes)
 
     def __call__(self, source, weight: Transformed, *rest) -> int:
         return self._run(source, weight, weight.weight, *rest)
+
+    def run_unpacked(self, source, weight: np.ndarray, *rest) -> int:
+        """The same with a weight that is transformed on the way."""
+        return self._run_on_the_way(source, weight, *rest)
 
     def transform(self, weight: np.ndarray) -> Transformed:
         """The weight as the kernel multiplies it."""
@@ -95,11 +101,17 @@ class _Winograd:
 
     @cached_property
     def _run(self) -> Callable[..., int]:
-        bias = ["bias"] if "bias" in self._problem.optional else []
-        operands, items = ("source", "transformed", "weight", *bias, "target"), self._plan.items
+        return self._bound("source", "transformed", "weight")
+
+    @cached_property
+    def _run_on_the_way(self) -> Callable[..., int]:
+        return self._bound("source", "weight")
+
+    def _bound(self, *operands: str) -> Callable[..., int]:
+        bias, items = ["bias"] if "bias" in self._problem.optional else [], self._plan.items
         chunk = grain(self._problem.geometry.flops // items)
         run = _kernel(_build_winograd)
-        return run.bound(self._template(), operands, items, chunk, self.scratch_bytes)
+        return run.bound(self._template(), (*operands, *bias, "target"), items, chunk, self.scratch_bytes)
 
     @cached_property
     def _fill_points(self) -> Callable[..., int]:
@@ -107,18 +119,18 @@ class _Winograd:
         template = fill(
             WINOGRAD_WEIGHT,
             **self._weight_values(),
-            **{"points": made.points, "transform": tile(self._problem.dtype, "weight", made.size).address},
-            transpose=microkernels.transpose(self._problem.dtype).address,
+            points=made.points,
         )
-        chunk, scratch = grain(64 * self._transformed_bytes // items), WINOGRAD_CHANNELS * _TAPS * VECTOR_BYTES
-        run = _kernel(_build_winograd_weight)
-        return run.bound(template, ("weight", "transformed"), items, chunk, scratch)
+        chunk, run = grain(64 * self._transformed_bytes // items), _kernel(_build_winograd_weight)
+        return run.bound(template, ("weight", "transformed"), items, chunk, _GROUP_TAPS_BYTES)
 
     def _weight_values(self) -> dict[str, int]:
         g, made, size = self._problem.geometry, self._plan, self._itemsize
         outer, inner = g.C_g * _TAPS * size, _TAPS * size
         c_stride, k_stride = (outer, inner) if self._transposed else (inner, outer)
         return {
+            "transform_weight": tile(self._problem.dtype, "weight", made.size).address,
+            "transpose": microkernels.transpose(self._problem.dtype).address,
             **{"C": made.C, "K": made.K, "itemsize": size, "weight_step": made.weight_step * size},
             **{"k_blocks": made.k_blocks.ctypes.data, "k_block_count": len(made.k_blocks)},
             **{"group_stride": g.K_g * outer, "c_stride": c_stride, "k_stride": k_stride, "flipped": self._transposed},
@@ -128,21 +140,20 @@ class _Winograd:
         g, made, dtype, size = self._problem.geometry, self._plan, self._problem.dtype, self._itemsize
         source, target = (g.out_shape, g.x_shape) if self._transposed else (g.x_shape, g.out_shape)
         parts = ("entries_at", "bias_at", "tables_at", "doubt_at", "sums_at", "zeros_at", "waste_at")
-        parts += ("sources_at", "products_at", "strip_at", "taps_at")
+        parts += ("sources_at", "products_at", "strip_at", "taps_at", "points_at", "group_taps_at")
         return fill(
             WINOGRAD,
             **panel_values(dtype, made.k_blocks),
             **stride_values("source", made.source_strides, size),
             **stride_values("target", made.target_strides, size),
             **{f"transform_{kind}": tile(dtype, kind, made.size).address for kind in ("source", "target")},
-            transpose=microkernels.transpose(dtype).address,
             **self._weight_values(),
             **{"N": g.N, "source_rows": source[2], "source_cols": source[3]},
             activation=ENDINGS[self._problem.activation],
             **{"target_rows": target[2], "target_cols": target[3]},
             **dict(zip(("pad_rows", "pad_cols", "tile_rows", "tile_cols"), (*made.pads, *made.tiles), strict=True)),
             **{name: getattr(made, name) for name in ("size", "tile_blocks", "k_group", "part")},
-            **{name: getattr(made, name) * size for name in ("source_pitch", "source_step", "sums_step")},
+            **{name: getattr(made, name) * size for name in ("source_pitch", "source_step", "sums_step", "part_step")},
             **dict(zip(parts, self._starts, strict=True)),
         )
 
@@ -154,8 +165,10 @@ def _prepare(name: str, problem: Problem, transposed: bool) -> Kernel | Declined
     if isinstance(made, str):
         return Declined(made, meant=plan.is_winograd_kernel(problem.geometry))
     run = _Winograd(problem, made, transposed)
-    choice = (f"{name} is chosen: {made.why}",)
-    return Kernel(name, run, run.transform, run.scratch_bytes, precision=made.precision, choice=choice)
+    unpacked, choice = run.run_unpacked if made.on_the_way else None, (f"{name} is chosen: {made.why}",)
+    return Kernel(
+        name, run, run.transform, run.scratch_bytes, run_unpacked=unpacked, precision=made.precision, choice=choice
+    )
 
 
 def _variants(transposed: bool) -> tuple[Variant, ...]:

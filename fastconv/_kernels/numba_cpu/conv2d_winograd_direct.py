@@ -46,7 +46,7 @@ def sum_directly(context, a, w, t, k0, vectors):
     w.has_taps = True
     panel, width = carray(pointer(w.panel), 1, PANEL)[0], vectors * VECTOR_BYTES
     panel.x_step, panel.w_step, panel.ending = a.source_c, TAPS**2 * width, BIAS_LANES | a.activation
-    panel.channels = min(a.K - k0, width // a.itemsize)
+    panel.channels, panel.first, panel.last = min(a.K - k0, width // a.itemsize), True, True
     n, row, col = tile_place(a, w.first + t)
     image = a.source + n * a.source_n + w.g * a.C * a.source_c
     for i in range(row, min(row + a.size, a.target_rows)):

@@ -11,7 +11,6 @@ from fastconv._kernels.numba_cpu.addresses import (
     clear_bytes,
     copy_bytes,
     pointer,
-    prefetch_read,
     put_word,
     word,
 )
@@ -31,10 +30,10 @@ from fastconv._kernels.numba_cpu.conv2d_winograd_pixels import (
     view_targets,
 )
 from fastconv._kernels.numba_cpu.conv2d_winograd_points import list_places, transform_tiles
+from fastconv._kernels.numba_cpu.conv2d_winograd_weight import transform_block
+from fastconv._kernels.numba_cpu.foresight import FORESEES
 from fastconv._kernels.numba_cpu.panel import PANEL
 from fastconv._kernels.numba_cpu.settings import COLUMNS, VECTOR_BYTES, serial
-
-_LINE = 64
 
 
 def winograd_kernel():
@@ -57,7 +56,10 @@ def winograd_kernel():
                 vectors = word(a.k_blocks, 2 * k_block + 1)
                 k0 = word(a.k_blocks, 2 * k_block) * VECTOR_BYTES // a.itemsize
                 channels = min(a.K - k0, vectors * VECTOR_BYTES // a.itemsize)
-                multiply_block(context, a, w, k_block, vectors)
+                if a.transformed != 0:
+                    multiply_transformed(context, a, w, k_block, vectors)
+                else:
+                    multiply_taps(context, a, w, k_block, vectors)
                 if a.bias != 0:
                     copy_bytes(w.bias, a.bias + (w.g * a.K + k0) * a.itemsize, channels * a.itemsize)
                 begin, w.has_taps = 0, False
@@ -82,10 +84,9 @@ def open_slot(a, w, scratch):
     w.tables, w.doubt, w.sums = scratch + a.tables_at, scratch + a.doubt_at, scratch + a.sums_at
     w.zeros, w.waste = scratch + a.zeros_at, scratch + a.waste_at
     w.sources, w.products, w.strip = scratch + a.sources_at, scratch + a.products_at, scratch + a.strip_at
-    w.taps = scratch + a.taps_at
+    w.taps, w.points, w.group_taps = scratch + a.taps_at, scratch + a.points_at, scratch + a.group_taps_at
     panel = carray(pointer(w.panel), 1, PANEL)[0]
     panel.entries, panel.count, panel.per_chunk, panel.bias = w.entries, a.part, 1, w.bias
-    panel.first, panel.last = True, True
     clear_bytes(w.bias, BLOCK_BYTES)
     clear_bytes(w.zeros, a.C * a.itemsize)
 
@@ -100,29 +101,49 @@ def transform_sources(a, w):
 
 
 @serial
-def multiply_block(context, a, w, k_block, vectors):
-    """The products of one block of channels: one matrix for each point. What the next matrix reads is asked for."""
+def multiply_transformed(context, a, w, k_block, vectors):
+    """The products of one block of channels."""
+    block_bytes = (a.size + TAPS - 1) ** 2 * a.weight_step
+    points = a.transformed + (w.g * a.k_block_count + k_block) * block_bytes
+    end = a.transformed + (w.g + 1) * a.k_block_count * block_bytes
+    multiply_block(context, a, w, vectors, 0, a.C, (points, a.weight_step, end))
+
+
+@serial
+def multiply_taps(context, a, w, k_block, vectors):
+    """The same with a weight that is transformed on the way, a part of the input channels after the other."""
+    end = w.points + (a.size + TAPS - 1) ** 2 * a.part_step
+    for c in range(0, a.C, a.part):
+        transform_block(a, w.group_taps, w.g, k_block, c, a.part, w.points)
+        multiply_block(context, a, w, vectors, c, a.part, (w.points, a.part_step, end))
+
+
+@serial
+def multiply_block(context, a, w, vectors, c, channels, weight):
+    """One matrix for each point, of input channels from c on. What the next matrix reads is asked for.
+
+    ``weight``: its first point, the step to the next one, and where there is none any more.
+    """
     panel, width = carray(pointer(w.panel), 1, PANEL)[0], vectors * VECTOR_BYTES
+    points, step, end = weight
     panel.x_step, panel.x_shift, panel.w_step = a.itemsize, a.source_pitch, width
-    panel.entry_count, panel.target_step, panel.channels, panel.ending = a.C // a.part, width, width // a.itemsize, 0
+    panel.entry_count, panel.target_step, panel.channels = channels // a.part, width, width // a.itemsize
+    panel.first, panel.last = c == 0, c + channels == a.C
     for e in range(panel.entry_count):
         put_word(w.entries, 2 * e, e * a.part * a.itemsize)
         put_word(w.entries, 2 * e + 1, e * a.part * width)
-    points, panels = (a.size + TAPS - 1) ** 2, -(-w.tiles // COLUMNS[vectors - 1])
-    ahead, block_bytes = -(-a.C * width // panels), points * a.weight_step
-    transformed = a.transformed + (w.g * a.k_block_count + k_block) * block_bytes
-    end = a.transformed + (w.g + 1) * a.k_block_count * block_bytes
-    sources, products = w.sources, w.products
-    for _ in range(points):
+    panels = -(-w.tiles // COLUMNS[vectors - 1])
+    panel.ahead_step = -(-width // panels)
+    sources, products = w.sources + c * a.itemsize, w.products
+    for _ in range((a.size + TAPS - 1) ** 2):
         begin = 0
         for p in range(panels):
-            stop, following = (p + 1) * w.tiles // panels, transformed + a.weight_step + p * ahead
-            for byte in range(0, min(ahead, end - following), _LINE):
-                prefetch_read(following + byte)
+            stop, panel.ahead = (p + 1) * w.tiles // panels, points + step + p * channels * panel.ahead_step
+            panel.ending = FORESEES if panel.ahead < end else 0
             x, to = sources + begin * a.source_pitch, products + begin * width
-            call(word(context, vectors - 1), stop - begin, w.panel, x, transformed, w.sums, to)
+            call(word(context, vectors - 1), stop - begin, w.panel, x, points, to, to)
             begin = stop
-        transformed += a.weight_step
+        points += step
         sources += a.source_step
         products += a.sums_step
 

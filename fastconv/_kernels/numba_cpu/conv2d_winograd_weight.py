@@ -24,18 +24,38 @@ def winograd_weight_kernel():
             while word(a.k_blocks, 2 * block) + word(a.k_blocks, 2 * block + 1) <= vector:
                 block += 1
             first, width = word(a.k_blocks, 2 * block), word(a.k_blocks, 2 * block + 1) * VECTOR_BYTES
-            weight = a.weight + g * a.group_stride + vector * lanes * a.k_stride
             to = a.transformed + (g * a.k_block_count + block) * a.points * a.weight_step
-            valid = min(a.K - vector * lanes, lanes)
-            # Of lanes without a channel everything is zero.
-            clear_bytes(taps, WINOGRAD_CHANNELS * _TAPS * VECTOR_BYTES)
-            for c in range(0, a.C, WINOGRAD_CHANNELS):
-                count = min(a.C - c, WINOGRAD_CHANNELS)
-                take_taps(a, weight + c * a.c_stride, valid, count, taps)
-                points = to + (vector - first) * VECTOR_BYTES + c * width
-                call(a.transform, taps, points, count, a.weight_step, width)
+            to += (vector - first) * VECTOR_BYTES
+            transform_vector(a, taps, g, vector, 0, a.C, to, a.weight_step, width)
 
     return transform_weight
+
+
+@serial
+def transform_block(a, taps, g, k_block, begin, channels, points):
+    """A block of output channels of some input channels: points[point][c][k]."""
+    first, vectors = word(a.k_blocks, 2 * k_block), word(a.k_blocks, 2 * k_block + 1)
+    for o in range(vectors):
+        to, width = points + o * VECTOR_BYTES, vectors * VECTOR_BYTES
+        transform_vector(a, taps, g, first + o, begin, channels, to, a.part_step, width)
+
+
+@serial
+def transform_vector(a, taps, g, vector, begin, channels, to, step, width):
+    """A vector of output channels of some input channels, whose points begin ``width`` bytes apart."""
+    lanes = VECTOR_BYTES // a.itemsize
+    valid, end = min(a.K - vector * lanes, lanes), begin + channels
+    weight = a.weight + g * a.group_stride + vector * lanes * a.k_stride
+    # Of lanes without a channel everything is zero.
+    clear_bytes(taps, WINOGRAD_CHANNELS * _TAPS * VECTOR_BYTES)
+    for c in range(begin, end, WINOGRAD_CHANNELS):
+        count = min(end - c, WINOGRAD_CHANNELS)
+        take_taps(a, weight + c * a.c_stride, valid, count, taps)
+        following = c + count if c + count < end else begin
+        ahead = weight + following * a.c_stride + (lanes * a.k_stride if following == begin else 0)
+        ahead_step = a.c_stride if a.flipped else a.k_stride
+        call(a.transform_weight, taps, to, ahead, count, step, width, ahead_step)
+        to += count * width
 
 
 @serial

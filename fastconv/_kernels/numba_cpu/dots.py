@@ -27,11 +27,11 @@ def dots_module(dtype: str, channels: int) -> ir.Module:
 class Dots(Tile):
     """As in a panel lists of sums go column by column; ``vectors`` counts output channels."""
 
-    name = "dots"
+    name, foresees = "dots", False
 
     def emit(self) -> ir.Function:
-        entries = self.b.inttoptr(self._field("entries"), BYTES)
-        acc = self._sum_entries(entries, self._field("entry_count"), self._steps())
+        entries = self.b.inttoptr(self.field("entries"), BYTES)
+        acc = self._sum_entries(entries, self.field("entry_count"), self._steps())
         self._store_sums(acc)
         return self.function
 
@@ -39,11 +39,11 @@ class Dots(Tile):
         """The sums of the lanes, with bias and activation."""
         lanes = self.v.lanes
         sums = [self._lane_sums(acc[begin : begin + lanes]) for begin in range(0, len(acc), lanes)]
-        sums = self._where(self._asked(BIAS_LANES), sums, self._add_bias)
+        sums = self._where(self.asked(BIAS_LANES), sums, self._add_bias)
         self._store(self._activated(sums))
 
     def _product_steps(self):
-        step, shift = WORD(VECTOR_BYTES), self._field("w_shift")
+        step, shift = WORD(VECTOR_BYTES), self.field("w_shift")
         return step, step, [self.b.mul(shift, WORD(o)) for o in range(self.vectors)]
 
     def _factor(self, place):
@@ -62,14 +62,14 @@ class Dots(Tile):
         return values[0]
 
     def _add_bias(self, number, value):
-        place = self.b.inttoptr(self._field("bias"), BYTES)
+        place = self.b.inttoptr(self.field("bias"), BYTES)
         bias = (self.v.load(self.b, shifted(self.b, place, WORD(distance))) for distance in (0, VECTOR_BYTES))
         order = [(number * self.v.lanes + lane) % self.vectors for lane in range(self.v.lanes)]
         return self.b.fadd(value, self.v.shuffle(self.b, *bias, order))
 
     def _store(self, sums):
         """Lane after lane: in the result neither columns nor channels need be neighbours."""
-        b, v, columns, shift = self.b, self.v, self._target_columns(), self._field("target_shift")
+        b, v, columns, shift = self.b, self.v, self._target_columns(), self.field("target_shift")
         shifts = [b.mul(shift, WORD(o)) for o in range(self.vectors)]
         for number, value in enumerate(sums):
             v.store(b, value, self._sum_place(number))

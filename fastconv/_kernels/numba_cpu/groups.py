@@ -26,8 +26,10 @@ def group_weights_module(dtype: str, vectors: int) -> ir.Module:
 
 
 class _Ordered(Tile):
+    foresees = False
+
     def _orders(self):
-        return self.b.inttoptr(self._field("orders"), BYTES)
+        return self.b.inttoptr(self.field("orders"), BYTES)
 
 
 class _OrderedTerms(_Ordered):

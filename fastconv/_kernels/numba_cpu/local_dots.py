@@ -29,14 +29,14 @@ class _LocalDots(Dots):
 
     def _finish(self, acc, first):
         acc = self._where(self.b.not_(first), acc, self._add_kept)
-        has_tail = self.b.icmp_signed(">", self._field("channels"), WORD(0))
+        has_tail = self.b.icmp_signed(">", self.field("channels"), WORD(0))
         self._store_sums(where(self.b, has_tail, acc, self._with_tail))
 
     def _with_tail(self, acc):
         """Nothing is read behind the last term, where the weights may end."""
         b, v = self.b, self.v
         *_, weight_shifts, shifts = self._steps()
-        tail, mask = self._field("w_step"), v.first_lanes(b, self._field("channels"))
+        tail, mask = self.field("w_step"), v.first_lanes(b, self.field("channels"))
         w, bases = shifted(b, self.w, tail), self._bases(shifted(b, self.x, tail), shifts)
         weights = [v.load_masked(b, shifted(b, w, shift), mask) for shift in weight_shifts]
         new = []

@@ -14,20 +14,23 @@ import itertools
 from llvmlite import ir
 
 from fastconv._kernels.numba_cpu.arguments import RELU, RELU6, structure
+from fastconv._kernels.numba_cpu.foresight import Foresight
 from fastconv._kernels.numba_cpu.settings import COLUMNS, VECTOR_BYTES
 from fastconv._kernels.numba_cpu.vectors import BYTES, WORD, Vectors, internal_function, load, shifted, smaller
 
 # How a panel ends, with RELU and RELU6. STREAMS: past the caches; all lanes are valid, all places aligned to vectors.
-# ADDS: to what is there.
+# ADDS: to what is there; foresight's FORESEES: as it says.
 BIAS_LANES, BIAS_COLUMNS, STREAMS, ADDS = 1, 2, 8, 16
 # All that the tiles of one region share. ``entries`` are pairs: offset in x, offset in w. ``per_chunk`` entries are
 # summed before their sum is added to the others': rounding errors stay small. ``target_step`` leads from one column to
 # the next, ``channels`` counts valid lanes, ``first`` says that sums hold nothing yet, ``last`` that the result goes
 # to the target. ``w_shift`` and ``target_shift`` lead from one output channel to the next where lanes do not hold them.
-# ``orders`` of lanes are those of groups that share a vector.
+# ``orders`` of lanes are those of groups that share a vector. ``ahead`` is what is read after this: lines of
+# ``ahead_step`` bytes with each term, two at most.
 PANEL = structure(
     "entries", "bias", "entry_count", "count", "x_step", "x_shift", "w_step", "per_chunk", "target_step", "channels",
     "first", "last", "ending", "w_shift", "target_shift", "orders",
+    "ahead", "ahead_step",
 )  # fmt: skip
 # Columns that share an address: base, base + shift and base + 2 * shift are addressing modes.
 _SHARE = 3
@@ -59,7 +62,7 @@ def tiles_module(kind: type[Tile], dtype: str, vectors: int) -> ir.Module:
 class Tile:
     """One tile's function while it is emitted; lists of sums go column by column."""
 
-    name, widest = "panel", COLUMNS
+    name, widest, foresees = "panel", COLUMNS, True
 
     def __init__(self, module, dtype, vectors, columns):
         self.v, self.vectors, self.columns = Vectors(module, dtype), vectors, columns
@@ -67,14 +70,15 @@ class Tile:
         self.panel, self.x, self.w, self.sums, self.target = self.function.args
         self.places = list(itertools.product(range(columns), range(vectors)))
         self.zeros = [self.v.zero] * len(self.places)
+        self.foresight = [Foresight(self)] if self.foresees else []
 
     def emit(self) -> ir.Function:
         """Fill the function."""
         b, entry = self.b, self.b.block
-        per_chunk, first_panel = self._field("per_chunk"), self._flag("first")
+        per_chunk, first_panel = self.field("per_chunk"), self._flag("first")
         last = self._flag("last")
         chunk, flush, finish, left_off = (b.append_basic_block(n) for n in ("chunk", "flush", "finish", "left_off"))
-        entries, entry_count = b.inttoptr(self._field("entries"), BYTES), self._field("entry_count")
+        entries, entry_count = b.inttoptr(self.field("entries"), BYTES), self.field("entry_count")
         steps = self._steps()
         b.branch(chunk)
 
@@ -101,22 +105,22 @@ class Tile:
         self._finish(acc, first)
         return self.function
 
-    def _field(self, name):
+    def field(self, name):
         return load(self.b, shifted(self.b, self.panel, WORD(8 * PANEL.names.index(name))), WORD, 8)
 
     def _flag(self, name):
-        return self.b.icmp_signed("!=", self._field(name), WORD(0))
+        return self.b.icmp_signed("!=", self.field(name), WORD(0))
 
     def _steps(self):
         """What leads from one product to the next: count, steps; shifts of 0, 1 .. columns."""
-        shift = self._field("x_shift")
+        shift = self.field("x_shift")
         shifts = [WORD(0), shift, *(self.b.mul(shift, WORD(columns)) for columns in range(2, _SHARE + 1))]
-        return self._field("count"), *self._product_steps(), shifts
+        return self.field("count"), *self._product_steps(), shifts
 
     def _product_steps(self):
         """Steps of x and of w, and where the vectors of w are."""
         weights = [WORD(o * VECTOR_BYTES) for o in range(self.vectors)]
-        return self._field("x_step"), self._field("w_step"), weights
+        return self.field("x_step"), self.field("w_step"), weights
 
     def _bases(self, x, shifts):
         """The addresses, x_step from product to product, from which ``_factors`` reads."""
@@ -146,6 +150,7 @@ class Tile:
         acc = [b.phi(self.v.kind) for _ in self.places]
         x = shifted(b, self.x, load(b, place, WORD, 8))
         w = shifted(b, self.w, load(b, shifted(b, place, WORD(8)), WORD, 8))
+        self.entry = place
         new = self._sum_products(x, w, acc, steps)
         remaining = b.sub(left, WORD(1))
         following = [(place, table, shifted(b, place, WORD(16))), (left, entries, remaining)]
@@ -159,21 +164,24 @@ class Tile:
         """The innermost loop: every column times every vector, ``count`` times."""
         b, v, before = self.b, self.v, self.b.block
         count, x_step, w_step, weight_shifts, shifts = steps
-        bases = self._bases(x, shifts)
+        bases = [(w, w_step), *((base, x_step) for base in self._bases(x, shifts))]
+        bases += [(foresight.of_entry(self.entry, count), foresight.step) for foresight in self.foresight]
         loop, done = b.append_basic_block("product"), b.append_basic_block("products")
         b.branch(loop)
         b.position_at_end(loop)
-        left, w_now, *bases_now = (b.phi(kind) for kind in (WORD, BYTES, *[BYTES] * len(bases)))
+        left, w_now, *bases_now = (b.phi(kind) for kind in (WORD, *[BYTES] * len(bases)))
         sums = [b.phi(v.kind) for _ in self.places]
         weights = [v.load(b, shifted(b, w_now, weight_shift)) for weight_shift in weight_shifts]
         new = []
+        for foresight in self.foresight:
+            foresight.ask(bases_now[-1])
         for p, value in enumerate(self._factors(bases_now, shifts)):
             row = sums[p * self.vectors : (p + 1) * self.vectors]
             new += [v.multiply_add(b, weight, value, old) for weight, old in zip(weights, row, strict=True)]
         remaining = b.sub(left, WORD(1))
-        following = [(left, count, remaining), (w_now, w, shifted(b, w_now, w_step))]
-        following += [(now, base, shifted(b, now, x_step)) for now, base in zip(bases_now, bases, strict=True)]
-        for phi, initial, later in [*following, *zip(sums, acc, new, strict=True)]:
+        places = zip((w_now, *bases_now), bases, strict=True)
+        following = [(now, base, shifted(b, now, step)) for now, (base, step) in places]
+        for phi, initial, later in [(left, count, remaining), *following, *zip(sums, acc, new, strict=True)]:
             phi.add_incoming(initial, before)
             phi.add_incoming(later, loop)
         b.cbranch(b.icmp_signed(">", remaining, WORD(0)), loop, done)
@@ -208,12 +216,12 @@ class Tile:
     def _activated(self, acc):
         """The sums after the activation that is asked for."""
         for flag, change in ((RELU, self.v.rectified), (RELU6, self.v.capped)):
-            acc = self._where(self._asked(flag), acc, lambda _, value, change=change: change(self.b, value))
+            acc = self._where(self.asked(flag), acc, lambda _, value, change=change: change(self.b, value))
         return acc
 
-    def _asked(self, flag):
+    def asked(self, flag):
         """Whether the panel is to end like this."""
-        return self.b.icmp_signed("!=", self.b.and_(self._field("ending"), WORD(flag)), WORD(0))
+        return self.b.icmp_signed("!=", self.b.and_(self.field("ending"), WORD(flag)), WORD(0))
 
     def _flush(self, acc, first):
         """Keep the sums, or add them to those that were kept."""
@@ -224,7 +232,7 @@ class Tile:
     def _finish(self, acc, first):
         """The epilogue: kept sums, bias, activation, store."""
         b, v = self.b, self.v
-        bias = b.inttoptr(self._field("bias"), BYTES)
+        bias = b.inttoptr(self.field("bias"), BYTES)
 
         def add_lanes(number, value):
             return b.fadd(value, v.load(b, shifted(b, bias, WORD(self.places[number][1] * VECTOR_BYTES))))
@@ -234,12 +242,12 @@ class Tile:
 
         acc = self._where(b.not_(first), acc, self._add_kept)
         for flag, change in ((BIAS_LANES, add_lanes), (BIAS_COLUMNS, add_columns)):
-            acc = self._where(self._asked(flag), acc, change)
+            acc = self._where(self.asked(flag), acc, change)
         self._store(self._activated(acc))
 
     def _target_columns(self):
         """Where the columns of the result begin."""
-        columns, step = [self.target], self._field("target_step")
+        columns, step = [self.target], self.field("target_step")
         while len(columns) < self.columns:
             columns.append(shifted(self.b, columns[-1], step))
         return columns
@@ -248,7 +256,7 @@ class Tile:
         b, columns = self.b, self._target_columns()
         places = [shifted(b, columns[p], WORD(o * VECTOR_BYTES)) for p, o in self.places]
         stores = list(zip(self.places, acc, places, strict=True))
-        with b.if_else(self._asked(STREAMS)) as (past, into):
+        with b.if_else(self.asked(STREAMS)) as (past, into):
             with past:
                 for _, value, place in stores:
                     self.v.stream(b, value, place)
@@ -259,7 +267,7 @@ class Tile:
     def _store_valid(self, stores):
         """Into the caches, and nothing where lanes are not valid."""
         b, v = self.b, self.v
-        valid = b.sub(self._field("channels"), WORD((self.vectors - 1) * v.lanes))
+        valid = b.sub(self.field("channels"), WORD((self.vectors - 1) * v.lanes))
         last = [store[1:] for store in stores if store[0][1] == self.vectors - 1]
         for _, value, place in (store for store in stores if store[0][1] < self.vectors - 1):
             v.store(b, value, place)

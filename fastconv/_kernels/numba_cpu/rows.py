@@ -29,7 +29,7 @@ def rows_module(dtype: str, vectors: int) -> ir.Module:
 class _Rows(Tile):
     """A vector of output channels."""
 
-    name, widest = "rows", ROW_COLUMNS
+    name, widest, foresees = "rows", ROW_COLUMNS, False
 
     def __init__(self, module, dtype, vectors, columns):
         super().__init__(module, dtype, vectors, columns)
@@ -45,7 +45,7 @@ class _Rows(Tile):
 
     def _product_steps(self):
         """Where the lanes' rows of weights begin; the last output channel stands in for those that are not there."""
-        shift, last = self._field("w_shift"), self.b.sub(self._field("channels"), WORD(1))
+        shift, last = self.field("w_shift"), self.b.sub(self.field("channels"), WORD(1))
         lanes = (smaller(self.b, WORD(lane), last) for lane in range(self.v.lanes))
         return shift, last, [self.b.mul(lane, shift) for lane in lanes]
 

@@ -33,13 +33,13 @@ class _Sweep(Tile):
 
     def emit(self) -> ir.Function:
         b, widest = self.b, MAX_VECTORS * VECTOR_BYTES
-        self.rows, self.w_step = self._field("count"), self._field("w_step")
-        self.first, self.last, self.adds = self._flag("first"), self._flag("last"), self._asked(ADDS)
+        self.rows, self.w_step = self.field("count"), self.field("w_step")
+        self.first, self.last, self.adds = self._flag("first"), self._flag("last"), self.asked(ADDS)
         self.pixels, self.kept, self.targets = (
-            [shifted(b, place, b.mul(self._field(step), WORD(p))) for p in range(self.columns)]
+            [shifted(b, place, b.mul(self.field(step), WORD(p))) for p in range(self.columns)]
             for place, step in ((self.x, "x_shift"), (self.sums, "w_shift"), (self.target, "target_step"))
         )
-        size = b.mul(self._field("channels"), WORD(self.v.size))
+        size = b.mul(self.field("channels"), WORD(self.v.size))
         whole = b.mul(b.sdiv(size, WORD(widest)), WORD(widest))
         for vectors, begin, end in ((MAX_VECTORS, WORD(0), whole), (1, whole, size)):
             length = b.sub(end, begin)

@@ -13,6 +13,7 @@ from functools import partial
 from llvmlite import ir
 
 from fastconv._kernels.numba_cpu.arguments import RELU, RELU6
+from fastconv._kernels.numba_cpu.conv2d_arguments import WINOGRAD_CHANNELS
 from fastconv._kernels.numba_cpu.settings import VECTOR_BYTES
 from fastconv._kernels.numba_cpu.vectors import BYTES, WORD, Vectors, carried, counted, load, shifted, smaller
 from fastconv._kernels.numba_cpu.winograd_transforms import Transforms, transformed_rows
@@ -20,6 +21,7 @@ from fastconv._kernels.numba_cpu.winograd_transforms import Transforms, transfor
 TAPS = 3
 # What the next call needs is wanted in the first cache.
 _NEAREST = 3
+_LINE = 64
 
 
 def source_module(dtype: str, size: int) -> ir.Module:
@@ -98,14 +100,19 @@ def _where(v, b, activation, flag, value, other):
 
 
 def weight_module(dtype: str, size: int) -> ir.Module:
-    """Code of ``void (taps, points, count, step, width)``: nine vectors for each of some channels, one after the other.
+    """Code of ``void (taps, points, ahead, count, step, width, ahead_step)``: nine vectors for each of some
+    channels, one after the other.
 
-    The points of the next channel are ``width`` bytes further.
+    The points of the next channel are ``width`` bytes further. With each channel, ``ahead_step`` bytes further each
+    time, a row of the taps that are transformed after these is asked for.
     """
-    v, b, (taps, points), (count, step, width) = _begin("winograd_weight", dtype, 2, 3)
+    v, b, (taps, points, ahead), (count, step, width, ahead_step) = _begin("winograd_weight", dtype, 3, 4)
     transform = Transforms(v, b, size).weight
     with counted(b, count, 1) as channel:
         first = shifted(b, taps, b.mul(channel, WORD(TAPS**2 * VECTOR_BYTES)))
+        following = shifted(b, ahead, b.mul(channel, ahead_step))
+        for byte in range(0, WINOGRAD_CHANNELS * TAPS**2 * v.size, _LINE):
+            v.prefetch(b, shifted(b, following, WORD(byte)))
 
         def tap(row, column):
             return v.load(b, shifted(b, first, WORD((row * TAPS + column) * VECTOR_BYTES)))

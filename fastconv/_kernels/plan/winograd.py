@@ -47,10 +47,11 @@ class Choice:
         ) + (f", {tiles} tiles of all images at least {self.tiles}" if self.tiles else "")
 
 
-# Of forward and grad_input, by the size of a tile. With weights that stay, tiles were faster from 16 channels and 4 x 4
-# targets on; but on smaller maps than these, a weight that is used for one image takes longer to transform than its
-# sums are faster. What an image becomes must not depend on those beside it: the number of images decides nothing.
-CHOICES = {4: Choice(("fast",), 32, 12), 2: Choice(("high", "fast"), 32, 10)}
+# Of forward and grad_input, by the size of a tile. On 4 x 4 and 5 x 5 targets batches were faster, too, but not single
+# images; on 6 x 6, tiles of 4 x 4 would waste half. From 7 x 7 on they are 1.6 times as fast as those of 2 x 2 for a
+# batch, and up to a third slower for one image. What an image becomes must not depend on those beside it: the number of
+# images decides nothing.
+CHOICES = {4: Choice(("fast",), 32, 7), 2: Choice(("high", "fast"), 32, 6)}
 # Of grad_weight, a sum over all images: what is transformed back at its end costs as much as five tiles of 4 x 4. On
 # 6 x 6 outputs, of which tiles of 4 x 4 would waste half, those of 2 x 2 were faster; those gained nothing in planes of
 # 16 channels. A tile mixes what is three pixels apart: where values differ by orders of magnitude, errors were 700 u,
@@ -59,6 +60,9 @@ GRAD_WEIGHT_CHOICES = {4: Choice(("fast",), 16, 7, 8), 2: Choice(("high", "fast"
 # Tiles of a block: enough to use each transformed weight, or each sum of products, a few times while it is in the
 # second cache, few enough that what is transformed of them stays there.
 BLOCK_TILES = 48
+# Blocks of tiles, each of which transforms a weight that is used once on the way: what is transformed stays in the
+# second cache, where four times the weight's bytes would go to memory and come back.
+TRANSFORMING_BLOCKS = 2
 # What transforming a tile costs, and reading the weight of a block of output channels, in products of these two.
 _TRANSFORM, _READ = 0.1, 8
 _LINE = 64
@@ -96,6 +100,8 @@ class WinogradPlan:
     source_step: int
     sums_step: int
     weight_step: int
+    part_step: int
+    on_the_way: bool
     strip: int
     items: int
     why: str
@@ -135,6 +141,9 @@ def winograd_plan(
     k_blocks = blocks.channel_blocks(K, unit)
     tile_blocks, k_group = _cut(g.N * tiles[0] * tiles[1], len(k_blocks), g.groups, threads)
     block_tiles = -(-g.N * tiles[0] * tiles[1] // tile_blocks)
+    import os
+
+    on_the_way = tile_blocks <= int(os.environ.get("TB", "2"))
     pitch, width = whole_vectors(C, unit), int(k_blocks[:, 1].max()) * unit.lanes
     return WinogradPlan(
         size=size,
@@ -154,6 +163,8 @@ def winograd_plan(
         source_step=odd_lines(block_tiles * pitch, unit),
         sums_step=odd_lines(block_tiles * width, unit),
         weight_step=odd_lines(C * width, unit),
+        part_step=odd_lines(_part(C) * width, unit) if on_the_way else 0,
+        on_the_way=on_the_way,
         strip=_strip(formats, size, min(block_tiles, tiles[1]), C, width),
         items=g.groups * tile_blocks * -(-len(k_blocks) // k_group),
         why=choice.reason(*facts, precision) if precision else "it was asked for by name",

@@ -94,10 +94,16 @@ FC_INLINE void FC_FN(prefetch_tile)(const fc_panel *panel, int is_near, const re
             for (ptrdiff_t k = 0; k < size; k += FC_LINE) __builtin_prefetch(target + k, 1, 2);
 }
 
-/* The first tile alone would wait for all weights of a range. */
-FC_INLINE void FC_FN(prefetch_weights)(FC_FN(fc_work) *w) {
+/* The next tile asks for its part of the weights of the next range: the first one alone would wait for all of them. */
+FC_INLINE void FC_FN(foresee_weights)(FC_FN(fc_work) *w, fc_panel *panel) {
     const ptrdiff_t left = w->next_end - w->next_weight, count = left < w->next_weights ? left : w->next_weights;
-    for (ptrdiff_t i = 0; i < count; i += FC_LINE) __builtin_prefetch(w->next_weight + i, 0, 2);
+    const ptrdiff_t terms = panel->entry_count * panel->count, bytes = count * (ptrdiff_t)sizeof(real);
+    panel->ending &= ~FC_FORESEES;
+    if (count == 0 || terms == 0)
+        return;
+    panel->ending |= FC_FORESEES;
+    panel->ahead = w->next_weight;
+    panel->ahead_step = (bytes + terms - 1) / terms;
     w->next_weight += count;
 }
 
@@ -119,7 +125,7 @@ static void FC_FN(sum_region)(FC_FN(fc_work) *w, const fc_region *region, fc_pan
                 const ptrdiff_t begin = t * count / tiles, end = (t + 1) * count / tiles, width = end - begin;
                 FC_FN(prefetch_tile)
                 (panel, w->is_near, x + end * panel->x_shift, to + end * panel->target_step, width, size);
-                FC_FN(prefetch_weights)(w);
+                FC_FN(foresee_weights)(w, panel);
                 panels[width - 1](panel, x + begin * panel->x_shift, packed, w->sums + w->column * size,
                                   to + begin * panel->target_step);
                 if (!(panel->first && panel->last))

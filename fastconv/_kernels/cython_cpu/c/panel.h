@@ -52,6 +52,7 @@ enum {
     FC_BIAS_LANES = 1,   /* bias[lane] */
     FC_BIAS_COLUMNS = 2, /* bias[p] */
     FC_STREAMS = 8,      /* past the caches: all lanes are valid, all places aligned to vectors */
+    FC_FORESEES = 64,    /* what is ahead is asked for */
 };
 
 /* All that the tiles of one region share. Steps and shifts are in elements. */
@@ -59,6 +60,8 @@ typedef struct {
     const int64_t *entries; /* pairs: offset in x, offset in w */
     const void *bias, *orders;
     ptrdiff_t entry_count, count, x_step, x_shift, w_step, w_shift;
+    const void *ahead;     /* what is read after this: lines of ahead_step bytes with each term, two at most */
+    ptrdiff_t ahead_step;
     ptrdiff_t per_chunk;   /* entries that are summed before their sum is added to the others': rounding stays small */
     ptrdiff_t target_step, target_shift; /* from one column to the next; from one lane to the next, for dots */
     ptrdiff_t channels;    /* valid lanes */
@@ -155,6 +158,10 @@ FC_INLINE void FC_FN(panel)(const int V, const int P, const int kind, const fc_p
     const FC_FN(fc_mask) *orders = a->orders;
     const ptrdiff_t shift = a->x_shift, step = a->x_step, w_step = a->w_step;
     const real *bias = a->bias;
+    /* A burst of prefetches would be waited for; between products there is time for one. */
+    const int foresees = a->ending & FC_FORESEES;
+    const char *ahead = foresees ? a->ahead : (const void *)w;
+    const ptrdiff_t ahead_step = foresees ? a->ahead_step : 0, second = ahead_step > FC_LINE_BYTES ? FC_LINE_BYTES : 0;
     FC_FN(fc_weight_rows) rows;
     int first = a->first;
     FC_EACH(FC_DECLARE)
@@ -201,7 +208,10 @@ FC_INLINE void FC_FN(panel)(const int V, const int P, const int kind, const fc_p
                     const vec x_0 = *(const vec *)a_;
                     FC_ROW_12(FC_ADD_COLUMN, 0)
                 } else {
+                    __builtin_prefetch(ahead, 0, 2);
+                    __builtin_prefetch(ahead + second, 0, 2);
                     FC_COLUMNS(FC_BROADCAST)
+                    ahead += ahead_step;
                 }
                 a_ += step, b_ += step, c_ += step, d_ += step, w_ += w_step;
             }

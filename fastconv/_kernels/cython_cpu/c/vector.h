@@ -5,13 +5,14 @@
 #define vec FC_FN(fc_vec)
 #define FC_LANES ((ptrdiff_t)(FC_VECTOR_BYTES / sizeof(real)))
 /* Elements of a cache line. */
-#define FC_LINE ((ptrdiff_t)(64 / sizeof(real)))
+#define FC_LINE (FC_LINE_BYTES / (ptrdiff_t)sizeof(real))
 
 typedef real vec __attribute__((vector_size(FC_VECTOR_BYTES), aligned(sizeof(real)), may_alias));
 typedef FC_INTEGER FC_FN(fc_mask) __attribute__((vector_size(FC_VECTOR_BYTES)));
 
 #ifndef FASTCONV_VECTOR_H
 #define FASTCONV_VECTOR_H
+#define FC_LINE_BYTES ((ptrdiff_t)64)
 #define FC_INLINE static inline __attribute__((always_inline))
 /* Lanes of two vectors, numbered one after the other. */
 #if defined(__clang__) || __GNUC__ >= 12

@@ -5,29 +5,50 @@
 #include "winograd_direct.h"
 #include "winograd_targets.h"
 
+/* What is multiplied of a weight: input channels begin .., and where what is transformed of the group ends. */
+typedef struct {
+    const real *points, *end;
+    ptrdiff_t step, begin, channels;
+} FC_FN(fc_weight_points);
+
 /* The products of one block of channels: one matrix for each point. What the next matrix reads is asked for. */
 static void FC_FN(multiply_block)(const fc_winograd_args *a, const FC_FN(fc_winograd_work) *w, ptrdiff_t points,
-                                  ptrdiff_t vectors, ptrdiff_t tiles, const real *transformed, const real *end) {
+                                  ptrdiff_t vectors, ptrdiff_t tiles, FC_FN(fc_weight_points) weight) {
     const ptrdiff_t width = vectors * FC_LANES, columns = FC_FN(columns)[vectors - 1];
-    const ptrdiff_t panels = (tiles + columns - 1) / columns, ahead = (a->C * width + panels - 1) / panels;
+    const ptrdiff_t panels = (tiles + columns - 1) / columns, ahead = (width + panels - 1) / panels;
     fc_panel panel = {.entries = w->entries, .count = a->part, .x_step = 1, .x_shift = a->source_pitch};
-    panel.entry_count = a->C / a->part;
+    panel.entry_count = weight.channels / a->part;
     panel.per_chunk = 1;
     panel.w_step = panel.channels = panel.target_step = width;
-    panel.first = panel.last = 1;
+    panel.ahead_step = ahead * (ptrdiff_t)sizeof(real);
+    panel.first = weight.begin == 0;
+    panel.last = weight.begin + weight.channels == a->C;
     for (ptrdiff_t e = 0; e < panel.entry_count; e++) {
         w->entries[2 * e] = e * a->part;
         w->entries[2 * e + 1] = e * a->part * width;
     }
-    for (ptrdiff_t point = 0; point < points; point++, transformed += a->weight_step)
+    for (ptrdiff_t point = 0; point < points; point++, weight.points += weight.step)
         for (ptrdiff_t p = 0; p < panels; p++) {
             const ptrdiff_t begin = p * tiles / panels, count = (p + 1) * tiles / panels - begin;
-            const real *next = transformed + a->weight_step + p * ahead;
-            for (ptrdiff_t i = 0; i < ahead && next + i < end; i += FC_LINE) __builtin_prefetch(next + i, 0, 2);
-            FC_FN(panels)[vectors - 1][count - 1](
-                &panel, w->sources + point * a->source_step + begin * a->source_pitch, transformed, w->sums,
-                w->products + point * a->sums_step + begin * width);
+            const real *source = w->sources + point * a->source_step + begin * a->source_pitch + weight.begin;
+            const real *next = weight.points + weight.step + p * weight.channels * ahead;
+            real *products = w->products + point * a->sums_step + begin * width;
+            panel.ahead = next;
+            panel.ending = next < weight.end ? FC_FORESEES : 0;
+            FC_FN(panels)[vectors - 1][count - 1](&panel, source, weight.points, products, products);
         }
+}
+
+/* The same with a weight that is transformed on the way, a part of the input channels after the other. */
+FC_INLINE void FC_FN(multiply_taps)(const int size, const fc_winograd_args *a, const FC_FN(fc_winograd_work) *w,
+                                    ptrdiff_t g, ptrdiff_t k0, ptrdiff_t vectors, ptrdiff_t tiles) {
+    const ptrdiff_t points = (size + 2) * (size + 2);
+    for (ptrdiff_t c = 0; c < a->C; c += a->part) {
+        FC_FN(transform_block)(size, a, g, k0, vectors, c, a->part, w->points);
+        FC_FN(multiply_block)
+        (a, w, points, vectors, tiles,
+         (FC_FN(fc_weight_points)){w->points, w->points + points * a->part_step, a->part_step, c, a->part});
+    }
 }
 
 /* The tiles of an item for one group of blocks of channels. */
@@ -52,8 +73,12 @@ FC_INLINE void FC_FN(winograd_item)(const int size, const fc_winograd_args *a, F
         const ptrdiff_t channels = a->K - k0 < vectors * FC_LANES ? a->K - k0 : vectors * FC_LANES;
         if (a->bias != NULL)
             memcpy(w->bias, (const real *)a->bias + g * a->K + k0, (size_t)channels * sizeof(real));
-        FC_FN(multiply_block)
-        (a, w, points, vectors, tiles, group + block * step, group + a->k_block_count * step);
+        if (a->transformed != NULL)
+            FC_FN(multiply_block)
+            (a, w, points, vectors, tiles,
+             (FC_FN(fc_weight_points)){group + block * step, group + a->k_block_count * step, a->weight_step, 0, a->C});
+        else
+            FC_FN(multiply_taps)(size, a, w, g, k0, vectors, tiles);
         w->has_taps = 0;
         FC_FN(transform_targets)(size, a, w, g, first, tiles, k0, vectors);
     }
@@ -69,6 +94,7 @@ static void FC_FN(winograd)(void *ctx, ptrdiff_t lo, ptrdiff_t hi, ptrdiff_t slo
     w.sums = w.products + points * a->sums_step;
     w.zeros = w.sums + FC_BLOCK * FC_MOST_COLUMNS;
     w.strip = w.zeros + a->C + FC_LANES;
+    w.points = w.strip + a->strip;
     w.entries = (int64_t *)(a->scratch + (slot + 1) * a->scratch_bytes) - 18 * (a->C / a->part);
     w.taps = (real *)w.entries - 9 * a->C * a->widest;
     memset(w.zeros, 0, (size_t)a->C * sizeof(real));

@@ -10,7 +10,7 @@
  * grad_input are both of this form. A tile has as many targets as pixels lead from it to the next one. The counts of
  * tiles and of elements are those of plan.WinogradPlan, which explains them. */
 typedef struct {
-    const void *source, *transformed, *weight, *bias;
+    const void *source, *transformed, *weight, *bias; /* transformed: NULL where the weight is, on the way */
     void *target;
     char *scratch; /* one part of scratch_bytes for each slot */
     fc_tiled sources;
@@ -18,7 +18,7 @@ typedef struct {
     const int64_t *k_blocks;
     ptrdiff_t N, groups, C, K, target_rows, target_cols;
     ptrdiff_t tile_blocks, block_tiles, k_block_count, k_group, widest, part;
-    ptrdiff_t source_pitch, source_step, sums_step, weight_step, scratch_bytes;
+    ptrdiff_t source_pitch, source_step, sums_step, weight_step, part_step, strip, scratch_bytes;
     ptrdiff_t group_stride, c_stride, k_stride; /* of the weight */
     int flipped, activation; /* flags of activation.h */
 } fc_winograd_args;
