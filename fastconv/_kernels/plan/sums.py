@@ -31,8 +31,8 @@ _FEW_READERS = 2
 _NEAR_WEIGHTS = 1 << 18
 # Packed weights that a thread holds from item to item: they share the second cache with what a tile reads.
 _HELD_BYTES = 1 << 19
-# Bytes of packed weights, from which on a tile asks for its part of the next range's: processors fetch fewer in time.
-_FAR_BYTES = 1 << 23
+# Bytes of packed weights, from which on a tile asks for its part of the next range's: the second cache may hold fewer.
+_FAR_BYTES = 1 << 19
 # Items to a thread, up to which it gets them all at once; of more it gets a quarter at a time.
 _FEW_ITEMS = 8
 

@@ -47,11 +47,11 @@ class Choice:
         ) + (f", {tiles} tiles of all images at least {self.tiles}" if self.tiles else "")
 
 
-# Of forward and grad_input, by the size of a tile. On 4 x 4 and 5 x 5 targets batches were faster, too, but not single
-# images; on 6 x 6, tiles of 4 x 4 would waste half. From 7 x 7 on they are 1.6 times as fast as those of 2 x 2 for a
-# batch, and up to a third slower for one image. What an image becomes must not depend on those beside it: the number of
-# images decides nothing.
-CHOICES = {4: Choice(("fast",), 32, 7), 2: Choice(("high", "fast"), 32, 6)}
+# By the size of a tile. What an image becomes must not depend on those beside it: the number of images decides nothing.
+# Below 6 x 6 targets batches were faster, too, but not single images; on 6 x 6, tiles of 4 x 4 would waste half. On 7 x 7
+# these are 1.6 times as fast as tiles of 2 x 2 for a batch, as gradients are of, but a third slower for one image.
+CHOICES = {4: Choice(("fast",), 32, 8), 2: Choice(("high", "fast"), 32, 6)}
+GRAD_INPUT_CHOICES = {4: Choice(("fast",), 32, 7), 2: CHOICES[2]}
 # Of grad_weight, a sum over all images: what is transformed back at its end costs as much as five tiles of 4 x 4. On
 # 6 x 6 outputs, of which tiles of 4 x 4 would waste half, those of 2 x 2 were faster; those gained nothing in planes of
 # 16 channels. A tile mixes what is three pixels apart: where values differ by orders of magnitude, errors were 700 u,
@@ -133,7 +133,7 @@ def winograd_plan(
     """
     source, target = (g.out_shape, g.x_shape) if transposed else (g.x_shape, g.out_shape)
     C, K = (g.K_g, g.C_g) if transposed else (g.C_g, g.K_g)
-    choice, facts = CHOICES[size], (min(C, K), min(target[2:]))
+    choice, facts = (GRAD_INPUT_CHOICES if transposed else CHOICES)[size], (min(C, K), min(target[2:]))
     reason = unsuited(g, unit) or (choice.rejection(*facts, precision) if precision else None)
     if reason:
         return reason
