@@ -29,10 +29,11 @@ _INTEGERS = {"indices": np.dtype(np.int64), "target": np.dtype(np.int64)}
 class Step:
     """One kernel call; ``flops`` counts floating-point operations, ``nbytes`` what must be read and written once.
 
-    The weight was "packed" for this call, "kept" from an earlier one, "unpacked", which is packed while it was used or
-    read in place by a kernel that could have had it packed, or None: used as it is. ``layer`` is the path of the module
-    that called it in a model, ``fused`` what else is done in the same pass. ``precision`` was in force, and ``choice``
-    says by what rule the variant runs and why others that are meant for such layers do not: a line for each.
+    The weight was "packed" for this call, "kept" from an earlier one, "unpacked", which is packed or transformed while
+    it was used, or read in place, by a kernel that could have had it packed, or None: used as it is. ``layer`` is the
+    path of the module that called it in a model, ``fused`` what else is done in the same pass. ``precision`` was in
+    force, and ``choice`` says by what rule the variant runs and why others that are meant for such layers do not: a
+    line for each.
     """
 
     layer: str

@@ -11,7 +11,7 @@ import fastconv as fc
 import fastconv.functional as F
 from fastconv import arrays
 from fastconv._kernels.contract import RELU, RELU6
-from fastconv.bench.cases import AWKWARD_CONVS
+from fastconv.bench.cases import AWKWARD_CONVS, ConvCase
 
 every_case = pytest.mark.parametrize("case", AWKWARD_CONVS, ids=lambda case: case.name)
 LEVELS = {"0": "plain", "2": "x86-64-v2", "3": "x86-64-v3 (AVX2, FMA)", "4": "x86-64-v4 (AVX-512)"}
@@ -29,6 +29,14 @@ OWN_PROCESS = {"numba": ("--dtype", "float32", "--without", "fastconv._kernels.p
 @pytest.mark.parametrize("dtype", DTYPES)
 @every_case
 def test_kernels_give_the_bits_of_the_reference(backend, op, dtype, case):
+    assert_exact(backend, op, case, dtype)
+
+
+@compiled_backends
+@pytest.mark.parametrize("op", CONV_OPERATIONS[:2])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_weights_that_are_asked_for_beforehand_give_the_bits_of_the_reference(backend, op, dtype):
+    case = ConvCase("weights of a megabyte", "here", (1, 200, 5, 4), (150, 200, 3, 3), padding=1)
     assert_exact(backend, op, case, dtype)
 
 

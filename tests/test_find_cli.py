@@ -1,6 +1,7 @@
 """fastconv locate and fastconv find as a user types them: what they print, write and draw, and what they refuse."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -46,7 +47,8 @@ def test_locate_prints_and_draws_the_peaks(colour, tmp_path, capsys, rng):
     assert cli.main(["locate", *paths, "--out", str(out), "--peaks", "2"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[2].split() == ["1", "20", "33", "1"]
-    assert len(lines) == 4
+    assert len(lines) == 5
+    assert lines[-1] == f"drawn in {out}"
     drawn = picture(out)
     assert min(drawn.shape[:2]) > 300
     assert drawn.std() > 20
@@ -82,11 +84,11 @@ def test_find_prints_draws_and_counts(form, tmp_path, capsys):
     command = ["find", str(path), "--truth", str(tmp_path / "form.json"), "--out", str(tmp_path / "marked.png")]
     assert cli.main(["find", "--digit", str(wanted), *command[1:]]) == 0
     printed = capsys.readouterr()
-    rows = [line.split() for line in printed.out.splitlines()[2:-1]]
+    rows = [line.split() for line in printed.out.splitlines()[2:-2]]
     expected = [entry for entry in truth if entry["value"] == wanted]
     assert {row[0] for row in rows} == {str(wanted)}
     assert abs(len(rows) - len(expected)) <= 1
-    assert "precision" in printed.out.splitlines()[-1]
+    assert "precision" in printed.out.splitlines()[-2]
     drawn = picture(tmp_path / "marked.png").astype(int)
     assert np.count_nonzero(np.abs(drawn - (0x00, 0x9E, 0x73)).sum(axis=2) < 30) > 100
     assert cli.main([*command, "--json"]) == 0
@@ -183,9 +185,9 @@ def test_find_refuses(form, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--digit", "10"], "must be one of 0 to 9, got '10'"),
-        (["--digit", "three"], "must be one of 0 to 9"),
-        (["--digit", "²"], "must be one of 0 to 9"),
+        (["--digit", "10"], "must be a digit, 0 to 9, got '10'"),
+        (["--digit", "three"], "must be a digit, 0 to 9"),
+        (["--digit", "²"], "must be a digit, 0 to 9"),
         (["--threshold", "2"], "must be a probability between 0 and 1, got '2'"),
         (["--threshold", "nan"], "must be a probability"),
         (["--size", "80"], "must be H,W such as 120,160, got '80'"),
@@ -205,3 +207,14 @@ def test_truth_survives_a_file(tmp_path):
         truth = pages.write_form(form, tmp_path / "form.png", scale=scale, seed=1)
         assert pages.read_truth(truth, scale) == list(form.digits)
         assert not pages.read_page(tmp_path / "form.png", scale=scale).ink.any()
+
+
+@pytest.mark.parametrize(
+    "words", [["locate", "no.png", "such.png"], ["find", "no.png"], ["demo"]], ids=lambda words: words[0]
+)
+def test_without_matplotlib_nothing_is_read_or_taught_for_a_picture(words, monkeypatch, capsys, tmp_path):
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
+    assert cli.main([*words, "--out", str(tmp_path / "picture.png")]) == 1
+    told = capsys.readouterr()
+    assert "pip install 'fastconv[plot]'" in told.err
+    assert not told.out

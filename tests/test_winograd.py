@@ -116,6 +116,32 @@ def test_what_is_not_finite_lands_where_direct_sums_put_it(backend, op, variant,
 
 
 @compiled_backends
+@of_activations
+@every_variant
+@pytest.mark.parametrize(("C", "K"), [(352, 80), (80, 352)])
+def test_sums_in_several_parts_are_mended_too(backend, op, variant, C, K, rng):
+    case = ConvCase("parts", "here", (1, C, 5, 6), (K, C, 3, 3), padding=1)
+    inputs = normal_inputs(rng, case)
+    inputs["x"][0, 3, 4, 4] = inputs["grad_out"][0, 5, 1, 0] = np.inf
+    found, expected = (run(backend, op, case, name, inputs) for name in (variant, "direct"))
+    finite = np.isfinite(expected)
+    np.testing.assert_array_equal(np.isfinite(found), finite)
+    assert finite.any()
+    assert not finite.all()
+    np.testing.assert_allclose(found[finite], expected[finite], rtol=1e-4, atol=5e-3)
+
+
+@compiled_backends
+@of_activations
+def test_a_weight_is_transformed_on_the_way_where_few_blocks_of_tiles_do(backend, op):
+    prepare = _kernels.load(backend).prepare
+    cases = (ConvCase("14 x 14", "here", (N, 64, 14, 14), (64, 64, 3, 3), padding=1) for N in (1, 6, 7))
+    kernels = [prepare(op, problem(op, case, "winograd4")) for case in cases]
+    # 16, 96 and 112 tiles in blocks of at most 48.
+    assert [kernel.run_unpacked is not None for kernel in kernels] == [True, True, False]
+
+
+@compiled_backends
 @every_variant
 @pytest.mark.parametrize(
     ("operand", "place", "value"), [("x", (0, 3, 4, 4), np.inf), ("grad_out", (1, 9, 0, 0), np.nan)]
@@ -219,6 +245,15 @@ def test_precision_decides_and_a_name_wins(backend, op):
     chosen = {level: prepare(op, replace(problem(op, LAYER), precision=level)).variant for level in fc.precision.LEVELS}
     assert chosen == {"strict": "direct", "high": "winograd2", "fast": "winograd4"}
     assert prepare(op, problem(op, LAYER, "winograd4")).variant == "winograd4"
+
+
+@compiled_backends
+@pytest.mark.parametrize(("targets", "forward", "grad_input"), [(5, 0, 0), (6, 2, 2), (7, 2, 4), (8, 4, 4)])
+def test_a_gradient_takes_the_larger_tiles_on_smaller_maps(backend, targets, forward, grad_input):
+    case = ConvCase("small maps", "here", (1, 32, targets, targets), (32, 32, 3, 3), padding=1)
+    for op, size in zip(OPERATIONS, (forward, grad_input), strict=False):
+        kernel = _kernels.load(backend).prepare(op, replace(problem(op, case), precision="fast"))
+        assert kernel.variant == (f"winograd{size}" if size else "direct")
 
 
 @compiled_backends

@@ -11,6 +11,7 @@ COMMANDS = (
     *("demo", "train", "finetune", "predict", "locate", "find", "summary", "sizes", "plot", "explain-conv"),
     *("bench", "compare", "warmup", "doctor"),
 )
+PICTURES = (".png", ".svg", ".pdf")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -44,6 +45,13 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def digit(text: str) -> int:
+    """An argument that is one of the ten."""
+    if len(text) != 1 or text not in "0123456789":
+        raise argparse.ArgumentTypeError(f"must be a digit, 0 to 9, got {text!r}")
+    return int(text)
+
+
 def device(text: str) -> str:
     """A device that can be computed on: cpu, cuda or cuda:N."""
     from fastconv import device_arrays
@@ -73,6 +81,18 @@ def check_folder(path: str) -> None:
         raise FileNotFoundError(f"the folder {folder!r} for {path!r} does not exist")
     if not os.access(folder, os.W_OK):
         raise PermissionError(f"the folder {folder!r} for {path!r} is not writable")
+
+
+def check_picture(path: str) -> None:
+    """Raise where a picture could not be drawn at ``path``, before there is anything to draw.
+
+    ValueError for a format that cannot be written, OSError for a folder, ImportError without matplotlib.
+    """
+    from fastconv.plots import canvas
+
+    check_suffix(path, *PICTURES)
+    check_folder(path)
+    canvas.matplotlib("pyplot")
 
 
 def tell_of_preparation(path: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from fastconv.cli import check_folder, check_suffix, device, positive, transfer, web
+from fastconv.cli import check_picture, device, positive, transfer, web
 from fastconv.cli.train import print_epoch
 from fastconv.tables import table
 
@@ -52,8 +52,7 @@ def run(options) -> int:
     if options.json:
         raise ValueError("--json goes with --transfer")
     out = options.out or "demo.png"
-    check_suffix(out, ".png", ".svg", ".pdf")
-    check_folder(out)
+    check_picture(out)
     begin = time.perf_counter()
     with backends.use_backend(options.backend or backends.get_backend()):
         name = backends.select(device=options.device).name

@@ -7,10 +7,9 @@ import json
 import sys
 from dataclasses import asdict
 
-from fastconv.cli import check_folder, check_suffix, positive
+from fastconv.cli import check_folder, check_picture, check_suffix, digit, positive
 from fastconv.tables import table
 
-PICTURES = (".png", ".svg", ".pdf")
 INKS = ("auto", "dark", "light")
 # Forms of --compare: pixels, digits.
 COMPARED = ((240, 320), 150)
@@ -57,13 +56,6 @@ def run(options) -> int:
     return _compare(options) if options.compare else _find(options)
 
 
-def digit(text: str) -> int:
-    """One of the ten."""
-    if len(text) != 1 or text not in "0123456789":
-        raise argparse.ArgumentTypeError(f"must be one of 0 to 9, got {text!r}")
-    return int(text)
-
-
 def probability(text: str) -> float:
     """A number between 0 and 1."""
     try:
@@ -103,8 +95,7 @@ def _find(options) -> int:
     from fastconv.scanning import pages
 
     if options.out:
-        check_suffix(options.out, *PICTURES)
-        check_folder(options.out)
+        check_picture(options.out)
     page = pages.read_page(options.form, scale=options.scale, ink=options.ink)
     truth = None if options.truth is None else pages.read_truth(options.truth, options.scale)
     if truth is not None and options.digit is not None:
@@ -152,6 +143,8 @@ def _draw(page, model, found, truth, options) -> None:
     heat = heat.max(axis=0) if options.digit is None else heat[options.digit]
     plots.heat_map(heat, [], right, title="their probability, where their upper left corner is", limits=(0, 1))
     canvas.save(left, options.out)
+    if not options.json:
+        print(f"drawn in {options.out}")
 
 
 def _box(page, one, colour):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from fastconv.cli import check_folder, check_suffix, positive
+from fastconv.cli import check_picture, positive
 from fastconv.tables import table
 
 
@@ -38,8 +38,7 @@ def run(options) -> int:
     from fastconv.scanning import localize
 
     if options.out:
-        check_suffix(options.out, ".png", ".svg", ".pdf")
-        check_folder(options.out)
+        check_picture(options.out)
     image, template = _read(options.image, options.template)
     found = localize(
         image,
@@ -86,3 +85,5 @@ def _draw(image, template, found, options) -> None:
     places = [peak[:2] for peak in found.peaks]
     plots.heat_map(found.response, places, right, title=f"response ({options.method})", limits=limits)
     canvas.save(left, options.out)
+    if not options.json:
+        print(f"drawn in {options.out}")

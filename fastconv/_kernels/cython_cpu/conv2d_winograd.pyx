@@ -8,6 +8,8 @@ from fastconv._kernels.cython_cpu.operands cimport address, fc_kernel, fc_stride
 from fastconv._kernels.cython_cpu.operands cimport strides, whole_lines
 from fastconv._kernels.pool._native cimport num_threads, parallel_for, parallel_for_threads
 
+from dataclasses import replace
+
 from fastconv._kernels import buffers, contract, plan, pool
 from fastconv._kernels.cython_cpu import conv2d_grad_weight
 from fastconv._kernels.cython_cpu.conv2d import vector_unit
@@ -30,8 +32,8 @@ cdef extern from "winograd_args.h" nogil:
         fc_strides target_strides
         const int64_t *k_blocks
         Py_ssize_t N, groups, C, K, target_rows, target_cols
-        Py_ssize_t tile_blocks, block_tiles, k_block_count, k_group, widest, part
-        Py_ssize_t source_pitch, source_step, sums_step, weight_step, part_step, strip, scratch_bytes
+        Py_ssize_t tile_blocks, block_tiles, k_block_count, k_group, part
+        Py_ssize_t source_pitch, source_step, sums_step, weight_step, part_step, shared, scratch_bytes
         Py_ssize_t group_stride, c_stride, k_stride
         int flipped, activation
     ctypedef struct fc_winograd_kernels:
@@ -89,15 +91,15 @@ cdef class Winograd:
         a.target_rows, a.target_cols = target[2:]
         a.tile_blocks, a.block_tiles = made.tile_blocks, made.block_tiles
         a.k_blocks, a.k_block_count = <const int64_t*> address(made.k_blocks), len(made.k_blocks)
-        a.k_group, a.part, a.widest = made.k_group, made.part, made.widest
+        a.k_group, a.part = made.k_group, made.part
         a.source_pitch, a.source_step = made.source_pitch, made.source_step
         a.sums_step, a.weight_step, a.part_step = made.sums_step, made.weight_step, made.part_step
-        a.strip = made.strip
+        a.shared = made.shared
         a.group_stride = g.K_g * g.C_g * 9
         a.c_stride, a.k_stride = (g.C_g * 9, 9) if transposed else (9, g.C_g * 9)
         cdef Py_ssize_t lanes = self.kernels.lanes
-        scratch = made.points * (a.source_step + a.sums_step + a.part_step) + self.kernels.vectors * lanes * self.kernels.columns
-        scratch += made.C + lanes + made.strip + 9 * made.C * made.widest
+        scratch = made.points * (a.source_step + a.sums_step) + made.shared + self.kernels.vectors * lanes
+        scratch += made.C + lanes + made.strip
         a.scratch_bytes = whole_lines(scratch * itemsize + 9 * 16 * (made.C // made.part))
         self.vectors = -(-made.K // lanes)
         self.transformed_bytes = g.groups * a.k_block_count * made.points * a.weight_step * itemsize
@@ -201,9 +203,8 @@ def _prepare(name, size, problem, transposed):
     cdef Winograd run = Winograd(problem, made, transposed)
     choice = (f"{name} is chosen: {made.why}",)
     unpacked = run.run_unpacked if made.on_the_way else None
-    return contract.Kernel(
-        name, run, run.transform, run.scratch_bytes, run_unpacked=unpacked, precision=made.precision, choice=choice
-    )
+    kernel = contract.Kernel(name, run, run.transform, run.scratch_bytes, precision=made.precision, choice=choice)
+    return replace(kernel, run_unpacked=unpacked, packing=plan.transformation(made, __name__, transposed))
 
 
 def _prepare_grad_weight(name, size, problem):

@@ -122,18 +122,19 @@ WINOGRAD = structure(
     "tile_blocks", "k_block_count", "k_group", "part", "source_pitch", "source_step", "sums_step", "weight_step",
     "part_step", "group_stride", "c_stride", "k_stride", "flipped", "activation",
     "entries_at", "bias_at", "tables_at", "doubt_at", "sums_at", "zeros_at", "waste_at", "sources_at", "products_at",
-    "strip_at", "taps_at", "points_at", "group_taps_at",
+    "strip_at", "shared_at", "taken_at",
 )  # fmt: skip
 # What a slot works with: addresses, then the item's group, first tile and tiles. ``doubt`` says that a tile has what is
 # not finite, ``zeros`` are what lies in the padding, targets outside the image go to ``waste``; ``sources`` are
 # [point][tile][channel], as are ``products`` of a block of channels. Pixel (i, j) of image n, its channels together, is
 # at ``pixels`` + n * image_step + i * row_step + j * col_step: in the images or in the ``strip``. ``taps`` of a
-# block of channels are there once a tile has asked for them. ``points`` are those of a part of a weight that is
-# transformed on the way, where ``transformed`` is 0, through the taps of a group of channels.
+# block of channels are there once a tile has asked for them. ``points``, where the taps come
+# later, are those of a part of a weight that is transformed on the way, where ``transformed`` is 0, from the taps of
+# some channels, ``taken`` at once.
 WINOGRAD_WORK = structure(
     "panel", "entries", "bias", "tables", "doubt", "sums", "zeros", "waste", "sources", "products", "g", "first",
     "tiles", "strip", "pixels", "image_step", "row_step", "col_step", "taps",
-    "has_taps", "points", "group_taps",
+    "has_taps", "points", "taken",
 )  # fmt: skip
 WINOGRAD_WORK_BYTES = WINOGRAD_WORK.itemsize
 # There are two tables of addresses of pixels, those of a tile and of the next one; a tile has so many at most.

@@ -146,7 +146,7 @@ def sum_ranges(a, w, block, vectors, channels):
     if w.streams and not a.packs_target:
         panel.ending |= STREAMS
     tiles = -(-w.images * (w.hi - w.lo) * a.cols_targets // w.columns)
-    foresees = a.far_weights and a.packing == 0 and not a.dots
+    foresees = a.far_weights and a.packing == 0 and not a.dots and a.joined <= 1
     for c0 in range(0, a.C, a.c_range):
         count = min(a.C - c0, a.c_range)
         packed = take_weight(a, w, block, c0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache, cached_property
 
 import numpy as np
@@ -23,12 +24,12 @@ from fastconv._kernels.numba_cpu.conv2d_arguments import (
 from fastconv._kernels.numba_cpu.microkernels import layout, panel_values
 from fastconv._kernels.numba_cpu.panel import PANEL
 from fastconv._kernels.numba_cpu.ranges import RangeKernel
-from fastconv._kernels.numba_cpu.settings import COLUMNS, VECTOR_BYTES
+from fastconv._kernels.numba_cpu.settings import VECTOR_BYTES
 
 # Variants and the targets of a tile, in rows as in columns.
 SIZES = {"winograd4": 4, "winograd2": 2}
 _TAPS = 9
-_GROUP_TAPS_BYTES = WINOGRAD_CHANNELS * _TAPS * VECTOR_BYTES
+_TAKEN_BYTES = WINOGRAD_CHANNELS * _TAPS * VECTOR_BYTES
 # What is transformed, and the arguments of the function that does it.
 _KINDS = {"source": 5, "target": 8, "weight": 7, "gradient": 5, "taps": 9}
 
@@ -80,10 +81,9 @@ class _Winograd:
         self._weight_items = groups * -(-made.K * size // VECTOR_BYTES)
         self._transformed_bytes = groups * len(made.k_blocks) * made.points * made.weight_step * size
         sizes = (WINOGRAD_WORK_BYTES + PANEL.itemsize, _TAPS * 16 * (made.C // made.part), BLOCK_BYTES)
-        sizes += (2 * WINOGRAD_TABLE_BYTES, VECTOR_BYTES, max(COLUMNS) * BLOCK_BYTES, made.C * size, BLOCK_BYTES)
+        sizes += (2 * WINOGRAD_TABLE_BYTES, VECTOR_BYTES, BLOCK_BYTES, made.C * size, BLOCK_BYTES)
         sizes += (made.points * made.source_step * size, made.points * made.sums_step * size)
-        sizes += (made.strip * size, _TAPS * made.C * made.widest * size)
-        sizes += (made.points * made.part_step * size, _GROUP_TAPS_BYTES)
+        sizes += (made.strip * size, made.shared * size, _TAKEN_BYTES)
         _, *self._starts, self.scratch_bytes = layout(*sizes)
 
     def __call__(self, source, weight: Transformed, *rest) -> int:
@@ -122,7 +122,7 @@ class _Winograd:
             points=made.points,
         )
         chunk, run = grain(64 * self._transformed_bytes // items), _kernel(_build_winograd_weight)
-        return run.bound(template, ("weight", "transformed"), items, chunk, _GROUP_TAPS_BYTES)
+        return run.bound(template, ("weight", "transformed"), items, chunk, _TAKEN_BYTES)
 
     def _weight_values(self) -> dict[str, int]:
         g, made, size = self._problem.geometry, self._plan, self._itemsize
@@ -140,7 +140,7 @@ class _Winograd:
         g, made, dtype, size = self._problem.geometry, self._plan, self._problem.dtype, self._itemsize
         source, target = (g.out_shape, g.x_shape) if self._transposed else (g.x_shape, g.out_shape)
         parts = ("entries_at", "bias_at", "tables_at", "doubt_at", "sums_at", "zeros_at", "waste_at")
-        parts += ("sources_at", "products_at", "strip_at", "taps_at", "points_at", "group_taps_at")
+        parts += ("sources_at", "products_at", "strip_at", "shared_at", "taken_at")
         return fill(
             WINOGRAD,
             **panel_values(dtype, made.k_blocks),
@@ -166,9 +166,8 @@ def _prepare(name: str, problem: Problem, transposed: bool) -> Kernel | Declined
         return Declined(made, meant=plan.is_winograd_kernel(problem.geometry))
     run = _Winograd(problem, made, transposed)
     unpacked, choice = run.run_unpacked if made.on_the_way else None, (f"{name} is chosen: {made.why}",)
-    return Kernel(
-        name, run, run.transform, run.scratch_bytes, run_unpacked=unpacked, precision=made.precision, choice=choice
-    )
+    kernel = Kernel(name, run, run.transform, run.scratch_bytes, precision=made.precision, choice=choice)
+    return replace(kernel, run_unpacked=unpacked, packing=plan.transformation(made, __name__, transposed))
 
 
 def _variants(transposed: bool) -> tuple[Variant, ...]:

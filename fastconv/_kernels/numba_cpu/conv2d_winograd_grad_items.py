@@ -106,7 +106,7 @@ def add_points(a, w, fresh):
     panel = carray(pointer(w.panel), 1, PANEL)[0]
     panel.entries, panel.entry_count, panel.per_chunk, panel.count = w.panel - WINOGRAD_GRAD_WORK_BYTES, 1, 1, w.tiles
     panel.x_step, panel.x_shift, panel.w_step = a.x_pitch, a.itemsize, a.grad_pitch
-    panel.first, panel.last = fresh, False
+    panel.first, panel.last, panel.ending = fresh, False, 0
     for point in range((a.size + TAPS - 1) ** 2):
         x, grad_out = w.x_points + point * a.x_step, w.grad_points + point * a.grad_step
         to = w.sums + point * a.sums_step

@@ -84,7 +84,7 @@ def open_slot(a, w, scratch):
     w.tables, w.doubt, w.sums = scratch + a.tables_at, scratch + a.doubt_at, scratch + a.sums_at
     w.zeros, w.waste = scratch + a.zeros_at, scratch + a.waste_at
     w.sources, w.products, w.strip = scratch + a.sources_at, scratch + a.products_at, scratch + a.strip_at
-    w.taps, w.points, w.group_taps = scratch + a.taps_at, scratch + a.points_at, scratch + a.group_taps_at
+    w.taps, w.points, w.taken = scratch + a.shared_at, scratch + a.shared_at, scratch + a.taken_at
     panel = carray(pointer(w.panel), 1, PANEL)[0]
     panel.entries, panel.count, panel.per_chunk, panel.bias = w.entries, a.part, 1, w.bias
     clear_bytes(w.bias, BLOCK_BYTES)
@@ -114,7 +114,7 @@ def multiply_taps(context, a, w, k_block, vectors):
     """The same with a weight that is transformed on the way, a part of the input channels after the other."""
     end = w.points + (a.size + TAPS - 1) ** 2 * a.part_step
     for c in range(0, a.C, a.part):
-        transform_block(a, w.group_taps, w.g, k_block, c, a.part, w.points)
+        transform_block(a, w.taken, w.g, k_block, c, a.part, w.points)
         multiply_block(context, a, w, vectors, c, a.part, (w.points, a.part_step, end))
 
 

@@ -1,6 +1,6 @@
 """What a tile asks for while it sums, emitted.
 
-A burst of prefetches would be waited for; between products there is time for one or two.
+A burst of prefetches would be waited for; between products of several vectors there is time for two.
 """
 
 from __future__ import annotations

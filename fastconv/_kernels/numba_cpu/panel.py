@@ -19,7 +19,7 @@ from fastconv._kernels.numba_cpu.settings import COLUMNS, VECTOR_BYTES
 from fastconv._kernels.numba_cpu.vectors import BYTES, WORD, Vectors, internal_function, load, shifted, smaller
 
 # How a panel ends, with RELU and RELU6. STREAMS: past the caches; all lanes are valid, all places aligned to vectors.
-# ADDS: to what is there; foresight's FORESEES: as it says.
+# ADDS: to what is there. With foresight's FORESEES, ``ahead`` is asked for.
 BIAS_LANES, BIAS_COLUMNS, STREAMS, ADDS = 1, 2, 8, 16
 # All that the tiles of one region share. ``entries`` are pairs: offset in x, offset in w. ``per_chunk`` entries are
 # summed before their sum is added to the others': rounding errors stay small. ``target_step`` leads from one column to
@@ -70,7 +70,7 @@ class Tile:
         self.panel, self.x, self.w, self.sums, self.target = self.function.args
         self.places = list(itertools.product(range(columns), range(vectors)))
         self.zeros = [self.v.zero] * len(self.places)
-        self.foresight = [Foresight(self)] if self.foresees else []
+        self.foresight = [Foresight(self)] if self.foresees and vectors > 1 else []
 
     def emit(self) -> ir.Function:
         """Fill the function."""

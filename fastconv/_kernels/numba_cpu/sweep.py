@@ -29,7 +29,7 @@ def sweep_module(dtype: str) -> ir.Module:
 class _Sweep(Tile):
     """As many vectors at a time as a tile has at most, then one by one."""
 
-    name, widest = "sweep", (SWEEP_PIXELS,)
+    name, widest, foresees = "sweep", (SWEEP_PIXELS,), False
 
     def emit(self) -> ir.Function:
         b, widest = self.b, MAX_VECTORS * VECTOR_BYTES

@@ -100,11 +100,11 @@ def _where(v, b, activation, flag, value, other):
 
 
 def weight_module(dtype: str, size: int) -> ir.Module:
-    """Code of ``void (taps, points, ahead, count, step, width, ahead_step)``: nine vectors for each of some
-    channels, one after the other.
+    """Code of ``void (taps, points, ahead, count, step, width, ahead_step)`` for some channels, nine vectors for each.
 
-    The points of the next channel are ``width`` bytes further. With each channel, ``ahead_step`` bytes further each
-    time, a row of the taps that are transformed after these is asked for.
+    The taps of a channel follow those of the one before. The points of the next channel are ``width`` bytes further.
+    With each channel, ``ahead_step`` bytes further each time, a row of the taps that are transformed after these is
+    asked for.
     """
     v, b, (taps, points, ahead), (count, step, width, ahead_step) = _begin("winograd_weight", dtype, 3, 4)
     transform = Transforms(v, b, size).weight

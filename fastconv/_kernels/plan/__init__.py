@@ -28,7 +28,13 @@ from fastconv._kernels.plan.parts import PART_CHUNK, PartPlan, part_plan
 from fastconv._kernels.plan.pointwise import PointwisePlan, pointwise_plan
 from fastconv._kernels.plan.rows import SweepPlan, row_plan, rows_reason, sweep_plan
 from fastconv._kernels.plan.sums import Packing, SumPlan, dots_reason, held_items, packing, sum_plan
-from fastconv._kernels.plan.winograd import WINOGRAD_ITEMSIZE, WinogradPlan, is_winograd_kernel, winograd_plan
+from fastconv._kernels.plan.winograd import (
+    WINOGRAD_ITEMSIZE,
+    WinogradPlan,
+    is_winograd_kernel,
+    transformation,
+    winograd_plan,
+)
 from fastconv._kernels.plan.winograd_grads import WinogradGradPlan, winograd_grad_plan
 
 __all__ = [
@@ -78,6 +84,7 @@ __all__ = [
     "sum_plan",
     "sweep_plan",
     "tap_positions",
+    "transformation",
     "winograd_grad_plan",
     "winograd_plan",
 ]

@@ -48,8 +48,8 @@ class Choice:
 
 
 # By the size of a tile. What an image becomes must not depend on those beside it: the number of images decides nothing.
-# Below 6 x 6 targets batches were faster, too, but not single images; on 6 x 6, tiles of 4 x 4 would waste half. On 7 x 7
-# these are 1.6 times as fast as tiles of 2 x 2 for a batch, as gradients are of, but a third slower for one image.
+# On fewer targets batches were faster, too, but not single images; on 6 x 6, tiles of 4 x 4 would waste half. Those are
+# 1.6 times as fast as tiles of 2 x 2 on 7 x 7 for a batch, as gradients are of, but a third slower for one image.
 CHOICES = {4: Choice(("fast",), 32, 8), 2: Choice(("high", "fast"), 32, 6)}
 GRAD_INPUT_CHOICES = {4: Choice(("fast",), 32, 7), 2: CHOICES[2]}
 # Of grad_weight, a sum over all images: what is transformed back at its end costs as much as five tiles of 4 x 4. On
@@ -60,8 +60,8 @@ GRAD_WEIGHT_CHOICES = {4: Choice(("fast",), 16, 7, 8), 2: Choice(("high", "fast"
 # Tiles of a block: enough to use each transformed weight, or each sum of products, a few times while it is in the
 # second cache, few enough that what is transformed of them stays there.
 BLOCK_TILES = 48
-# Blocks of tiles, each of which transforms a weight that is used once on the way: what is transformed stays in the
-# second cache, where four times the weight's bytes would go to memory and come back.
+# Blocks of tiles, of which each transforms a weight that is used once by itself: the 16 or 36 numbers for 9 stay in the
+# second cache instead of going to memory and coming back.
 TRANSFORMING_BLOCKS = 2
 # What transforming a tile costs, and reading the weight of a block of output channels, in products of these two.
 _TRANSFORM, _READ = 0.1, 8
@@ -77,10 +77,11 @@ class WinogradPlan:
     A target of K sums over C channels and lies ``pads`` (rows, columns) before its source; a tile has ``size`` x
     ``size`` targets, an image ``tiles`` (rows, columns) of them. ``tile_blocks`` blocks have at most ``block_tiles``.
     ``k_blocks`` has (first vector, vectors); sums over channels are cut into equal runs of ``part``. Elements of
-    scratch: ``source_pitch`` from tile to tile, ``source_step``, ``sums_step`` and, in the
-    transformed weight, ``weight_step`` from point to point. Where channels do not lie together, the pixels of a run of
-    tiles of one row are brought together in a ``strip`` of so many elements, 0 where they do. No block has more than
-    ``widest`` output channels. ``why`` quotes the rule of choice.
+    scratch: ``source_pitch`` from tile to tile, ``source_step``, ``sums_step`` and, in the transformed weight,
+    ``weight_step`` from point to point. ``on_the_way``: items transform a weight that is used once themselves, as many
+    input channels at a time as are summed in one go, with ``part_step`` from point to point. Where channels do not lie
+    together, the pixels of a run of tiles of one row are brought together in a ``strip`` of so many elements, 0 where
+    they do. No block has more than ``widest`` output channels. ``why`` quotes the rule of choice.
     """
 
     size: int
@@ -112,6 +113,11 @@ class WinogradPlan:
         return (self.size + 2) ** 2
 
     @property
+    def shared(self) -> int:
+        """Elements for what is transformed on the way and, once that is multiplied, for the taps of a block."""
+        return max(self.points * self.part_step, 9 * self.C * self.widest)
+
+    @property
     def precision(self) -> str:
         """The strictest at which the size is chosen."""
         return CHOICES[self.size].precisions[0]
@@ -141,9 +147,7 @@ def winograd_plan(
     k_blocks = blocks.channel_blocks(K, unit)
     tile_blocks, k_group = _cut(g.N * tiles[0] * tiles[1], len(k_blocks), g.groups, threads)
     block_tiles = -(-g.N * tiles[0] * tiles[1] // tile_blocks)
-    import os
-
-    on_the_way = tile_blocks <= int(os.environ.get("TB", "2"))
+    on_the_way = tile_blocks <= TRANSFORMING_BLOCKS
     pitch, width = whole_vectors(C, unit), int(k_blocks[:, 1].max()) * unit.lanes
     return WinogradPlan(
         size=size,
@@ -169,6 +173,11 @@ def winograd_plan(
         items=g.groups * tile_blocks * -(-len(k_blocks) // k_group),
         why=choice.reason(*facts, precision) if precision else "it was asked for by name",
     )
+
+
+def transformation(made: WinogradPlan, backend: str, transposed: bool) -> tuple:
+    """What a transformed weight depends on, beside its values: neither on images nor on their number."""
+    return (backend, "winograd", made.size, transposed, made.C, made.K)
 
 
 def is_winograd_kernel(g: Conv2dGeometry) -> bool:

@@ -7,12 +7,11 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from fastconv.cli import check_folder, check_suffix, tell_of_preparation
+from fastconv.cli import check_picture, digit, tell_of_preparation
 
 if TYPE_CHECKING:
     from fastconv.training.network_files import NetworkFile
 
-FORMATS = (".png", ".svg", ".pdf")
 # Passes over the digits of the network that is trained where none is given: seconds.
 EPOCHS = 5
 
@@ -85,18 +84,10 @@ def _bundled(wanted: int, expected):
     return (large - mean) / std
 
 
-def digit(text: str) -> int:
-    """An argument 0 to 9."""
-    if len(text) != 1 or text not in "0123456789":
-        raise argparse.ArgumentTypeError(f"must be a digit, 0 to 9, got {text!r}")
-    return int(text)
-
-
 def _drawn(options, draw) -> int:
     from fastconv.plots import canvas
 
-    check_suffix(options.out, *FORMATS)
-    check_folder(options.out)
+    check_picture(options.out)
     canvas.matplotlib("pyplot").switch_backend("agg")
     canvas.save(draw(options), options.out)
     print(f"drawn in {options.out}")

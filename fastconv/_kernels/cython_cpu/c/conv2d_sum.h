@@ -164,7 +164,7 @@ static void FC_FN(sum_block)(const fc_sum_args *a, FC_FN(fc_work) *w, const fc_i
         panel.ending |= FC_STREAMS;
     const ptrdiff_t pixels = item->images * (item->hi - item->lo) * a->cols.targets;
     const ptrdiff_t tiles = (pixels + w->columns[vectors - 1] - 1) / w->columns[vectors - 1];
-    const int foresees = a->packed != NULL && a->far_weights && !a->dots;
+    const int foresees = a->packed != NULL && a->far_weights && !a->dots && a->joined <= 1;
     for (ptrdiff_t c0 = 0; c0 < a->C; c0 += a->c_range) {
         const ptrdiff_t range = a->C - c0 < a->c_range ? a->C - c0 : a->c_range;
         const real *packed = FC_FN(take_weight)(a, w, item, block, c0);

@@ -158,7 +158,7 @@ FC_INLINE void FC_FN(panel)(const int V, const int P, const int kind, const fc_p
     const FC_FN(fc_mask) *orders = a->orders;
     const ptrdiff_t shift = a->x_shift, step = a->x_step, w_step = a->w_step;
     const real *bias = a->bias;
-    /* A burst of prefetches would be waited for; between products there is time for one. */
+    /* A burst of prefetches would be waited for; between products of several vectors there is time for two. */
     const int foresees = a->ending & FC_FORESEES;
     const char *ahead = foresees ? a->ahead : (const void *)w;
     const ptrdiff_t ahead_step = foresees ? a->ahead_step : 0, second = ahead_step > FC_LINE_BYTES ? FC_LINE_BYTES : 0;
@@ -208,8 +208,10 @@ FC_INLINE void FC_FN(panel)(const int V, const int P, const int kind, const fc_p
                     const vec x_0 = *(const vec *)a_;
                     FC_ROW_12(FC_ADD_COLUMN, 0)
                 } else {
-                    __builtin_prefetch(ahead, 0, 2);
-                    __builtin_prefetch(ahead + second, 0, 2);
+                    if (V > 1) {
+                        __builtin_prefetch(ahead, 0, 2);
+                        __builtin_prefetch(ahead + second, 0, 2);
+                    }
                     FC_COLUMNS(FC_BROADCAST)
                     ahead += ahead_step;
                 }

@@ -69,16 +69,17 @@ FC_INLINE void FC_FN(winograd_item)(const int size, const fc_winograd_args *a, F
         FC_FN(transform_tiles)(FC_SOURCES, size, &sources, first, tiles, w->sources);
     for (ptrdiff_t block = begin; block < end && block < a->k_block_count; block++) {
         const ptrdiff_t vector = a->k_blocks[2 * block], vectors = a->k_blocks[2 * block + 1], k0 = vector * FC_LANES;
-        const real *group = (const real *)a->transformed + g * a->k_block_count * step;
         const ptrdiff_t channels = a->K - k0 < vectors * FC_LANES ? a->K - k0 : vectors * FC_LANES;
         if (a->bias != NULL)
             memcpy(w->bias, (const real *)a->bias + g * a->K + k0, (size_t)channels * sizeof(real));
-        if (a->transformed != NULL)
+        if (a->transformed != NULL) {
+            const real *group = (const real *)a->transformed + g * a->k_block_count * step;
             FC_FN(multiply_block)
             (a, w, points, vectors, tiles,
              (FC_FN(fc_weight_points)){group + block * step, group + a->k_block_count * step, a->weight_step, 0, a->C});
-        else
+        } else {
             FC_FN(multiply_taps)(size, a, w, g, k0, vectors, tiles);
+        }
         w->has_taps = 0;
         FC_FN(transform_targets)(size, a, w, g, first, tiles, k0, vectors);
     }
@@ -91,12 +92,11 @@ static void FC_FN(winograd)(void *ctx, ptrdiff_t lo, ptrdiff_t hi, ptrdiff_t slo
     const ptrdiff_t k_groups = (a->k_block_count + a->k_group - 1) / a->k_group, all = a->N * a->sources.tile_rows * a->sources.tile_cols;
     FC_FN(fc_winograd_work) w = {.sources = (real *)(a->scratch + slot * a->scratch_bytes)};
     w.products = w.sources + points * a->source_step;
-    w.sums = w.products + points * a->sums_step;
-    w.zeros = w.sums + FC_BLOCK * FC_MOST_COLUMNS;
+    w.points = w.taps = w.products + points * a->sums_step;
+    w.sums = w.points + a->shared;
+    w.zeros = w.sums + FC_BLOCK;
     w.strip = w.zeros + a->C + FC_LANES;
-    w.points = w.strip + a->strip;
     w.entries = (int64_t *)(a->scratch + (slot + 1) * a->scratch_bytes) - 18 * (a->C / a->part);
-    w.taps = (real *)w.entries - 9 * a->C * a->widest;
     memset(w.zeros, 0, (size_t)a->C * sizeof(real));
     for (ptrdiff_t item = lo; item < hi; item++) {
         const ptrdiff_t k_group = item % k_groups, block = item / k_groups % a->tile_blocks;

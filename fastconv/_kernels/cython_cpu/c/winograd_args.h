@@ -17,8 +17,8 @@ typedef struct {
     fc_strides target_strides;
     const int64_t *k_blocks;
     ptrdiff_t N, groups, C, K, target_rows, target_cols;
-    ptrdiff_t tile_blocks, block_tiles, k_block_count, k_group, widest, part;
-    ptrdiff_t source_pitch, source_step, sums_step, weight_step, part_step, strip, scratch_bytes;
+    ptrdiff_t tile_blocks, block_tiles, k_block_count, k_group, part;
+    ptrdiff_t source_pitch, source_step, sums_step, weight_step, part_step, shared, scratch_bytes;
     ptrdiff_t group_stride, c_stride, k_stride; /* of the weight */
     int flipped, activation; /* flags of activation.h */
 } fc_winograd_args;

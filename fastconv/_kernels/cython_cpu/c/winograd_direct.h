@@ -6,7 +6,7 @@ typedef struct {
     real *products; /* [point][tile][k] of a block of channels */
     real *sums, *zeros;
     real *strip; /* [row][col][channel] of the pixels of a run of tiles, where channels do not lie together */
-    real *points; /* [point][c][k] of a part of a weight that is transformed on the way */
+    real *points; /* [point][c][k] of a part of a weight that is transformed on the way; where taps are, which come later */
     real *taps; /* of a block of output channels, once a tile of it has asked for them */
     int has_taps;
     int64_t *entries;
