@@ -11,11 +11,14 @@ pytest.importorskip("numba")
 from fastconv._kernels.numba_cpu import conv2d_winograd, depthwise_kernels, microkernels
 from fastconv._kernels.numba_cpu.arguments import RELU, RELU6, fill
 from fastconv._kernels.numba_cpu.depthwise_arguments import COPY, JOIN, SPLIT
+from fastconv._kernels.numba_cpu.foresight import FORESEES
 from fastconv._kernels.numba_cpu.panel import BIAS_COLUMNS, BIAS_LANES, PANEL
 from fastconv._kernels.numba_cpu.settings import COLUMNS, GROUP_COLUMNS, GROUP_WEIGHT_COLUMNS, HAS_FMA, VECTOR_BYTES
 from fastconv._kernels.numba_cpu.vectors import PIECE
 
 TILES = [(vectors, columns + 1) for vectors, most in enumerate(COLUMNS, 1) for columns in range(most)]
+# An address of nobody: it can be asked for, but not read.
+NOWHERE = 4096
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
 
 
@@ -108,6 +111,15 @@ def test_sums_are_kept_or_added(rng, dtype, kind, vectors, columns):
         panel = kind(rng, dtype, vectors, columns, entries=entries, count=count, per_chunk=per_chunk)
         for first in (True, False):
             assert_same_bits(panel.run(first=first, last=False), panel.sums(first=first))
+
+
+@every_dtype
+@every_panel
+def test_what_is_ahead_is_asked_for_and_not_read(rng, dtype, kind, vectors, columns):
+    panel = kind(rng, dtype, vectors, columns, entries=4, count=3, per_chunk=2)
+    for step in (0, 40, 64, 200):
+        found = panel.run(first=True, last=False, ending=FORESEES, ahead=NOWHERE, ahead_step=step)
+        assert_same_bits(found, panel.sums(first=True))
 
 
 @every_dtype
@@ -287,7 +299,7 @@ class Minimal:
         self.pixels, taps = integers(rng, (across, across, channels)), integers(rng, (vectors, 3, 3, lanes))
         self.bias = integers(rng, channels)
         weight = np.empty((across**2, vectors, lanes), np.float32)
-        invoke(self.function("weight"), taps, weight, vectors, weight.strides[0], VECTOR_BYTES)
+        invoke(self.function("weight"), taps, weight, NOWHERE, vectors, weight.strides[0], VECTOR_BYTES, 64)
         source = Fenced((across**2, channels), "float32")
         table = self.table(self.pixels)
         invoke(self.function("source"), table, table, source.array, 4 * channels, 4 * channels)
